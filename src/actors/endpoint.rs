@@ -1,0 +1,100 @@
+//! The SipEndpoint actor: binds the SIP sockets and keeps the SIP driver running.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::sync::mpsc;
+
+use super::watch::{Watched, watch};
+use crate::{
+    config::Config,
+    drivers::{
+        leg::SipOrder,
+        sip::{self, SipDriver, Sockets},
+    },
+    telemetry::Metrics,
+};
+
+/// How often binding is tried: after a restart the sockets of the old driver may take a moment to close.
+const BIND_TRIES_MAX: u32 = 20;
+
+/// The pause between two tries.
+const BIND_PAUSE: Duration = Duration::from_millis(50);
+
+/// The actor.
+pub struct SipEndpoint;
+
+/// What the actor hears.
+#[derive(Debug)]
+pub enum Msg {
+    /// Where the driver takes orders and where it listens.
+    Access(RpcReplyPort<Access>),
+    /// The driver has ended, which it never should.
+    DriverEnded,
+    /// Break on purpose: how the tests show what survives.
+    Break,
+}
+
+/// What others need of the SIP side.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The driver's queue.
+    pub orders: mpsc::Sender<SipOrder>,
+    /// Bound UDP addresses.
+    pub udp: Vec<SocketAddr>,
+    /// Bound TCP addresses.
+    pub tcp: Vec<SocketAddr>,
+}
+
+/// What the actor starts with.
+pub struct Args {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The one list of metrics.
+    pub metrics: Metrics,
+}
+
+/// What the actor knows.
+pub struct State {
+    access: Access,
+    _driver: Watched,
+}
+
+impl Actor for SipEndpoint {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = Args;
+
+    async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
+        let sockets = bind_patiently(&args.config.sip.listen).await?;
+        let (orders, inbox) = sip::orders(args.config.limits.calls_max);
+        let access = Access { orders: orders.clone(), udp: sockets.udp_addresses()?, tcp: sockets.tcp_addresses()? };
+        let endpoint = super::service::sip_endpoint(&args.config);
+        let driver = SipDriver::new(sockets, endpoint, (orders, inbox), args.metrics)?;
+        // An ending that finds the actor gone needs no telling.
+        let driver = watch(driver.run(), move || drop(myself.cast(Msg::DriverEnded)));
+        Ok(State { access, _driver: driver })
+    }
+
+    async fn handle(&self, _myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        match message {
+            // Whoever asked may have stopped waiting.
+            Msg::Access(reply) => drop(reply.send(state.access.clone())),
+            Msg::DriverEnded => return Err("the SIP driver ended".into()),
+            Msg::Break => panic!("the SipEndpoint was told to break"),
+        }
+        Ok(())
+    }
+}
+
+async fn bind_patiently(listen: &[crate::config::Listen]) -> std::io::Result<Sockets> {
+    let mut tries = 1;
+    loop {
+        match Sockets::bind(listen) {
+            Err(error) if tries >= BIND_TRIES_MAX => return Err(error),
+            Err(_) => tokio::time::sleep(BIND_PAUSE).await,
+            Ok(sockets) => return Ok(sockets),
+        }
+        tries += 1;
+    }
+}

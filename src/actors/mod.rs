@@ -1,0 +1,20 @@
+//! The supervision tree: lifetimes, restarts, handles.
+//!
+//! An actor starts drivers and children, watches them, and translates what they report into inputs of a machine. It
+//! holds no protocol logic, and audio never passes through its mailbox. Resources are given back by dropping them,
+//! because an actor that panics runs nothing else. The wiring is [`tree`].
+
+mod alarm;
+pub mod call;
+mod calls;
+mod children;
+mod endpoint;
+mod engine;
+pub mod gateway;
+mod http;
+mod ledger;
+pub mod plane;
+mod service;
+mod session;
+pub mod tree;
+mod watch;

@@ -1,0 +1,205 @@
+//! The CallPlane supervisor: media engine, SIP endpoint and call manager, rest for one.
+//!
+//! They depend on each other in this order, so when one fails, it and those after it are started anew. Calls end with
+//! the manager; their dialogs live in the SIP driver, which then still says BYE.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, call};
+
+use super::{
+    call as call_actor,
+    calls::{self, CallManager},
+    children::Restarts,
+    endpoint::{self, SipEndpoint},
+    engine::{self, MediaEngine},
+    service::{Service, Shared},
+};
+use crate::drivers::leg::SipOrder;
+
+/// The actor.
+pub struct CallPlane;
+
+/// What the actor hears.
+#[derive(Debug)]
+pub enum Msg {
+    /// Take no new calls.
+    Drain,
+    /// Have every call finish its sentence and end.
+    FinishAll,
+    /// Answer once no call is left.
+    WhenEmpty(RpcReplyPort<()>),
+    /// Where SIP is spoken.
+    Addresses(RpcReplyPort<Addresses>),
+    /// The calls there are.
+    Calls(RpcReplyPort<Vec<ActorRef<call_actor::Msg>>>),
+    /// Have one part break on purpose: how the tests show what survives.
+    Break(Part),
+}
+
+/// A supervised part, in starting order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The media worker threads.
+    MediaEngine,
+    /// The SIP sockets and the SIP driver.
+    SipEndpoint,
+    /// The table of calls.
+    CallManager,
+}
+
+/// Where SIP is spoken.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// Bound UDP addresses.
+    pub udp: Vec<SocketAddr>,
+    /// Bound TCP addresses.
+    pub tcp: Vec<SocketAddr>,
+}
+
+/// What the actor knows.
+pub struct State {
+    shared: Arc<Shared>,
+    engine: ActorRef<engine::Msg>,
+    endpoint: ActorRef<endpoint::Msg>,
+    access: endpoint::Access,
+    calls: ActorRef<calls::Msg>,
+    draining: bool,
+    restarts: Restarts,
+}
+
+impl Actor for CallPlane {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = Arc<Shared>;
+
+    async fn pre_start(&self, myself: ActorRef<Msg>, shared: Arc<Shared>) -> Result<State, ActorProcessingErr> {
+        let supervisor = myself.get_cell();
+        let engine = start_engine(&shared, &supervisor).await?;
+        let (endpoint, access) = start_endpoint(&shared, &supervisor).await?;
+        let calls = start_calls(&shared, &engine, &access, &supervisor).await?;
+        Ok(State { shared, engine, endpoint, access, calls, draining: false, restarts: Restarts::default() })
+    }
+
+    async fn handle(&self, _myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        match message {
+            Msg::Drain => state.drain().await,
+            Msg::FinishAll => drop(state.calls.cast(calls::Msg::FinishAll)),
+            Msg::WhenEmpty(reply) => drop(state.calls.cast(calls::Msg::WhenEmpty(reply))),
+            Msg::Addresses(reply) => drop(reply.send(state.addresses())),
+            Msg::Calls(reply) => drop(state.calls.cast(calls::Msg::Calls(reply))),
+            Msg::Break(part) => state.break_part(part),
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Msg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some((actor, why)) = ended(event) else { return Ok(()) };
+        let Some(part) = state.part(actor) else { return Ok(()) };
+        tracing::error!(?part, why, "a part of the call plane failed; it and those after it start anew");
+        if !state.restarts.allow(Instant::now()) {
+            return Err("the call plane fails too often".into());
+        }
+        state.restart(part, &myself.get_cell()).await
+    }
+}
+
+/// Which actor ended, and why; nothing for the other events.
+pub fn ended(event: SupervisionEvent) -> Option<(ActorId, String)> {
+    match event {
+        SupervisionEvent::ActorTerminated(actor, _, why) => {
+            Some((actor.get_id(), why.unwrap_or_else(|| "it stopped".to_owned())))
+        }
+        SupervisionEvent::ActorFailed(actor, error) => Some((actor.get_id(), error.to_string())),
+        SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => None,
+    }
+}
+
+impl State {
+    fn part(&self, actor: ActorId) -> Option<Part> {
+        let parts = [
+            (self.engine.get_id(), Part::MediaEngine),
+            (self.endpoint.get_id(), Part::SipEndpoint),
+            (self.calls.get_id(), Part::CallManager),
+        ];
+        parts.into_iter().find(|(id, _)| *id == actor).map(|(_, part)| part)
+    }
+
+    async fn restart(&mut self, failed: Part, supervisor: &ActorCell) -> Result<(), ActorProcessingErr> {
+        stop(&self.calls.get_cell()).await;
+        if failed <= Part::SipEndpoint {
+            stop(&self.endpoint.get_cell()).await;
+        }
+        if failed == Part::MediaEngine {
+            self.engine = start_engine(&self.shared, supervisor).await?;
+        }
+        if failed <= Part::SipEndpoint {
+            (self.endpoint, self.access) = start_endpoint(&self.shared, supervisor).await?;
+        }
+        self.calls = start_calls(&self.shared, &self.engine, &self.access, supervisor).await?;
+        if self.draining {
+            self.drain().await;
+        }
+        Ok(())
+    }
+
+    async fn drain(&mut self) {
+        self.draining = true;
+        // A part that is gone will be told when it has been started anew.
+        let _ = self.access.orders.send(SipOrder::Drain).await;
+        let _ = self.calls.cast(calls::Msg::Drain);
+    }
+
+    fn addresses(&self) -> Addresses {
+        Addresses { udp: self.access.udp.clone(), tcp: self.access.tcp.clone() }
+    }
+
+    fn break_part(&self, part: Part) {
+        // A part that is gone already is as broken as it gets.
+        match part {
+            Part::MediaEngine => drop(self.engine.cast(engine::Msg::Break)),
+            Part::SipEndpoint => drop(self.endpoint.cast(endpoint::Msg::Break)),
+            Part::CallManager => drop(self.calls.cast(calls::Msg::Break)),
+        }
+    }
+}
+
+async fn start_engine(
+    shared: &Shared,
+    supervisor: &ActorCell,
+) -> Result<ActorRef<engine::Msg>, ActorProcessingErr> {
+    let args = engine::Args { config: shared.config.clone(), metrics: shared.metrics.clone() };
+    Ok(Actor::spawn_linked(None, MediaEngine, args, supervisor.clone()).await?.0)
+}
+
+async fn start_endpoint(
+    shared: &Shared,
+    supervisor: &ActorCell,
+) -> Result<(ActorRef<endpoint::Msg>, endpoint::Access), ActorProcessingErr> {
+    let args = endpoint::Args { config: shared.config.clone(), metrics: shared.metrics.clone() };
+    let (endpoint, _) = Actor::spawn_linked(None, SipEndpoint, args, supervisor.clone()).await?;
+    let access = call!(endpoint, endpoint::Msg::Access)?;
+    Ok((endpoint, access))
+}
+
+async fn start_calls(
+    shared: &Arc<Shared>,
+    engine: &ActorRef<engine::Msg>,
+    access: &endpoint::Access,
+    supervisor: &ActorCell,
+) -> Result<ActorRef<calls::Msg>, ActorProcessingErr> {
+    let workers = call!(engine, engine::Msg::Workers)?;
+    let service = Arc::new(Service::new(shared.clone(), workers));
+    let args = calls::Args { service, sip: access.orders.clone() };
+    Ok(Actor::spawn_linked(None, CallManager, args, supervisor.clone()).await?.0)
+}
+
+async fn stop(actor: &ActorCell) {
+    // One that is gone already has stopped.
+    let _ = actor.stop_and_wait(Some("restarting".to_owned()), None).await;
+}

@@ -1,0 +1,166 @@
+//! The Session actor: keeps one call connected to a backend.
+//!
+//! It has the media driver dial, hears how that went, and dials again after a loss as [`Outage`] says: exponential
+//! backoff with jitter within a budget, then the agent's next backend. The call learns only whether the session is
+//! ready, away or gone. The connection itself lives in the media driver, beside the call's RTP.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::Span;
+
+use super::{alarm::Alarm, call, service::Service};
+use crate::{
+    call::{
+        Outage,
+        machine::Input,
+        outage::Verdict,
+    },
+    config::Agent,
+    drivers::{
+        media::{MediaHandle, Order, SESSION_REPORTS_MAX, SessionReport},
+        post::{PostBox, Posted, post},
+    },
+    realtime::FaultClass,
+};
+
+/// The actor.
+pub struct Session;
+
+/// What the actor hears.
+#[derive(Debug)]
+pub enum Msg {
+    /// The media driver posted a report.
+    Reported,
+    /// It is time to dial.
+    Dial,
+    /// Break on purpose: how the tests show what survives.
+    Break,
+}
+
+/// What the actor starts with.
+pub struct Args {
+    /// What all calls are served with.
+    pub service: Arc<Service>,
+    /// The agent that answers.
+    pub agent: Arc<Agent>,
+    /// The call's media driver.
+    pub media: MediaHandle,
+    /// The call.
+    pub call: ActorRef<call::Msg>,
+    /// The call's log span.
+    pub span: Span,
+}
+
+/// What the actor knows.
+pub struct State {
+    args: Args,
+    reports: PostBox<SessionReport>,
+    outage: Outage,
+    dials: u32,
+    alarm: Alarm,
+}
+
+impl Actor for Session {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = Args;
+
+    async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
+        let bell = myself.clone();
+        // A bell that finds the actor gone has nobody to wake.
+        let (sender, reports) = post(SESSION_REPORTS_MAX, move || drop(bell.cast(Msg::Reported)));
+        args.media.order(Order::ReportSession(sender));
+        let outage = Outage::new(args.service.reconnect(), args.agent.backends.len());
+        let mut state = State { args, reports, outage, dials: 0, alarm: Alarm::default() };
+        state.dial();
+        Ok(state)
+    }
+
+    async fn handle(&self, myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let span = state.args.span.clone();
+        let _entered = span.enter();
+        match message {
+            Msg::Reported => state.read_reports(&myself),
+            Msg::Dial => state.dial_again(),
+            Msg::Break => panic!("the Session actor was told to break"),
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn read_reports(&mut self, myself: &ActorRef<Msg>) {
+        self.reports.answer();
+        while let Posted::Item(report) = self.reports.take() {
+            match report {
+                SessionReport::Ready => self.ready(),
+                SessionReport::Lost { class, code, detail } => self.lost(myself, class, &code, &detail),
+            }
+        }
+    }
+
+    fn backend(&self) -> &str {
+        self.args.agent.backends.get(self.outage.backend()).map_or("", String::as_str)
+    }
+
+    fn dial(&mut self) {
+        self.dials += 1;
+        let backend = self.backend().to_owned();
+        let Some((dial, settings)) = self.args.service.dial(&self.args.agent, &backend) else {
+            tracing::error!(backend, "the backend is not configured");
+            return self.tell(Input::SessionGone);
+        };
+        tracing::debug!(backend, attempt = self.dials, "dialling the session");
+        self.tell_backend(backend);
+        if !self.args.media.order(Order::Dial(dial, Box::new(settings))) {
+            self.tell(Input::PartFailed);
+        }
+    }
+
+    fn dial_again(&mut self) {
+        self.alarm.disarm();
+        self.args.service.metrics.session_reconnect(self.backend());
+        self.dial();
+    }
+
+    fn ready(&mut self) {
+        self.outage.ready(Instant::now());
+        self.args.service.metrics.session_connect(self.backend(), "ok");
+        tracing::info!(backend = self.backend(), attempt = self.dials, "the session is ready");
+        self.tell(Input::SessionReady);
+    }
+
+    fn lost(&mut self, myself: &ActorRef<Msg>, class: FaultClass, code: &str, detail: &str) {
+        self.args.service.metrics.session_connect(self.backend(), code);
+        let backend = self.backend().to_owned();
+        match self.outage.lost(Instant::now(), class, super::service::random()) {
+            Verdict::Dial { after, .. } => {
+                tracing::warn!(backend, code, detail, retry_ms = millis(after), "the session is lost; dialling again");
+                self.tell(Input::SessionAway);
+                let at = Instant::now() + after;
+                self.alarm.set(Some(at), myself, || Msg::Dial);
+            }
+            Verdict::GiveUp => {
+                tracing::error!(backend, code, detail, "the session is lost and no backend is left");
+                self.tell(Input::SessionGone);
+            }
+        }
+    }
+
+    fn tell(&self, input: Input) {
+        // The call may have ended first; then there is nobody to tell.
+        let _ = self.args.call.cast(call::Msg::Session(input));
+    }
+
+    fn tell_backend(&self, backend: String) {
+        let _ = self.args.call.cast(call::Msg::Dialled(backend));
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,119 @@
+//! The wiring: what is started, in which order, with what.
+//!
+//! ```text
+//! Gateway            one for one, 5 restarts in 10 s, then the process ends with a failure
+//! ├─ HttpServer
+//! └─ CallPlane       rest for one, 5 restarts in 10 s, in this order
+//!    ├─ MediaEngine
+//!    ├─ SipEndpoint
+//!    └─ CallManager
+//!       └─ Call      never restarted
+//!          └─ Session  dials again after a loss, within its budget
+//! ```
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use ractor::{Actor, ActorRef, RpcReplyPort, concurrency::JoinHandle, rpc::CallResult};
+use tokio::sync::Mutex;
+
+use super::{
+    call,
+    gateway::{self, Gateway as GatewayActor},
+    plane::{self, Addresses, Part},
+    service::Shared,
+};
+use crate::{config::Config, telemetry::Metrics};
+
+/// A running gateway.
+pub struct Gateway {
+    /// Where SIP is spoken.
+    pub addresses: Addresses,
+    /// Where HTTP is spoken.
+    pub http_address: SocketAddr,
+    root: ActorRef<gateway::Msg>,
+    running: Mutex<Option<JoinHandle<()>>>,
+    shared: Arc<Shared>,
+}
+
+/// Starts the gateway; returns once every socket is bound.
+pub async fn start(config: Config) -> anyhow::Result<Gateway> {
+    let shared = Arc::new(Shared::open(config)?);
+    let (root, running) = Actor::spawn(None, GatewayActor, shared.clone()).await?;
+    let addresses = ask(&root, |reply| gateway::Msg::Plane(plane::Msg::Addresses(reply))).await?;
+    let http_address = ask(&root, gateway::Msg::HttpAddress).await?;
+    shared.http.readiness.ready();
+    Ok(Gateway { addresses, http_address, root, running: Mutex::new(Some(running)), shared })
+}
+
+impl Gateway {
+    /// The one list of metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Takes no new calls from now on, and says so on `/readyz`.
+    pub fn drain(&self) {
+        self.shared.http.readiness.draining();
+        self.tell(plane::Msg::Drain);
+    }
+
+    /// Has every call finish its sentence and end.
+    pub fn finish_calls(&self) {
+        self.tell(plane::Msg::FinishAll);
+    }
+
+    /// Waits until no call is left; false when that takes longer than `max`.
+    pub async fn empty_within(&self, max: Duration) -> bool {
+        let asked = self.root.call(|reply| gateway::Msg::Plane(plane::Msg::WhenEmpty(reply)), Some(max)).await;
+        matches!(asked, Ok(CallResult::Success(())))
+    }
+
+    /// The calls there are, oldest first.
+    pub async fn calls(&self) -> Vec<ActorRef<call::Msg>> {
+        ask(&self.root, |reply| gateway::Msg::Plane(plane::Msg::Calls(reply))).await.unwrap_or_default()
+    }
+
+    /// Has one part break on purpose: how the tests show what survives.
+    pub fn break_part(&self, part: Part) {
+        self.tell(plane::Msg::Break(part));
+    }
+
+    /// Has the HTTP server break on purpose.
+    pub fn break_http(&self) {
+        // A gateway that is gone is as broken as it gets.
+        let _ = self.root.cast(gateway::Msg::BreakHttp);
+    }
+
+    /// Returns when the gateway has given up.
+    pub async fn failed(&self) -> String {
+        let mut running = self.running.lock().await;
+        if let Some(task) = running.as_mut() {
+            // A panic of the root actor is caught inside the task; what matters is that it is over.
+            let _ = task.await;
+            *running = None;
+        }
+        "a part failed too often".to_owned()
+    }
+
+    /// Stops everything and flushes the records.
+    pub async fn stop(&self) {
+        // One that is gone already has stopped.
+        let _ = self.root.stop_and_wait(None, None).await;
+        self.shared.records.close().await;
+    }
+
+    fn tell(&self, message: plane::Msg) {
+        // A gateway that is gone needs no telling.
+        let _ = self.root.cast(gateway::Msg::Plane(message));
+    }
+}
+
+async fn ask<T: Send + 'static>(
+    root: &ActorRef<gateway::Msg>,
+    message: impl FnOnce(RpcReplyPort<T>) -> gateway::Msg,
+) -> anyhow::Result<T> {
+    match root.call(message, None).await? {
+        CallResult::Success(answer) => Ok(answer),
+        CallResult::Timeout | CallResult::SenderError => anyhow::bail!("the gateway ended while it was starting"),
+    }
+}

@@ -1,0 +1,332 @@
+//! Where the leg's media meets the session: every frame of a call passes here, on its media worker.
+//!
+//! Caller packets become session audio, session audio becomes paced packets, caller speech cuts the agent off and the
+//! session learns exactly how much was heard. The bridge owns both machines and nothing else; sockets belong to the
+//! media driver, decisions about the call to [`Machine`](super::Machine).
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    audio::{SampleRate, Upsampler, Utterance, VoiceDetector, VoiceSettings},
+    media, realtime,
+    sdp::Negotiated,
+};
+
+/// The utterance that stands for our own prompts; sessions count theirs from zero.
+const PROMPT: Utterance = Utterance(u32::MAX);
+
+/// The spoken apology, 8 kHz mu-law.
+const APOLOGY: &[u8] = include_bytes!("../media/prompts/apology.ulaw");
+
+/// What the call's actors learn from the bridge.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// The session confirmed its configuration.
+    SessionReady,
+    /// The session cannot go on, although its connection may still be open.
+    SessionFault(realtime::Fault),
+    /// The caller pressed a digit.
+    Digit(char),
+    /// The agent calls a tool.
+    ToolCall {
+        /// The session's id of the call, to be given back with the result.
+        call_id: String,
+        /// The tool's name.
+        name: String,
+        /// Its arguments, as JSON text.
+        arguments: String,
+    },
+    /// Something was said.
+    Transcript(realtime::Transcript),
+    /// Nothing is left to be heard, after [`Bridge::await_quiet`].
+    Quiet,
+    /// No RTP has come from the caller for the configured time.
+    CallerSilent,
+    /// The agent's first packet after the caller's last voice left this much later.
+    Responded(Duration),
+    /// The last packet of interrupted agent audio left this long after the session heard the caller.
+    BargedIn(Duration),
+}
+
+/// What a call's media amounted to.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// The leg's RTP.
+    pub media: media::Statistics,
+    /// Tokens, over all sessions of the call.
+    pub usage: realtime::Usage,
+    /// How long the caller spoke.
+    pub caller_talk: Duration,
+    /// How often the caller cut the agent off.
+    pub barge_ins: u32,
+    /// Digits pressed.
+    pub digits: u32,
+}
+
+/// One call's media joined with its session.
+#[derive(Debug)]
+pub struct Bridge {
+    media: media::Machine,
+    session: Option<realtime::Machine>,
+    voice: VoiceDetector,
+    caller_voice_at: Option<Instant>,
+    interrupted_at: Option<Instant>,
+    awaiting_quiet: bool,
+    history: Vec<realtime::HistoryItem>,
+    summary: Summary,
+    reports: VecDeque<Report>,
+    messages: VecDeque<Message>,
+}
+
+/// A message for the session's WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// JSON text.
+    pub text: String,
+    /// Caller audio, which may be dropped when the backend is slow.
+    pub audio: bool,
+}
+
+impl Bridge {
+    /// A bridge with no session yet.
+    pub fn new(now: Instant, media: media::Settings) -> Self {
+        Self {
+            media: media::Machine::new(now, media),
+            session: None,
+            voice: VoiceDetector::new(SampleRate::Hz24000, VoiceSettings::default()),
+            caller_voice_at: None,
+            interrupted_at: None,
+            awaiting_quiet: false,
+            history: Vec::new(),
+            summary: Summary::default(),
+            reports: VecDeque::new(),
+            messages: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what the offer and answer settled, now or again.
+    pub fn apply(&mut self, now: Instant, negotiated: &Negotiated) {
+        self.media.apply(now, negotiated);
+    }
+
+    /// A datagram on the RTP port.
+    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        self.media.handle_rtp(now, from, datagram);
+        self.carry(now);
+    }
+
+    /// A datagram on the RTCP port.
+    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        self.media.handle_rtcp(now, from, datagram);
+        self.carry(now);
+    }
+
+    /// The WebSocket of a new session is open.
+    pub fn session_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
+        settings.history.clone_from(&self.history);
+        let mut session = realtime::Machine::new(settings);
+        session.handle_open(now);
+        self.session = Some(session);
+        self.carry(now);
+    }
+
+    /// One text frame of the session.
+    pub fn handle_session(&mut self, now: Instant, text: &str) {
+        let Some(session) = &mut self.session else { return };
+        if let Some(delta) = session.handle_text(now, text) {
+            self.media.play(now, delta.utterance, delta.pcm);
+        }
+        self.carry(now);
+    }
+
+    /// The session is over; the agent's unheard words go with it.
+    pub fn session_lost(&mut self, now: Instant) {
+        if let Some(session) = self.session.take() {
+            self.summary.usage += session.usage();
+            self.history = session.into_history();
+            self.media.flush(now);
+        }
+        self.carry(now);
+    }
+
+    /// Lets the agent speak first.
+    pub fn greet(&mut self, now: Instant) {
+        if let Some(session) = &mut self.session {
+            session.greet();
+        }
+        self.carry(now);
+    }
+
+    /// Gives a tool's result to the session; `respond` asks the agent to say something about it.
+    pub fn tool_result(&mut self, now: Instant, call_id: &str, output: &str, respond: bool) {
+        if let Some(session) = &mut self.session {
+            session.tool_result(call_id, output, respond);
+        }
+        self.carry(now);
+    }
+
+    /// Starts or stops the tone that tells the caller the line lives.
+    pub fn comfort(&mut self, on: bool) {
+        self.media.comfort(on);
+    }
+
+    /// Plays the spoken apology.
+    pub fn apologise(&mut self, now: Instant) {
+        let mut narrow = Vec::new();
+        crate::audio::Law::Mu.decode(APOLOGY, &mut narrow);
+        let mut wide = Vec::new();
+        Upsampler::new().process(&narrow, &mut wide);
+        self.media.play(now, PROMPT, &wide);
+        self.media.finish(PROMPT);
+        self.carry(now);
+    }
+
+    /// Asks for [`Report::Quiet`] once nothing is left to be heard.
+    pub fn await_quiet(&mut self, now: Instant) {
+        self.awaiting_quiet = true;
+        self.carry(now);
+    }
+
+    /// Says goodbye on RTCP.
+    pub fn bye(&mut self, now: Instant) {
+        self.media.bye(now);
+    }
+
+    /// Takes in that time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.media.handle_timeout(now);
+        if let Some(session) = &mut self.session {
+            session.handle_timeout(now);
+        }
+        self.carry(now);
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let session = self.session.as_ref().and_then(realtime::Machine::poll_timeout);
+        [self.media.poll_timeout(), session].into_iter().flatten().min()
+    }
+
+    /// The next packet to send.
+    pub fn poll_transmit(&mut self) -> Option<media::Transmit<'_>> {
+        self.media.poll_transmit()
+    }
+
+    /// The next message for the session.
+    pub fn poll_message(&mut self) -> Option<Message> {
+        self.messages.pop_front()
+    }
+
+    /// The next thing the call should know.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// What the call's media amounted to so far.
+    pub fn summary(&self) -> Summary {
+        let mut summary = self.summary.clone();
+        summary.media = self.media.statistics();
+        if let Some(session) = &self.session {
+            summary.usage += session.usage();
+        }
+        summary
+    }
+
+    /// Carries what one side has to the other until both are at rest.
+    fn carry(&mut self, now: Instant) {
+        self.carry_caller_audio(now);
+        while let Some(event) = self.media.poll_event() {
+            self.hear_media(now, event);
+        }
+        while let Some(output) = self.session.as_mut().and_then(realtime::Machine::poll_output) {
+            self.hear_session(now, output);
+        }
+        self.check_quiet();
+    }
+
+    fn carry_caller_audio(&mut self, now: Instant) {
+        while let Some(pcm) = self.media.poll_caller() {
+            if self.voice.push(pcm) {
+                self.caller_voice_at = Some(now);
+                self.summary.caller_talk += SampleRate::Hz24000.duration(pcm.len());
+            }
+            let message = self.session.as_mut().and_then(|session| session.append(pcm));
+            if let Some(text) = message {
+                self.messages.push_back(Message { text, audio: true });
+            }
+        }
+    }
+
+    fn hear_media(&mut self, now: Instant, event: media::Event) {
+        match event {
+            media::Event::Digit(digit) => self.digit(digit),
+            media::Event::Started(utterance) => self.utterance_started(now, utterance),
+            media::Event::Finished(utterance) => self.utterance_finished(utterance),
+            media::Event::Silent => self.reports.push_back(Report::CallerSilent),
+            media::Event::Resumed | media::Event::Overflow { .. } => {}
+        }
+    }
+
+    fn digit(&mut self, digit: char) {
+        self.summary.digits += 1;
+        self.reports.push_back(Report::Digit(digit));
+        if let Some(session) = &mut self.session {
+            session.digit(digit);
+        }
+    }
+
+    fn utterance_started(&mut self, now: Instant, utterance: Utterance) {
+        if utterance == PROMPT {
+            return;
+        }
+        if let Some(voice_at) = self.caller_voice_at.take() {
+            self.reports.push_back(Report::Responded(now.saturating_duration_since(voice_at)));
+        }
+    }
+
+    fn utterance_finished(&mut self, utterance: Utterance) {
+        if let Some(session) = &mut self.session
+            && utterance != PROMPT
+        {
+            session.finished(utterance);
+        }
+    }
+
+    fn hear_session(&mut self, now: Instant, output: realtime::Output) {
+        match output {
+            realtime::Output::Send(text) => self.messages.push_back(Message { text, audio: false }),
+            realtime::Output::Ready => self.reports.push_back(Report::SessionReady),
+            realtime::Output::AudioDone(utterance) => self.media.finish(utterance),
+            realtime::Output::Interrupt => self.interrupt(now),
+            realtime::Output::ToolCall { call_id, name, arguments } => {
+                self.reports.push_back(Report::ToolCall { call_id, name, arguments });
+            }
+            realtime::Output::Transcript(transcript) => self.reports.push_back(Report::Transcript(transcript)),
+            realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),
+            realtime::Output::SpeechStarted | realtime::Output::SpeechStopped => {}
+        }
+    }
+
+    /// The caller speaks: what has not left is dropped, and the session learns what was heard.
+    fn interrupt(&mut self, now: Instant) {
+        let heard = self.media.flush(now);
+        if !heard.is_empty() {
+            self.summary.barge_ins += 1;
+            self.interrupted_at = Some(now);
+        }
+        if let Some(session) = &mut self.session {
+            session.interrupted(&heard);
+        }
+    }
+
+    fn check_quiet(&mut self) {
+        if self.awaiting_quiet && self.media.is_quiet() {
+            self.awaiting_quiet = false;
+            self.reports.push_back(Report::Quiet);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What to do about a session that is not there: dial again, try the next backend, or give up.
+//!
+//! The agent's backends are tried in their order. A backend is left when its fault is fatal (a wrong key does not get
+//! right by asking again) or when its reconnect budget is spent; when the last one is left, the session is gone.
+
+use std::time::{Duration, Instant};
+
+use crate::realtime::{FaultClass, Reconnect, ReconnectSettings};
+
+/// What to do after a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Dial this backend after this delay.
+    Dial {
+        /// Index into the agent's list of backends.
+        backend: usize,
+        /// How long to wait first.
+        after: Duration,
+    },
+    /// No backend is left.
+    GiveUp,
+}
+
+/// The reconnect state of one call's session.
+#[derive(Debug)]
+pub struct Outage {
+    settings: ReconnectSettings,
+    backends: usize,
+    backend: usize,
+    reconnect: Reconnect,
+}
+
+impl Outage {
+    /// A session with this many backends to try.
+    pub fn new(settings: ReconnectSettings, backends: usize) -> Self {
+        Self { settings, backends, backend: 0, reconnect: Reconnect::new(settings) }
+    }
+
+    /// The backend in use, or being dialled.
+    pub fn backend(&self) -> usize {
+        self.backend
+    }
+
+    /// The session is up.
+    pub fn ready(&mut self, now: Instant) {
+        self.reconnect.succeeded(now);
+    }
+
+    /// The session broke, or could not be had. `random` spreads the retries of many calls.
+    pub fn lost(&mut self, now: Instant, class: FaultClass, random: u64) -> Verdict {
+        if class != FaultClass::Fatal
+            && let Some(after) = self.reconnect.next(now, random)
+        {
+            return Verdict::Dial { backend: self.backend, after };
+        }
+        self.leave_backend()
+    }
+
+    fn leave_backend(&mut self) -> Verdict {
+        self.backend += 1;
+        if self.backend >= self.backends {
+            return Verdict::GiveUp;
+        }
+        self.reconnect = Reconnect::new(self.settings);
+        Verdict::Dial { backend: self.backend, after: Duration::ZERO }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retryable_loss_dials_the_same_backend_until_the_budget_is_spent() {
+        let mut now = Instant::now();
+        let mut outage = Outage::new(SETTINGS, 1);
+        let start = now;
+        let mut dials = 0;
+        while let Verdict::Dial { backend, after } = outage.lost(now, FaultClass::Retryable, u64::MAX) {
+            assert_eq!(backend, 0);
+            now += after + Duration::from_millis(1);
+            dials += 1;
+        }
+        assert!(dials > 3);
+        assert!(now - start <= SETTINGS.budget + SETTINGS.delay_max);
+    }
+
+    #[test]
+    fn a_fatal_fault_moves_to_the_next_backend_at_once() {
+        let mut outage = Outage::new(SETTINGS, 2);
+        let now = Instant::now();
+        let next = Verdict::Dial { backend: 1, after: Duration::ZERO };
+        assert_eq!(outage.lost(now, FaultClass::Fatal, 0), next);
+        assert_eq!(outage.lost(now, FaultClass::Fatal, 0), Verdict::GiveUp);
+    }
+
+    const SETTINGS: ReconnectSettings = ReconnectSettings {
+        first: Duration::from_millis(250),
+        delay_max: Duration::from_secs(5),
+        budget: Duration::from_secs(30),
+    };
+}

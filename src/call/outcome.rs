@@ -1,0 +1,189 @@
+//! How a call ended: one cause word, whose fault it was, and the SIP code the caller saw.
+//!
+//! The word is the same in the SIP response or BYE, the log, the metric and the record. It is decided where it
+//! happened; nothing here guesses afterwards.
+
+/// Whose side a call's end is charged to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller did it, or sent something we cannot serve.
+    Caller,
+    /// We did it, or had no room.
+    Gateway,
+    /// The AI backend failed.
+    Backend,
+    /// The network or trunk between the caller and us failed.
+    Carrier,
+}
+
+impl Fault {
+    /// The word used in metrics and records.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Gateway => "gateway",
+            Self::Backend => "backend",
+            Self::Carrier => "carrier",
+        }
+    }
+}
+
+/// Why a call was refused or why it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// No route matched.
+    NoRoute,
+    /// As many calls as configured are already up.
+    CallsMax,
+    /// Every RTP port pair is in use.
+    NoPorts,
+    /// The gateway is shutting down and takes no new calls.
+    Draining,
+    /// The offer has no codec we speak.
+    NoCommonCodec,
+    /// The offer cannot be read.
+    BadSdp,
+    /// The offer has no usable audio.
+    NoAudio,
+    /// The offer insists on encrypted media.
+    SrtpRequired,
+    /// No backend gave a session before the ring limit.
+    SessionUnavailable,
+    /// The gateway is out of some other resource.
+    Overloaded,
+    /// The caller sent BYE.
+    CallerHungUp,
+    /// The agent asked for the end with its `hang_up` tool.
+    AgentHungUp,
+    /// The caller gave up before the answer.
+    Cancelled,
+    /// The session broke and the reconnect budget ran out.
+    SessionLost,
+    /// No RTP came from the caller for too long.
+    MediaTimeout,
+    /// The call reached its configured length.
+    DurationMax,
+    /// The gateway was stopped and the drain limit passed.
+    Drained,
+    /// Our 200 was never acknowledged.
+    AckTimeout,
+    /// The connection the call was signalled on broke.
+    FlowLost,
+    /// A part of the gateway serving this call failed.
+    Crashed,
+}
+
+impl Cause {
+    /// Every cause, for tables and tests.
+    pub const ALL: [Self; 20] = [
+        Self::NoRoute,
+        Self::CallsMax,
+        Self::NoPorts,
+        Self::Draining,
+        Self::NoCommonCodec,
+        Self::BadSdp,
+        Self::NoAudio,
+        Self::SrtpRequired,
+        Self::SessionUnavailable,
+        Self::Overloaded,
+        Self::CallerHungUp,
+        Self::AgentHungUp,
+        Self::Cancelled,
+        Self::SessionLost,
+        Self::MediaTimeout,
+        Self::DurationMax,
+        Self::Drained,
+        Self::AckTimeout,
+        Self::FlowLost,
+        Self::Crashed,
+    ];
+
+    /// The one reason word.
+    pub fn word(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Whose fault this is.
+    pub fn fault(self) -> Fault {
+        self.row().1
+    }
+
+    /// The SIP code: the final response of a refusal, 200 for a call that had been answered, 487 for a cancelled one.
+    pub fn sip_code(self) -> u16 {
+        self.row().2
+    }
+
+    /// The cause that goes by this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.word() == word)
+    }
+
+    fn row(self) -> (&'static str, Fault, u16) {
+        match self {
+            Self::NoRoute => ("no_route", Fault::Caller, 404),
+            Self::CallsMax => ("calls_max", Fault::Gateway, 503),
+            Self::NoPorts => ("no_ports", Fault::Gateway, 503),
+            Self::Draining => ("draining", Fault::Gateway, 503),
+            Self::NoCommonCodec => ("no_common_codec", Fault::Caller, 488),
+            Self::BadSdp => ("bad_sdp", Fault::Caller, 488),
+            Self::NoAudio => ("no_audio", Fault::Caller, 488),
+            Self::SrtpRequired => ("srtp_required", Fault::Caller, 488),
+            Self::SessionUnavailable => ("session_unavailable", Fault::Backend, 503),
+            Self::Overloaded => ("overloaded", Fault::Gateway, 503),
+            Self::CallerHungUp => ("caller_hung_up", Fault::Caller, 200),
+            Self::AgentHungUp => ("agent_hung_up", Fault::Backend, 200),
+            Self::Cancelled => ("cancelled", Fault::Caller, 487),
+            Self::SessionLost => ("session_lost", Fault::Backend, 200),
+            Self::MediaTimeout => ("media_timeout", Fault::Carrier, 200),
+            Self::DurationMax => ("duration_max", Fault::Gateway, 200),
+            Self::Drained => ("drained", Fault::Gateway, 200),
+            Self::AckTimeout => ("ack_timeout", Fault::Carrier, 200),
+            Self::FlowLost => ("flow_lost", Fault::Carrier, 200),
+            Self::Crashed => ("crashed", Fault::Gateway, 200),
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why.
+    pub cause: Cause,
+    /// The final SIP code the caller saw for its INVITE.
+    pub sip_code: u16,
+}
+
+impl Outcome {
+    /// The outcome of a call that had been answered.
+    pub fn answered(cause: Cause) -> Self {
+        Self { cause, sip_code: 200 }
+    }
+
+    /// The outcome of a call that was refused or given up before its answer.
+    pub fn refused(cause: Cause) -> Self {
+        let sip_code = match cause.sip_code() {
+            200 => 503,
+            code => code,
+        };
+        Self { cause, sip_code }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_has_a_word_of_its_own() {
+        for cause in Cause::ALL {
+            assert_eq!(Cause::from_word(cause.word()), Some(cause));
+        }
+    }
+
+    #[test]
+    fn a_refusal_never_carries_a_success_code() {
+        for cause in Cause::ALL {
+            assert!(Outcome::refused(cause).sip_code >= 400, "{cause:?}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The command line: `serve`, `check`, `operator`, `version`.
+//!
+//! Exit codes: 0 fine, 1 failed while running, 2 bad configuration or usage. This is the only place that prints.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::operator::Faults;
+
+mod check;
+mod operator;
+mod serve;
+
+/// It failed while running.
+const EXIT_RUNTIME: u8 = 1;
+
+/// The configuration or the command line is bad.
+const EXIT_USAGE: u8 = 2;
+
+#[derive(Parser)]
+#[command(name = "patchcord", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Validate the configuration and print what is in effect, secrets hidden.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Run the embedded session server alone, to develop against.
+    Operator {
+        /// The address to listen on.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8765")]
+        listen: SocketAddr,
+        /// Faults to show on purpose, such as "drop@2000,refuse*3" (see the operator's documentation).
+        #[arg(long, value_name = "FAULTS", default_value = "")]
+        fault: Faults,
+        /// Let clients ask for faults with an `operator.fault` event.
+        #[arg(long)]
+        allow_control: bool,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    // Clap itself ends the process with 2 when the command line is bad.
+    match Arguments::parse().command {
+        Command::Serve { config } => serve::run(config.as_deref()),
+        Command::Check { config } => check::run(config.as_deref()),
+        Command::Operator { listen, fault, allow_control } => operator::run(listen, fault, allow_control),
+        Command::Version => version(),
+    }
+}
+
+fn version() -> ExitCode {
+    println!("patchcord {}", env!("CARGO_PKG_VERSION"));
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,111 @@
+//! `patchcord serve`: start, say where to call, wait for a signal, drain, end.
+
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{EXIT_RUNTIME, EXIT_USAGE, check};
+use crate::{
+    actors::tree::{self, Gateway},
+    config::Config,
+    net, telemetry,
+};
+
+/// How long the calls that are left may take for their last sentence once the drain is over.
+const FINISH_MAX: Duration = Duration::from_secs(30);
+
+/// Threads for signalling, actors and HTTP; media has its own.
+const SIGNALLING_THREADS: usize = 2;
+
+/// Runs the gateway until a signal or a failure ends it.
+pub fn run(path: Option<&Path>) -> ExitCode {
+    let Some(config) = check::load_or_explain(path) else { return ExitCode::from(EXIT_USAGE) };
+    telemetry::log::init(config.log.format, &config.log.level);
+    net::tls::install_crypto_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SIGNALLING_THREADS)
+        .thread_name("signalling")
+        .enable_all()
+        .build();
+    match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(serve(config))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("patchcord: {error:#}");
+            ExitCode::from(EXIT_RUNTIME)
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let drain_max = config.limits.drain_max;
+    let mut signals = Signals::new()?;
+    let gateway = tree::start(config).await?;
+    welcome(&gateway);
+    let stop = tokio::select! {
+        stop = signals.next() => stop,
+        why = gateway.failed() => anyhow::bail!("the gateway failed: {why}"),
+    };
+    tokio::select! {
+        () = wind_down(&gateway, stop, drain_max) => gateway.stop().await,
+        _ = signals.next() => anyhow::bail!("killed by a second signal"),
+    }
+    Ok(())
+}
+
+/// Which signal asked for the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// SIGTERM: let the calls come to their own end first.
+    Drain,
+    /// SIGINT: only let them finish their sentence.
+    Now,
+}
+
+async fn wind_down(gateway: &Gateway, stop: Stop, drain_max: Duration) {
+    gateway.drain();
+    if stop == Stop::Drain {
+        tracing::info!(drain_s_max = drain_max.as_secs(), "draining: no new calls; waiting for those there are");
+        gateway.empty_within(drain_max).await;
+    }
+    gateway.finish_calls();
+    if !gateway.empty_within(FINISH_MAX).await {
+        tracing::warn!("some calls did not end in time and are cut off");
+    }
+}
+
+fn welcome(gateway: &Gateway) {
+    for address in &gateway.addresses.udp {
+        println!("SIP over UDP on {address}: call sip:operator@{}", reachable(address));
+    }
+    for address in &gateway.addresses.tcp {
+        println!("SIP over TCP on {address}: call sip:operator@{};transport=tcp", reachable(address));
+    }
+    println!("Metrics on http://{}/metrics", gateway.http_address);
+}
+
+/// An address to dial from this machine.
+fn reachable(address: &std::net::SocketAddr) -> String {
+    match (address.ip().is_unspecified(), address.is_ipv4()) {
+        (true, true) => format!("127.0.0.1:{}", address.port()),
+        (true, false) => format!("[::1]:{}", address.port()),
+        (false, _) => address.to_string(),
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> Stop {
+        tokio::select! {
+            _ = self.terminate.recv() => Stop::Drain,
+            _ = self.interrupt.recv() => Stop::Now,
+        }
+    }
+}

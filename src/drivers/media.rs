@@ -1,0 +1,350 @@
+//! The media driver: one call's RTP sockets, playout clock and session socket, on one worker thread.
+//!
+//! It feeds the [`Bridge`], sends what the bridge wants sent, and posts what the call's actors should know. Sends never
+//! wait: a packet the kernel does not take is lost like any packet, and the session socket keeps a bounded outbox.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use tokio::{net::UdpSocket, sync::mpsc};
+use tracing::{Instrument, Span};
+
+use super::{
+    post::Post,
+    realtime::{Event as SocketEvent, Loss, SessionSocket},
+    worker::{Overloaded, Workers},
+};
+use crate::{
+    call::bridge::{Bridge, Report, Summary},
+    media::{self, Channel},
+    net::{
+        ports::PortPair,
+        websocket::{ConnectError, WebSocket},
+    },
+    realtime::{self, FaultClass},
+    sdp::Negotiated,
+    telemetry::Metrics,
+};
+
+/// Orders that may wait for one call's media; the call sends a handful in its life, and its tool results.
+const ORDERS_MAX: usize = 64;
+
+/// Reports that may wait for a Call actor; past it transcripts and digits are lost to the record, and counted.
+pub const REPORTS_MAX: usize = 256;
+
+/// Session reports that may wait for a Session actor; each dial makes at most three.
+pub const SESSION_REPORTS_MAX: usize = 64;
+
+/// Datagrams read in one go, so that a flood on one call does not starve the others on its worker.
+const BATCH_MAX: usize = 16;
+
+/// The longest datagram of use; RTP audio is far shorter.
+const DATAGRAM_BYTES_MAX: usize = 2048;
+
+/// A connection being made, on the worker's thread.
+pub type Dial = Pin<Box<dyn Future<Output = Result<WebSocket, ConnectError>>>>;
+
+/// An order from the call's actors.
+pub enum Order {
+    /// What the offer and answer settled.
+    Apply(Box<Negotiated>),
+    /// Connect the session: how, and what it is to be.
+    Dial(Box<dyn FnOnce() -> Dial + Send>, Box<realtime::Settings>),
+    /// Where the Session actor hears from now on.
+    ReportSession(Post<SessionReport>),
+    /// Let the agent speak first.
+    Greet,
+    /// Start or stop the comfort tone.
+    Comfort(bool),
+    /// Play the spoken apology.
+    Apologise,
+    /// Report [`Report::Quiet`] once nothing is left to be heard.
+    AwaitQuiet,
+    /// A tool's result.
+    ToolResult {
+        /// The session's id of the call.
+        call_id: String,
+        /// What came of it.
+        output: String,
+        /// Whether the agent should say something about it.
+        respond: bool,
+    },
+    /// Close the session, say goodbye on RTCP, report the summary and end.
+    Close,
+    /// Break on purpose: how the tests show that one call's failure stays its own.
+    Break,
+}
+
+/// What the Call actor hears.
+#[derive(Debug)]
+pub enum CallReport {
+    /// From the bridge.
+    Bridge(Report),
+    /// The driver has ended in good order; always the last report.
+    Closed(Box<Summary>),
+}
+
+/// What the Session actor hears.
+#[derive(Debug)]
+pub enum SessionReport {
+    /// The session is configured and serves the call.
+    Ready,
+    /// The session is not, or no longer, there.
+    Lost {
+        /// Whether dialling again can help.
+        class: FaultClass,
+        /// A short word for metrics and logs.
+        code: String,
+        /// What the backend or the network said.
+        detail: String,
+    },
+}
+
+/// The handle of the call's actors on their media driver.
+#[derive(Debug, Clone)]
+pub struct MediaHandle {
+    orders: mpsc::Sender<Order>,
+}
+
+/// Everything a media driver starts with.
+pub struct Start {
+    /// The leg's sockets.
+    pub ports: PortPair,
+    /// The leg's media settings.
+    pub settings: media::Settings,
+    /// Where the Call actor hears.
+    pub call: Post<CallReport>,
+    /// The one list of metrics.
+    pub metrics: Metrics,
+    /// The call's log span.
+    pub span: Span,
+}
+
+impl MediaHandle {
+    /// Starts a media driver on the least loaded worker.
+    pub fn start(workers: &Workers, start: Start) -> Result<Self, Overloaded> {
+        let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+        workers.run(move || async move {
+            let span = start.span.clone();
+            match Driver::new(start, inbox) {
+                Ok(driver) => driver.run().instrument(span).await,
+                Err(error) => tracing::error!(parent: &span, %error, "the call's media sockets cannot be used"),
+            }
+        })?;
+        Ok(Self { orders })
+    }
+
+    /// Gives an order; false when the driver is gone or does not keep up.
+    pub fn order(&self, order: Order) -> bool {
+        self.orders.try_send(order).is_ok()
+    }
+}
+
+struct Driver {
+    bridge: Bridge,
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    socket: SessionSocket,
+    dialled: Option<Box<realtime::Settings>>,
+    orders: mpsc::Receiver<Order>,
+    call: Post<CallReport>,
+    session: Option<Post<SessionReport>>,
+    metrics: Metrics,
+    // Held for its release: the pool gets the pair back when the driver ends, however it ends.
+    _ports: PortPair,
+}
+
+/// Whether the driver goes on.
+enum Next {
+    GoOn,
+    Close,
+}
+
+impl Driver {
+    fn new(start: Start, orders: mpsc::Receiver<Order>) -> io::Result<Self> {
+        let (rtp, rtcp) = start.ports.sockets()?;
+        Ok(Self {
+            bridge: Bridge::new(Instant::now(), start.settings),
+            rtp: UdpSocket::from_std(rtp)?,
+            rtcp: UdpSocket::from_std(rtcp)?,
+            socket: SessionSocket::default(),
+            dialled: None,
+            orders,
+            call: start.call,
+            session: None,
+            metrics: start.metrics,
+            _ports: start.ports,
+        })
+    }
+
+    async fn run(mut self) {
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        loop {
+            let deadline = self.bridge.poll_timeout();
+            tokio::select! {
+                () = super::sleep_until(deadline) => self.bridge.handle_timeout(Instant::now()),
+                _ = self.rtp.readable() => self.read_rtp(&mut buffer),
+                event = self.socket.next() => self.hear_socket(event),
+                _ = self.rtcp.readable() => self.read_rtcp(&mut buffer),
+                order = self.orders.recv() => match self.obey(order) {
+                    Next::GoOn => {}
+                    Next::Close => break,
+                },
+            }
+            self.perform();
+        }
+        self.close().await;
+    }
+
+    fn read_rtp(&mut self, buffer: &mut [u8]) {
+        for _ in 0..BATCH_MAX {
+            let Some((length, from)) = receive(&self.rtp, buffer) else { return };
+            self.bridge.handle_rtp(Instant::now(), from, &buffer[..length]);
+        }
+    }
+
+    fn read_rtcp(&mut self, buffer: &mut [u8]) {
+        for _ in 0..BATCH_MAX {
+            let Some((length, from)) = receive(&self.rtcp, buffer) else { return };
+            self.bridge.handle_rtcp(Instant::now(), from, &buffer[..length]);
+        }
+    }
+
+    fn hear_socket(&mut self, event: SocketEvent) {
+        let now = Instant::now();
+        match event {
+            SocketEvent::Opened => {
+                if let Some(settings) = self.dialled.take() {
+                    self.bridge.session_opened(now, *settings);
+                }
+            }
+            SocketEvent::Text(text) => self.bridge.handle_session(now, &text),
+            SocketEvent::Lost(loss) => {
+                self.bridge.session_lost(now);
+                self.report_lost(classify(&loss));
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Option<Order>) -> Next {
+        let now = Instant::now();
+        match order {
+            None | Some(Order::Close) => return Next::Close,
+            Some(Order::Apply(negotiated)) => self.bridge.apply(now, &negotiated),
+            Some(Order::Dial(dial, settings)) => self.dial(dial(), settings),
+            Some(Order::ReportSession(post)) => self.session = Some(post),
+            Some(Order::Greet) => self.bridge.greet(now),
+            Some(Order::Comfort(on)) => self.bridge.comfort(on),
+            Some(Order::Apologise) => self.bridge.apologise(now),
+            Some(Order::AwaitQuiet) => self.bridge.await_quiet(now),
+            Some(Order::ToolResult { call_id, output, respond }) => {
+                self.bridge.tool_result(now, &call_id, &output, respond);
+            }
+            Some(Order::Break) => panic!("a media driver was told to break"),
+        }
+        Next::GoOn
+    }
+
+    fn dial(&mut self, dial: Dial, settings: Box<realtime::Settings>) {
+        self.dialled = Some(settings);
+        self.socket.dial(dial);
+    }
+
+    fn perform(&mut self) {
+        self.transmit();
+        while let Some(message) = self.bridge.poll_message() {
+            self.socket.send(message.text, message.audio);
+        }
+        self.metrics.queue_drops("session_audio", self.socket.take_audio_dropped());
+        while let Some(report) = self.bridge.poll_report() {
+            self.report(report);
+        }
+    }
+
+    fn transmit(&mut self) {
+        while let Some(packet) = self.bridge.poll_transmit() {
+            let socket = match packet.channel {
+                Channel::Rtp => &self.rtp,
+                Channel::Rtcp => &self.rtcp,
+            };
+            if let Err(error) = socket.try_send_to(packet.bytes, packet.to) {
+                self.metrics.queue_drops("rtp", 1);
+                tracing::trace!(to = %packet.to, %error, "a packet was not sent");
+            }
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::SessionReady => self.post_session(SessionReport::Ready),
+            Report::SessionFault(fault) => self.session_fault(fault),
+            Report::Responded(after) => self.metrics.response(after),
+            Report::BargedIn(after) => self.metrics.barge_in(after),
+            report => {
+                if self.call.send(CallReport::Bridge(report)).is_err() {
+                    self.metrics.queue_drops("call_reports", 1);
+                }
+            }
+        }
+    }
+
+    fn session_fault(&mut self, fault: realtime::Fault) {
+        if fault.class == FaultClass::Harmless {
+            tracing::debug!(code = fault.code, message = fault.message, "the session reports something harmless");
+            return;
+        }
+        self.socket = SessionSocket::default();
+        self.bridge.session_lost(Instant::now());
+        self.report_lost((fault.class, fault.code, fault.message));
+    }
+
+    fn report_lost(&mut self, (class, code, detail): (FaultClass, String, String)) {
+        self.post_session(SessionReport::Lost { class, code, detail });
+    }
+
+    fn post_session(&self, report: SessionReport) {
+        if self.session.as_ref().is_some_and(|session| session.send(report).is_err()) {
+            self.metrics.queue_drops("session_reports", 1);
+        }
+    }
+
+    async fn close(mut self) {
+        self.bridge.session_lost(Instant::now());
+        self.bridge.bye(Instant::now());
+        self.transmit();
+        self.socket.close().await;
+        // The Call actor may be gone already; then its guard has written the record.
+        let _ = self.call.send(CallReport::Closed(Box::new(self.bridge.summary())));
+    }
+}
+
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    loop {
+        match socket.try_recv_from(buffer) {
+            Ok(received) => return Some(received),
+            // An ICMP refusal of something we sent; there may be more behind it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+fn classify(loss: &Loss) -> (FaultClass, String, String) {
+    match loss {
+        Loss::Connect(error) => {
+            let class = error.http_status().map_or(FaultClass::Retryable, realtime::classify_http);
+            (class, error.word().to_owned(), error.to_string())
+        }
+        Loss::Closed { code, reason } => (realtime::classify_close(*code), format!("close_{code}"), reason.clone()),
+        Loss::Broken(error) => (FaultClass::Retryable, "broken".to_owned(), error.clone()),
+        Loss::Stalled => {
+            let detail = format!("nothing could be written for {} s", Duration::as_secs(&super::realtime::STALL_MAX));
+            (FaultClass::Retryable, "stalled".to_owned(), detail)
+        }
+    }
+}

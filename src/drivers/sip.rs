@@ -1,0 +1,296 @@
+//! The SIP driver: UDP sockets, TCP connections and the [`Endpoint`] machine between them.
+//!
+//! One task owns the endpoint. Readers put what arrives into one bounded queue; what the endpoint wants sent goes out
+//! without waiting: a datagram the kernel does not take is lost like any datagram, a connection that does not drain is
+//! closed. The driver decides nothing about calls.
+
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Instant};
+
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::mpsc,
+    task::JoinSet,
+};
+
+use super::{
+    leg::{IncomingLeg, LEG_EVENTS_MAX, LegHandle, SipOrder},
+    post::Post,
+    sip_tcp::{self, Connections},
+};
+use crate::{
+    net::udp::LocalAddresses,
+    sip::{Command, Endpoint, Event, Flow, LegId, Message, Output, ReadError, Transport},
+    telemetry::{Level, Metrics},
+};
+
+/// Messages that may wait for the endpoint. Past it datagrams are dropped (peers retransmit) and connections wait.
+const INBOUND_MAX: usize = 4096;
+
+/// The largest datagram read; the reader refuses what is longer than its own bound.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+
+/// What readers hand to the driver.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A UDP datagram.
+    Datagram(Flow, Vec<u8>),
+    /// A message, or what stood in its place, from a connection.
+    Message(Flow, Result<Message, ReadError>),
+    /// A connection ended.
+    Closed(Flow),
+}
+
+/// The bound sockets.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// UDP sockets.
+    pub udp: Vec<UdpSocket>,
+    /// TCP listeners.
+    pub tcp: Vec<TcpListener>,
+}
+
+impl Sockets {
+    /// Binds what the configuration names.
+    pub fn bind(listen: &[Listen]) -> io::Result<Self> {
+        let mut sockets = Self::default();
+        for listen in listen {
+            match listen {
+                Listen::Udp(address) => sockets.udp.push(udp::bind_sip(*address)?),
+                Listen::Tcp(address) => sockets.tcp.push(tcp::listen(*address)?),
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// Where the UDP sockets are bound.
+    pub fn udp_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.udp.iter().map(UdpSocket::local_addr).collect()
+    }
+
+    /// Where the TCP listeners are bound.
+    pub fn tcp_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.tcp.iter().map(TcpListener::local_addr).collect()
+    }
+}
+
+/// The SIP side of the gateway, ready to [`run`](Self::run).
+pub struct SipDriver {
+    endpoint: Endpoint,
+    udp: HashMap<SocketAddr, Arc<UdpSocket>>,
+    connections: Connections,
+    orders: mpsc::Receiver<SipOrder>,
+    orders_sender: mpsc::Sender<SipOrder>,
+    inbound: mpsc::Receiver<Inbound>,
+    readers: JoinSet<()>,
+    incoming: Option<Post<IncomingLeg>>,
+    legs: HashMap<LegId, LegEvents>,
+    metrics: Metrics,
+}
+
+/// A leg's events: kept until its call says where to post them, or has let go.
+enum LegEvents {
+    Kept(Vec<Event>),
+    Posted(Post<Event>),
+}
+
+/// The queue of orders to the driver: twice the legs, because each leg has one slot reserved for its farewell.
+pub fn orders(legs_max: usize) -> (mpsc::Sender<SipOrder>, mpsc::Receiver<SipOrder>) {
+    mpsc::channel(2 * legs_max + 64)
+}
+
+impl SipDriver {
+    /// Takes over the sockets and starts their readers.
+    pub fn new(
+        sockets: Sockets,
+        endpoint: Endpoint,
+        orders: (mpsc::Sender<SipOrder>, mpsc::Receiver<SipOrder>),
+        metrics: Metrics,
+    ) -> io::Result<Self> {
+        let (sender, inbound) = mpsc::channel(INBOUND_MAX);
+        let mut readers = JoinSet::new();
+        let mut udp = HashMap::new();
+        for socket in sockets.udp {
+            let socket = Arc::new(socket);
+            let bound = socket.local_addr()?;
+            udp.insert(bound, socket.clone());
+            readers.spawn(read_datagrams(socket, bound, sender.clone(), metrics.clone()));
+        }
+        let connections = Connections::new(sender, metrics.clone());
+        for listener in sockets.tcp {
+            let admit = endpoint.admission();
+            readers.spawn(sip_tcp::accept(listener, connections.clone(), move |source| admit.admits(source)));
+        }
+        let (orders_sender, orders) = orders;
+        let legs = HashMap::new();
+        let incoming = None;
+        Ok(Self { endpoint, udp, connections, orders, orders_sender, inbound, readers, incoming, legs, metrics })
+    }
+
+    /// Runs until every handle on the driver is gone or a reader fails.
+    pub async fn run(mut self) {
+        loop {
+            let deadline = self.endpoint.poll_timeout();
+            tokio::select! {
+                order = self.orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return,
+                },
+                inbound = self.inbound.recv() => match inbound {
+                    Some(inbound) => self.hear(inbound),
+                    None => return,
+                },
+                () = super::sleep_until(deadline) => self.endpoint.handle_timeout(Instant::now()),
+                Some(_) = self.readers.join_next() => {
+                    tracing::error!("a SIP socket failed; the endpoint starts again");
+                    return;
+                }
+            }
+            self.perform();
+        }
+    }
+
+    fn obey(&mut self, order: SipOrder) {
+        match order {
+            SipOrder::Leg(leg, command) => self.endpoint.command(Instant::now(), leg, command),
+            SipOrder::Listen(leg, post) => self.listen(leg, post),
+            SipOrder::Serve(post) => self.incoming = Some(post),
+            SipOrder::Drain => self.endpoint.set_draining(true),
+        }
+    }
+
+    fn hear(&mut self, inbound: Inbound) {
+        let now = Instant::now();
+        match inbound {
+            Inbound::Datagram(flow, bytes) => self.endpoint.handle_datagram(now, flow, &bytes),
+            Inbound::Message(flow, message) => self.endpoint.handle_message(now, flow, message),
+            Inbound::Closed(flow) => self.endpoint.handle_flow_closed(now, flow),
+        }
+    }
+
+    fn perform(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Send { flow, bytes } => self.send(flow, bytes),
+                Output::Event { leg, event } => self.event(leg, event),
+                Output::Refused { source, reason, .. } => self.refused(source, &reason),
+            }
+        }
+        let counts = self.endpoint.counts();
+        self.metrics.set_level(Level::SipDialogs, counts.dialogs);
+        self.metrics.set_level(Level::SipTransactions, counts.transactions);
+    }
+
+    fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
+        match flow.transport {
+            Transport::Udp => self.send_datagram(flow, &bytes),
+            Transport::Tcp => self.connections.send(flow.connection, bytes),
+        }
+    }
+
+    fn send_datagram(&self, flow: Flow, bytes: &[u8]) {
+        let Some(socket) = self.udp.iter().find(|(bound, _)| serves(**bound, flow)).map(|(_, socket)| socket) else {
+            return;
+        };
+        if let Err(error) = socket.try_send_to(bytes, flow.remote) {
+            self.metrics.queue_drops("sip_datagrams", 1);
+            tracing::debug!(remote = %flow.remote, %error, "a SIP datagram was not sent");
+        }
+    }
+
+    fn event(&mut self, leg: LegId, event: Event) {
+        match event {
+            Event::Incoming(invite) => self.offer_call(leg, invite),
+            Event::Gone => drop(self.legs.remove(&leg)),
+            event => self.post_event(leg, event),
+        }
+    }
+
+    fn offer_call(&mut self, leg: LegId, invite: Box<crate::sip::Invite>) {
+        let Ok(farewell) = self.orders_sender.clone().try_reserve_owned() else {
+            return self.refuse_overloaded(leg);
+        };
+        self.legs.insert(leg, LegEvents::Kept(Vec::new()));
+        let handle = LegHandle::new(leg, self.orders_sender.clone(), farewell);
+        let call = IncomingLeg { invite, leg: handle };
+        let refused = match &self.incoming {
+            Some(incoming) => incoming.send(call).err(),
+            None => Some(call),
+        };
+        if let Some(call) = refused {
+            self.metrics.queue_drops("incoming_calls", 1);
+            call.leg.end(overloaded());
+        }
+    }
+
+    fn refuse_overloaded(&mut self, leg: LegId) {
+        self.metrics.queue_drops("sip_orders", 1);
+        self.endpoint.command(Instant::now(), leg, overloaded());
+    }
+
+    fn post_event(&mut self, leg: LegId, event: Event) {
+        match self.legs.get_mut(&leg) {
+            Some(LegEvents::Posted(post)) => {
+                if let Err(event) = post.send(event) {
+                    self.metrics.queue_drops("leg_events", 1);
+                    self.answer_unheard(leg, &event);
+                }
+            }
+            Some(LegEvents::Kept(kept)) if kept.len() < LEG_EVENTS_MAX => kept.push(event),
+            Some(LegEvents::Kept(_)) => self.metrics.queue_drops("leg_events", 1),
+            None => {}
+        }
+    }
+
+    /// A re-offer nobody can look at still gets its final answer.
+    fn answer_unheard(&mut self, leg: LegId, event: &Event) {
+        if matches!(event, Event::Reoffered { .. }) {
+            self.endpoint.command(Instant::now(), leg, overloaded());
+        }
+    }
+
+    fn listen(&mut self, leg: LegId, post: Post<Event>) {
+        // A leg that is gone has no entry; dropping the post tells the call so.
+        let Some(events) = self.legs.get_mut(&leg) else { return };
+        if let LegEvents::Kept(kept) = std::mem::replace(events, LegEvents::Posted(post)) {
+            for event in kept {
+                self.post_event(leg, event);
+            }
+        }
+    }
+
+    fn refused(&self, source: SocketAddr, reason: &str) {
+        self.metrics.sip_refused(reason);
+        tracing::info!(%source, reason, "a SIP request was refused");
+    }
+}
+
+fn overloaded() -> Command {
+    Command::Refuse { status: 503, reason: "overloaded".into() }
+}
+
+/// Whether the socket bound here is the one a flow came in on; a wildcard socket serves every local address.
+fn serves(bound: SocketAddr, flow: Flow) -> bool {
+    bound.port() == flow.local.port()
+        && (bound.ip() == flow.local.ip() || (bound.ip().is_unspecified() && bound.is_ipv4() == flow.local.is_ipv4()))
+}
+
+async fn read_datagrams(socket: Arc<UdpSocket>, bound: SocketAddr, inbound: mpsc::Sender<Inbound>, metrics: Metrics) {
+    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    let mut addresses = LocalAddresses::new(bound);
+    loop {
+        match socket.recv_from(&mut buffer).await {
+            Ok((length, remote)) => {
+                let flow = Flow { transport: Transport::Udp, local: addresses.facing(remote), remote, connection: 0 };
+                if inbound.try_send(Inbound::Datagram(flow, buffer[..length].to_vec())).is_err() {
+                    metrics.queue_drops("sip_inbound", 1);
+                }
+            }
+            // Linux reports a peer's ICMP refusal here; it concerns one peer, not the socket.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(error) => {
+                tracing::error!(%bound, %error, "the SIP socket cannot be read");
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! SIP over TCP: accepting, framing, and a bounded queue to each peer.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
+    sync::mpsc,
+    task::JoinSet,
+};
+
+use super::sip::Inbound;
+use crate::{
+    sip::{Flow, StreamReader, Transport},
+    telemetry::{Level, Metrics},
+};
+
+/// Connections served at once; one more is closed right after it was accepted.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// Messages that may wait for one slow peer; past it the connection is closed.
+const OUTBOX_MAX: usize = 64;
+
+/// A connection on which nothing arrives for this long is closed.
+const IDLE_MAX: Duration = Duration::from_secs(900);
+
+/// How long a peer may take to accept one message.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a connection that sent something unreadable stays open for our answer to it.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// How much is read at once.
+const READ_BYTES: usize = 8192;
+
+/// How long accepting pauses when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// All open connections.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    open: Arc<Mutex<HashMap<u64, mpsc::Sender<Vec<u8>>>>>,
+    next: Arc<AtomicU64>,
+    inbound: mpsc::Sender<Inbound>,
+    metrics: Metrics,
+}
+
+impl Connections {
+    /// No connections yet; what they read goes to `inbound`.
+    pub fn new(inbound: mpsc::Sender<Inbound>, metrics: Metrics) -> Self {
+        Self { open: Arc::default(), next: Arc::new(AtomicU64::new(1)), inbound, metrics }
+    }
+
+    /// Sends on a connection; one that does not drain is closed.
+    pub fn send(&self, connection: u64, bytes: Vec<u8>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outbox) = open.get(&connection)
+            && outbox.try_send(bytes).is_err()
+        {
+            self.metrics.queue_drops("sip_connection", 1);
+            open.remove(&connection);
+        }
+    }
+
+    fn register(&self) -> Option<(u64, mpsc::Receiver<Vec<u8>>)> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= CONNECTIONS_MAX {
+            return None;
+        }
+        let connection = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = mpsc::channel(OUTBOX_MAX);
+        open.insert(connection, sender);
+        self.metrics.set_level(Level::SipConnections, open.len());
+        Some((connection, receiver))
+    }
+
+    fn forget(&self, connection: u64) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&connection);
+        self.metrics.set_level(Level::SipConnections, open.len());
+    }
+}
+
+/// Accepts connections from sources that may talk to us at all. The connections end with this future.
+pub async fn accept(listener: TcpListener, connections: Connections, admits: impl Fn(IpAddr) -> bool) {
+    let mut serving = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = serving.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, remote)) if admits(remote.ip()) => drop(serving.spawn(serve(stream, remote, connections.clone()))),
+            Ok((_, remote)) => refuse(remote, &connections),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a SIP connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn refuse(remote: SocketAddr, connections: &Connections) {
+    connections.metrics.sip_refused("unknown_source");
+    tracing::info!(source = %remote, reason = "unknown_source", "a SIP connection was refused");
+}
+
+async fn serve(stream: TcpStream, remote: SocketAddr, connections: Connections) {
+    let Ok(local) = stream.local_addr() else { return };
+    let Some((connection, outbox)) = connections.register() else {
+        tracing::warn!(%remote, connections_max = CONNECTIONS_MAX, "a SIP connection was closed: too many are open");
+        return;
+    };
+    // Small messages should leave at once; without it the connection works all the same.
+    let _ = stream.set_nodelay(true);
+    let flow = Flow { transport: Transport::Tcp, local, remote, connection };
+    let (reader, writer) = stream.into_split();
+    tokio::select! {
+        () = read(reader, flow, &connections) => {}
+        () = write(writer, outbox) => {}
+    }
+    connections.forget(connection);
+    // The driver is the only receiver; when it is gone there is nobody left to tell.
+    let _ = connections.inbound.send(Inbound::Closed(flow)).await;
+}
+
+async fn read(mut stream: OwnedReadHalf, flow: Flow, connections: &Connections) {
+    let mut framer = StreamReader::new();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let Ok(Ok(length @ 1..)) = tokio::time::timeout(IDLE_MAX, stream.read(&mut buffer)).await else { return };
+        framer.push(&buffer[..length]);
+        while let Some(message) = framer.next() {
+            let broken = message.is_err();
+            if connections.inbound.send(Inbound::Message(flow, message)).await.is_err() {
+                return;
+            }
+            if broken {
+                // Where the next message starts is unknown, so the connection ends; its refusal still gets out.
+                return tokio::time::sleep(LINGER).await;
+            }
+        }
+        for _ in 0..framer.take_pings() {
+            connections.send(flow.connection, b"\r\n".to_vec());
+        }
+    }
+}
+
+async fn write(mut stream: OwnedWriteHalf, mut outbox: mpsc::Receiver<Vec<u8>>) {
+    while let Some(bytes) = outbox.recv().await {
+        let Ok(Ok(())) = tokio::time::timeout(WRITE_MAX, stream.write_all(&bytes)).await else { return };
+    }
+}

@@ -1,0 +1,158 @@
+//! The media worker threads: each a single-threaded runtime that owns many calls.
+//!
+//! A call's RTP sockets, playout clock and session socket live on one worker, so a frame crosses no thread. Jobs come
+//! in through a bounded queue; a job starts a call's media driver as a local task. A panic in one call's task ends that
+//! call alone.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::mpsc, task::LocalSet};
+
+use crate::telemetry::Metrics;
+
+/// Jobs that may wait for a worker; past it new calls are refused with `overloaded`.
+const JOBS_MAX: usize = 256;
+
+/// How often a worker measures how late its timers fire.
+const LAG_PERIOD: Duration = Duration::from_millis(250);
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+type Job = Box<dyn FnOnce() -> Task + Send>;
+
+/// All workers. Dropping the last handle ends the threads once their calls have ended.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    workers: Arc<Vec<Worker>>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    jobs: mpsc::Sender<Job>,
+    tasks: Arc<AtomicUsize>,
+}
+
+/// The worker's queue is full or the worker is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no media worker can take another call now")]
+pub struct Overloaded;
+
+impl Workers {
+    /// Starts this many workers; 0 means one per core.
+    pub fn start(count: usize, metrics: &Metrics) -> io::Result<Self> {
+        let count = match count {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let workers = (0..count).map(|index| Worker::start(index, metrics.clone())).collect::<io::Result<Vec<_>>>()?;
+        Ok(Self { workers: Arc::new(workers) })
+    }
+
+    /// Runs a task on the least loaded worker. The closure runs on the worker's thread, so its future need not be `Send`.
+    pub fn run<F>(&self, start: impl FnOnce() -> F + Send + 'static) -> Result<(), Overloaded>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let worker = self.workers.iter().min_by_key(|worker| worker.tasks.load(Ordering::Relaxed)).ok_or(Overloaded)?;
+        let counted = Counted::new(worker.tasks.clone());
+        let job: Job = Box::new(move || {
+            let task = start();
+            Box::pin(async move {
+                let _counted = counted;
+                task.await;
+            })
+        });
+        worker.jobs.try_send(job).map_err(|_| Overloaded)
+    }
+
+    /// How many tasks the workers run.
+    pub fn tasks(&self) -> usize {
+        self.workers.iter().map(|worker| worker.tasks.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Worker {
+    fn start(index: usize, metrics: Metrics) -> io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel(JOBS_MAX);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name(format!("media-{index}")).spawn(move || {
+            LocalSet::new().block_on(&runtime, work(inbox, metrics));
+        })?;
+        Ok(Self { jobs, tasks: Arc::default() })
+    }
+}
+
+/// Counts a task for as long as it lives, whether it returns or panics.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(tasks: Arc<AtomicUsize>) -> Self {
+        tasks.fetch_add(1, Ordering::Relaxed);
+        Self(tasks)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn work(mut inbox: mpsc::Receiver<Job>, metrics: Metrics) {
+    let lag = tokio::task::spawn_local(measure_lag(metrics));
+    let mut tasks = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            job = inbox.recv() => match job {
+                Some(job) => drop(tasks.spawn_local(job())),
+                None => break,
+            },
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+    lag.abort();
+}
+
+async fn measure_lag(metrics: Metrics) {
+    let mut due = Instant::now();
+    loop {
+        due += LAG_PERIOD;
+        tokio::time::sleep_until(due.into()).await;
+        let late = Instant::now().saturating_duration_since(due);
+        metrics.worker_lag(late);
+        if late > LAG_PERIOD {
+            due = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panicking_task_ends_alone_and_is_no_longer_counted() {
+        let workers = Workers::start(1, &Metrics::new()).unwrap();
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        workers.run(|| async { panic!("one call breaks") }).unwrap();
+        workers
+            .run(|| async move {
+                answer.send(7).unwrap();
+            })
+            .unwrap();
+        assert_eq!(answered.await, Ok(7));
+        while workers.tasks() != 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

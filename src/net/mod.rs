@@ -1,0 +1,17 @@
+//! Sockets: SIP over UDP and TCP, the RTP port pool, and the WebSockets to the backends.
+//!
+//! Everything here opens, marks, limits and names sockets. What travels on them is the business of the drivers and of
+//! the pure modules behind them.
+
+mod connect_error;
+mod dial;
+pub mod ports;
+mod socket;
+mod stream;
+mod target;
+pub mod tcp;
+pub mod tls;
+pub mod udp;
+pub mod websocket;
+
+pub use stream::Stream;

@@ -1,0 +1,258 @@
+//! The pool of RTP ports: an even port for RTP with the odd one above it for RTCP (RFC 3550 section 11).
+//!
+//! A pair comes with its sockets bound, so a port that another program holds is found out here and passed over. Pairs
+//! are handed out longest-free first, starting in a random order: late packets of an ended call meet a closed port
+//! rather than somebody else's call for as long as the pool allows, and the next port cannot be guessed from the last.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    ops::RangeInclusive,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::socket::{self, Traffic};
+
+/// Pairs tried for one call before giving up; each that is held by another program costs two system calls.
+const TRIES_MAX: usize = 64;
+
+/// The pool; clones share it.
+#[derive(Debug, Clone)]
+pub struct PortPool {
+    shared: Arc<Shared>,
+}
+
+/// A pair with its sockets, bound and non-blocking. The ports go back to the pool when the lease is dropped.
+#[derive(Debug)]
+pub struct PortPair {
+    /// The even port.
+    pub rtp: UdpSocket,
+    /// The odd port.
+    pub rtcp: UdpSocket,
+    /// Gives the ports back; drop it after the sockets.
+    pub lease: PortLease,
+}
+
+/// The right to use one pair of ports.
+#[derive(Debug)]
+pub struct PortLease {
+    shared: Arc<Shared>,
+    port: u16,
+}
+
+/// No pair of ports could be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NoPorts {
+    /// All are in use by calls.
+    #[error("all {pairs} RTP port pairs are in use: widen [media] ports")]
+    Exhausted {
+        /// How many there are.
+        pairs: usize,
+    },
+    /// Other programs hold too many of them.
+    #[error("{tried} RTP port pairs in a row are held by other programs: choose another range for [media] ports")]
+    Taken {
+        /// How many were tried.
+        tried: usize,
+    },
+    /// The address or the process does not allow it.
+    #[error("RTP sockets cannot be bound to {address}: {cause}")]
+    Bind {
+        /// Where.
+        address: IpAddr,
+        /// What the system says.
+        cause: io::Error,
+    },
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Even ports of free pairs, the longest free in front.
+    free: Mutex<VecDeque<u16>>,
+    pairs: usize,
+    in_use: AtomicUsize,
+}
+
+impl PortPool {
+    /// All whole pairs inside this range.
+    pub fn new(ports: RangeInclusive<u16>) -> Self {
+        let is_pair = |port: &u16| *port > 0 && port % 2 == 0 && ports.contains(&(port | 1));
+        let mut free: Vec<u16> = ports.clone().filter(is_pair).collect();
+        shuffle(&mut free);
+        let pairs = free.len();
+        Self {
+            shared: Arc::new(Shared {
+                free: Mutex::new(free.into()),
+                pairs,
+                in_use: AtomicUsize::new(0),
+            }),
+        }
+    }
+
+    /// A pair bound to this address.
+    pub fn take(&self, address: IpAddr) -> Result<PortPair, NoPorts> {
+        let mut tried = 0;
+        while tried < TRIES_MAX.min(self.pairs()) {
+            let Some(lease) = self.lease() else { break };
+            match lease.bind(address) {
+                Ok((rtp, rtcp)) => return Ok(PortPair { rtp, rtcp, lease }),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => tried += 1,
+                Err(cause) => return Err(NoPorts::Bind { address, cause }),
+            }
+        }
+        Err(if tried == 0 {
+            NoPorts::Exhausted { pairs: self.pairs() }
+        } else {
+            NoPorts::Taken { tried }
+        })
+    }
+
+    /// How many pairs calls hold now.
+    pub fn in_use(&self) -> usize {
+        self.shared.in_use.load(Ordering::Relaxed)
+    }
+
+    /// How many pairs there are.
+    pub fn pairs(&self) -> usize {
+        self.shared.pairs
+    }
+
+    fn lease(&self) -> Option<PortLease> {
+        let port = self.shared.free().pop_front()?;
+        self.shared.in_use.fetch_add(1, Ordering::Relaxed);
+        Some(PortLease {
+            shared: self.shared.clone(),
+            port,
+        })
+    }
+}
+
+impl PortLease {
+    /// The even port.
+    pub fn rtp_port(&self) -> u16 {
+        self.port
+    }
+
+    fn bind(&self, address: IpAddr) -> io::Result<(UdpSocket, UdpSocket)> {
+        Ok((
+            bind((address, self.port).into())?,
+            bind((address, self.port | 1).into())?,
+        ))
+    }
+}
+
+impl Drop for PortLease {
+    fn drop(&mut self) {
+        self.shared.free().push_back(self.port);
+        self.shared.in_use.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    fn free(&self) -> MutexGuard<'_, VecDeque<u16>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket::udp(address, Traffic::Voice)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Fisher and Yates. Without randomness from the system the order stays as it is, which costs only predictability.
+fn shuffle(ports: &mut [u16]) {
+    for last in (1..ports.len()).rev() {
+        if let Ok(random) = getrandom::u32() {
+            ports.swap(last, random as usize % (last + 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, net::Ipv4Addr};
+
+    use super::*;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_pair_is_an_even_port_and_the_odd_one_above_it() {
+        let pool = PortPool::new(41_001..=41_006);
+        assert_eq!(pool.pairs(), 2);
+        let (first, second) = (pool.take(LOOPBACK).unwrap(), pool.take(LOOPBACK).unwrap());
+        for pair in [&first, &second] {
+            let (rtp, rtcp) = (port(&pair.rtp), port(&pair.rtcp));
+            assert!(rtp % 2 == 0 && rtcp == rtp + 1 && (41_001..=41_006).contains(&rtp));
+            assert_eq!(pair.lease.rtp_port(), rtp);
+        }
+        assert_ne!(port(&first.rtp), port(&second.rtp));
+    }
+
+    #[test]
+    fn an_exhausted_pool_says_so_and_recovers_when_a_pair_comes_back() {
+        let pool = PortPool::new(41_010..=41_013);
+        let first = pool.take(LOOPBACK).unwrap();
+        let _second = pool.take(LOOPBACK).unwrap();
+        assert!(matches!(pool.take(LOOPBACK), Err(NoPorts::Exhausted { pairs: 2 })));
+        assert_eq!(pool.in_use(), 2);
+        drop(first);
+        assert_eq!(pool.in_use(), 1);
+        pool.take(LOOPBACK).unwrap();
+    }
+
+    #[test]
+    fn the_pair_freed_last_is_used_last() {
+        let pool = PortPool::new(41_020..=41_027);
+        let freed = port(&pool.take(LOOPBACK).unwrap().rtp);
+        let pairs: Vec<_> = (0..4).map(|_| pool.take(LOOPBACK).unwrap()).collect();
+        assert_eq!(port(&pairs[3].rtp), freed);
+    }
+
+    #[test]
+    fn ports_held_by_another_program_are_passed_over() {
+        let pool = PortPool::new(41_030..=41_033);
+        let rtcp_of_another = UdpSocket::bind((LOOPBACK, 41_031)).unwrap();
+        assert_eq!(port(&pool.take(LOOPBACK).unwrap().rtp), 41_032);
+        let pair = pool.take(LOOPBACK).unwrap();
+        assert!(matches!(pool.take(LOOPBACK), Err(NoPorts::Taken { tried: _ })));
+        assert_eq!(pool.in_use(), 1);
+        drop((pair, rtcp_of_another));
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn an_address_that_is_not_ours_is_named_and_leaks_nothing() {
+        let pool = PortPool::new(41_040..=41_043);
+        let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let error = pool.take(elsewhere).unwrap_err();
+        assert!(error.to_string().contains("192.0.2.1"), "{error}");
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn a_range_without_a_whole_pair_is_an_empty_pool() {
+        for ports in [41_001..=41_002, 41_000..=41_000, 65_535..=65_535] {
+            assert!(matches!(
+                PortPool::new(ports).take(LOOPBACK),
+                Err(NoPorts::Exhausted { pairs: 0 })
+            ));
+        }
+    }
+
+    #[test]
+    fn the_whole_port_space_holds_each_even_port_once() {
+        let pool = PortPool::new(0..=65_535);
+        let free: HashSet<_> = pool.shared.free().iter().copied().collect();
+        assert_eq!((free.len(), pool.pairs()), (32_767, 32_767));
+    }
+
+    fn port(socket: &UdpSocket) -> u16 {
+        socket.local_addr().unwrap().port()
+    }
+}

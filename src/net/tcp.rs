@@ -1,0 +1,102 @@
+//! Listening TCP sockets.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::socket::{self, Traffic};
+
+/// Connections the kernel holds until they are accepted; past it a peer's attempt waits for its own retransmission.
+const BACKLOG: i32 = 1024;
+
+/// How long accepting pauses when the process is out of file descriptors or memory.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a silent connection stays unquestioned; peers that vanished without a word are found out after about two
+/// minutes.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+
+/// Starts listening. Needs a tokio runtime.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket::tcp(address, Traffic::Signalling)?;
+    // A restarted gateway may bind while connections of the one before linger in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The next connection. Never gives up: a peer that was gone before it was accepted is passed over, and when the
+/// process is out of file descriptors it pauses, once logged, until there are some again. Cancel-safe.
+pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut logged = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                tune(&stream);
+                return (stream, peer);
+            }
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                if !logged {
+                    tracing::error!(%error, "connections cannot be accepted: raise the limit of open files");
+                    logged = true;
+                }
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Small messages leave at once, and a dead peer is noticed. Neither is worth losing the connection for.
+pub fn tune(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_AFTER / 4)
+        .with_retries(4);
+    let tuned = stream
+        .set_nodelay(true)
+        .and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive));
+    if let Err(error) = tuned {
+        tracing::debug!(%error, "a connection cannot be tuned");
+    }
+}
+
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_accepted_connection_sends_small_messages_at_once() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, (server, peer)) = tokio::join!(TcpStream::connect(address), accept(&listener));
+        assert_eq!(client.unwrap().local_addr().unwrap(), peer);
+        assert!(server.nodelay().unwrap());
+        assert!(SockRef::from(&server).keepalive().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_refused() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let error = listen(listener.local_addr().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn both_families_listen_on_one_port() {
+        let Ok(six) = listen((std::net::Ipv6Addr::UNSPECIFIED, 0).into()) else {
+            return;
+        };
+        let port = six.local_addr().unwrap().port();
+        listen((std::net::Ipv4Addr::UNSPECIFIED, port).into()).unwrap();
+    }
+}

@@ -1,0 +1,198 @@
+//! The neutral events: what every dialect is turned into and made from.
+//!
+//! Server events borrow from the text they were read from, so that the audio in them is copied once, into samples.
+
+use std::borrow::Cow;
+
+use super::{
+    history::{HistoryItem, Speaker},
+    settings::Settings,
+    usage::Usage,
+};
+
+/// The longest text frame that is read: a minute of agent audio in one event. A longer one is dropped.
+pub const TEXT_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What the server says, as far as a client acts on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerEvent<'a> {
+    /// The session's configuration as it is in effect.
+    SessionUpdated(SessionView),
+    /// The caller began to speak.
+    SpeechStarted,
+    /// The caller stopped speaking.
+    SpeechStopped,
+    /// What the caller said.
+    CallerTranscript {
+        /// The conversation item.
+        item: Cow<'a, str>,
+        /// The words.
+        text: Cow<'a, str>,
+    },
+    /// A response began.
+    ResponseCreated {
+        /// Its id.
+        id: String,
+    },
+    /// A response ended, one way or another.
+    ResponseDone(ResponseDone),
+    /// A piece of agent audio.
+    AudioDelta {
+        /// The part it belongs to.
+        part: PartName<'a>,
+        /// The samples in base64.
+        audio: Cow<'a, str>,
+    },
+    /// No more audio comes for a part.
+    AudioDone {
+        /// The part.
+        part: PartName<'a>,
+    },
+    /// What the agent says in a part.
+    AgentTranscript {
+        /// The part.
+        part: PartName<'a>,
+        /// The words.
+        text: Cow<'a, str>,
+    },
+    /// The agent calls a tool; the same call may be told more than once.
+    ToolCall {
+        /// The response that calls.
+        response: Cow<'a, str>,
+        /// The id to answer with.
+        call: Cow<'a, str>,
+        /// The tool.
+        name: Cow<'a, str>,
+        /// Its arguments as JSON text.
+        arguments: Cow<'a, str>,
+    },
+    /// The server complains.
+    Error(ServerError),
+    /// An event of this dialect that asks nothing of a client.
+    Noted,
+    /// An event this dialect does not have.
+    Unknown,
+}
+
+/// One content part of one item of one response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartName<'a> {
+    /// The response.
+    pub response: Cow<'a, str>,
+    /// The item.
+    pub item: Cow<'a, str>,
+    /// Which of the item's parts.
+    pub content_index: u32,
+}
+
+/// What matters of the session's effective configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    /// What the session takes the caller's audio for.
+    pub input_format: AudioFormat,
+    /// What the session sends as the agent's audio.
+    pub output_format: AudioFormat,
+    /// Whether the server cancels a response by itself when the caller speaks; none when it does not say.
+    pub interrupt_response: Option<bool>,
+}
+
+/// An audio format as the server names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AudioFormat {
+    /// 24 kHz mono 16 bit: what this gateway speaks.
+    Pcm24k,
+    /// Anything else, in the server's words.
+    Other(String),
+    /// The server does not say.
+    Absent,
+}
+
+/// How a response ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseDone {
+    /// Its id.
+    pub id: String,
+    /// What it cost.
+    pub usage: Usage,
+    /// Why it failed, if it did.
+    pub error: Option<ServerError>,
+}
+
+/// An error as the server words it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerError {
+    /// The error's family.
+    pub kind: String,
+    /// The error's name; may be empty.
+    pub code: String,
+    /// What it tells a person.
+    pub message: String,
+    /// The number of the client event that failed, when it is one of ours.
+    pub event_id: Option<u64>,
+}
+
+/// A text that is no event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// The frame is too long to be read at all.
+    #[error("the event is {0} bytes long, the most that is read are {max}", max = TEXT_FRAME_BYTES_MAX)]
+    TooLong(usize),
+    /// Not JSON, or not an object with a type.
+    #[error("not a JSON object with a type: {0}")]
+    NotAnEvent(String),
+    /// A known event without a field it must have, or with one of the wrong shape.
+    #[error("the {kind} event has no usable {field}")]
+    Field {
+        /// The event's type.
+        kind: String,
+        /// What is missing.
+        field: &'static str,
+    },
+}
+
+/// What the client says.
+#[derive(Debug, Clone, Copy)]
+pub enum ClientEvent<'a> {
+    /// Configures the session.
+    Configure(&'a Settings),
+    /// Tells what was said before this session.
+    Recall(&'a HistoryItem),
+    /// Says something as the caller, in words.
+    Say(&'a str),
+    /// Answers a tool call.
+    ToolResult {
+        /// The id of the call.
+        call: &'a str,
+        /// The answer.
+        output: &'a str,
+    },
+    /// Tells how much of the agent's audio was heard.
+    Truncate {
+        /// The conversation item.
+        item: &'a str,
+        /// Which of its parts.
+        content_index: u32,
+        /// The audio heard.
+        audio_end_ms: u32,
+    },
+    /// Asks for a response.
+    Respond {
+        /// For this response only, instead of the session's.
+        instructions: Option<&'a str>,
+    },
+    /// Stops a response.
+    Cancel {
+        /// Which.
+        response: &'a str,
+    },
+}
+
+impl Speaker {
+    /// The protocol's word for the role.
+    pub fn role(self) -> &'static str {
+        match self {
+            Self::Caller => "user",
+            Self::Agent => "assistant",
+        }
+    }
+}

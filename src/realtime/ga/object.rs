@@ -1,0 +1,106 @@
+//! The objects inside the server's events, read as loose JSON: they come once a turn, and servers differ in them.
+
+use serde_json::Value;
+
+use crate::realtime::{
+    event::{AudioFormat, ServerError, SessionView},
+    usage::Usage,
+};
+
+use super::EVENT_ID_PREFIX;
+
+/// The longest id that is kept. Real ones are under 40 bytes; a longer one makes its event malformed.
+const ID_BYTES_MAX: usize = 256;
+
+/// The longest word or sentence of the server's that is kept, in bytes; the rest is cut off.
+const WORDS_BYTES_MAX: usize = 1024;
+
+pub fn member_id<'v>(object: Option<&'v Value>, member: &str) -> Option<&'v str> {
+    object?.get(member)?.as_str().filter(|id| is_id(id))
+}
+
+pub fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= ID_BYTES_MAX
+}
+
+pub fn session_view(session: Option<&Value>) -> SessionView {
+    let at = |path: &str| session.and_then(|session| session.pointer(path));
+    SessionView {
+        input_format: audio_format(at("/audio/input/format")),
+        output_format: audio_format(at("/audio/output/format")),
+        interrupt_response: at("/audio/input/turn_detection/interrupt_response").and_then(Value::as_bool),
+    }
+}
+
+/// `audio/pcm` has only one rate in this dialect, so a server that does not repeat it means that one.
+fn audio_format(format: Option<&Value>) -> AudioFormat {
+    let Some(format) = format.filter(|format| !format.is_null()) else { return AudioFormat::Absent };
+    let is_pcm = format.get("type").and_then(Value::as_str) == Some("audio/pcm");
+    let rate = format.get("rate").filter(|rate| !rate.is_null());
+    if is_pcm && rate.is_none_or(|rate| rate.as_f64() == Some(24_000.0)) {
+        return AudioFormat::Pcm24k;
+    }
+    AudioFormat::Other(words(&format.to_string()))
+}
+
+pub fn usage(usage: &Value) -> Usage {
+    let tokens = |path: &str| usage.pointer(path).and_then(Value::as_u64);
+    let details_or_total = |details: &str, total: &str| {
+        let audio = tokens(&format!("{details}/audio_tokens")).unwrap_or(0);
+        let rest = || tokens(total).unwrap_or(0).saturating_sub(audio);
+        (tokens(&format!("{details}/text_tokens")).unwrap_or_else(rest), audio)
+    };
+    let (input_text_tokens, input_audio_tokens) = details_or_total("/input_token_details", "/input_tokens");
+    let (output_text_tokens, output_audio_tokens) = details_or_total("/output_token_details", "/output_tokens");
+    Usage {
+        input_text_tokens,
+        input_audio_tokens,
+        cached_tokens: tokens("/input_token_details/cached_tokens").unwrap_or(0),
+        output_text_tokens,
+        output_audio_tokens,
+    }
+}
+
+pub fn server_error(error: Option<&Value>) -> ServerError {
+    let word = |member: &str| error.and_then(|error| error.get(member)).map(words_of).unwrap_or_default();
+    let event_id = error.and_then(|error| error.get("event_id")).and_then(Value::as_str);
+    ServerError {
+        kind: word("type"),
+        code: word("code"),
+        message: word("message"),
+        event_id: event_id.and_then(|id| id.strip_prefix(EVENT_ID_PREFIX)).and_then(|number| number.parse().ok()),
+    }
+}
+
+/// Some servers number their codes.
+fn words_of(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => words(text),
+        other => words(&other.to_string()),
+    }
+}
+
+pub fn words(text: &str) -> String {
+    text[..text.floor_char_boundary(WORDS_BYTES_MAX)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_told_apart() {
+        let format = |text: &str| audio_format(Some(&serde_json::from_str(text).unwrap()));
+        assert_eq!(format(r#"{"type":"audio/pcm","rate":24000}"#), AudioFormat::Pcm24k);
+        assert_eq!(format(r#"{"type":"audio/pcm"}"#), AudioFormat::Pcm24k);
+        assert_eq!(format(r#"{"type":"audio/pcm","rate":16000}"#), other(r#"{"rate":16000,"type":"audio/pcm"}"#));
+        assert_eq!(format(r#"{"type":"audio/pcmu"}"#), other(r#"{"type":"audio/pcmu"}"#));
+        assert_eq!(format(r#""pcm16""#), other(r#""pcm16""#));
+        assert_eq!(audio_format(None), AudioFormat::Absent);
+    }
+
+    fn other(text: &str) -> AudioFormat {
+        AudioFormat::Other(text.to_owned())
+    }
+}

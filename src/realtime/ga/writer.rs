@@ -1,0 +1,161 @@
+//! Writes the client's events.
+
+use serde_json::{Value, json};
+
+use crate::realtime::{
+    event::ClientEvent,
+    history::{HistoryItem, Speaker},
+    settings::{Settings, ToolSpec},
+};
+
+use super::EVENT_ID_PREFIX;
+
+const APPEND_PREFIX: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
+const APPEND_SUFFIX: &str = "\"}";
+
+/// Writes one event.
+pub fn write(event_id: u64, event: &ClientEvent<'_>) -> String {
+    let mut json = match event {
+        ClientEvent::Configure(settings) => configure(settings),
+        ClientEvent::Recall(item) => recall(item),
+        ClientEvent::Say(text) => create_item(message(Speaker::Caller, text)),
+        ClientEvent::ToolResult { call, output } => tool_result(call, output),
+        ClientEvent::Truncate { item, content_index, audio_end_ms } => truncate(item, *content_index, *audio_end_ms),
+        ClientEvent::Respond { instructions } => respond(*instructions),
+        ClientEvent::Cancel { response } => json!({ "type": "response.cancel", "response_id": response }),
+    };
+    json["event_id"] = format!("{EVENT_ID_PREFIX}{event_id}").into();
+    json.to_string()
+}
+
+/// Writes one frame of caller audio by hand: it is sent fifty times a second, and base64 needs no escaping.
+pub fn write_append(pcm: &[i16], scratch: &mut Vec<u8>) -> String {
+    scratch.clear();
+    scratch.extend(pcm.iter().flat_map(|sample| sample.to_le_bytes()));
+    let encoded = base64_simd::STANDARD.encoded_length(scratch.len());
+    let mut text = String::with_capacity(APPEND_PREFIX.len() + encoded + APPEND_SUFFIX.len());
+    text.push_str(APPEND_PREFIX);
+    base64_simd::STANDARD.encode_append(scratch.as_slice(), &mut text);
+    text.push_str(APPEND_SUFFIX);
+    text
+}
+
+/// Members that are not set are left out: `null` would switch something off.
+fn configure(settings: &Settings) -> Value {
+    let mut input = json!({ "format": pcm() });
+    if !settings.turn_detection.is_null() {
+        input["turn_detection"] = settings.turn_detection.clone();
+    }
+    if let Some(transcription) = &settings.transcription {
+        input["transcription"] = transcription.clone();
+    }
+    let mut output = json!({ "format": pcm() });
+    if !settings.voice.is_empty() {
+        output["voice"] = settings.voice.as_str().into();
+    }
+    let mut session = json!({
+        "type": "realtime",
+        "instructions": settings.instructions,
+        "output_modalities": ["audio"],
+        "audio": { "input": input, "output": output },
+        "tools": settings.tools.iter().map(tool).collect::<Vec<_>>(),
+    });
+    if !settings.model.is_empty() {
+        session["model"] = settings.model.as_str().into();
+    }
+    json!({ "type": "session.update", "session": session })
+}
+
+/// The rate must be said on both sides; without it the official server refuses the update.
+fn pcm() -> Value {
+    json!({ "type": "audio/pcm", "rate": 24_000 })
+}
+
+fn tool(tool: &ToolSpec) -> Value {
+    json!({
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    })
+}
+
+fn recall(item: &HistoryItem) -> Value {
+    create_item(message(item.who, &item.text))
+}
+
+fn create_item(item: Value) -> Value {
+    json!({ "type": "conversation.item.create", "item": item })
+}
+
+/// What an agent said can only be recalled as text: the server makes no assistant audio from items.
+fn message(who: Speaker, text: &str) -> Value {
+    let kind = match who {
+        Speaker::Caller => "input_text",
+        Speaker::Agent => "output_text",
+    };
+    json!({ "type": "message", "role": who.role(), "content": [{ "type": kind, "text": text }] })
+}
+
+fn tool_result(call: &str, output: &str) -> Value {
+    create_item(json!({ "type": "function_call_output", "call_id": call, "output": output }))
+}
+
+fn truncate(item: &str, content_index: u32, audio_end_ms: u32) -> Value {
+    json!({
+        "type": "conversation.item.truncate",
+        "item_id": item,
+        "content_index": content_index,
+        "audio_end_ms": audio_end_ms,
+    })
+}
+
+fn respond(instructions: Option<&str>) -> Value {
+    match instructions {
+        Some(instructions) => json!({ "type": "response.create", "response": { "instructions": instructions } }),
+        None => json!({ "type": "response.create" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_append_is_the_json_that_a_library_would_write() {
+        let pcm: Vec<i16> = (0..480).map(|n: i16| n.wrapping_mul(977)).collect();
+        let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let json: Value = serde_json::from_str(&write_append(&pcm, &mut Vec::new())).unwrap();
+        let audio = base64_simd::STANDARD.encode_to_string(bytes);
+        assert_eq!(json, json!({ "type": "input_audio_buffer.append", "audio": audio }));
+    }
+
+    #[test]
+    fn what_is_not_set_is_left_out_rather_than_null() {
+        let text = write(1, &ClientEvent::Configure(&Settings::default()));
+        assert!(!text.contains("null"), "{text}");
+        for absent in ["model", "voice", "turn_detection", "transcription"] {
+            assert!(!text.contains(absent), "{absent} in {text}");
+        }
+    }
+
+    #[test]
+    fn turn_detection_passes_through_as_it_is() {
+        let turn_detection = json!({ "type": "semantic_vad", "eagerness": "low", "create_response": false });
+        let settings = Settings { turn_detection: turn_detection.clone(), ..Settings::default() };
+        let json: Value = serde_json::from_str(&write(1, &ClientEvent::Configure(&settings))).unwrap();
+        assert_eq!(json.pointer("/session/audio/input/turn_detection"), Some(&turn_detection));
+        assert_eq!(json.pointer("/session/audio/input/format"), Some(&pcm()));
+        assert_eq!(json.pointer("/session/audio/output/format"), Some(&pcm()));
+        assert_eq!(json.pointer("/session/type"), Some(&json!("realtime")));
+    }
+
+    #[test]
+    fn an_agent_is_recalled_as_output_text() {
+        let item = HistoryItem { who: Speaker::Agent, text: "said \"so\"".to_owned() };
+        let json: Value = serde_json::from_str(&write(4, &ClientEvent::Recall(&item))).unwrap();
+        let content = json!([{ "type": "output_text", "text": "said \"so\"" }]);
+        assert_eq!(json.pointer("/item/content"), Some(&content));
+        assert_eq!(json["event_id"], "patchcord_4");
+    }
+}

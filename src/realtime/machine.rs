@@ -1,0 +1,324 @@
+//! One connection's protocol: configuration, turns, interruption, truncation. What the server's events mean is in
+//! [`server`].
+//!
+//! The bridge opens it, feeds it the server's text and the caller's audio, plays the audio it returns, and answers
+//! [`Output::Interrupt`] with what had been heard. After every call it drains [`Machine::poll_output`]. The machine
+//! does not know the playout: an utterance counts as unheard until [`Machine::finished`] or [`Machine::interrupted`]
+//! says otherwise. After a fatal or retryable fault it is silent for good; a new connection needs a new machine.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::audio::{Heard, Utterance};
+
+use super::{
+    counters::Counters,
+    event::{ClientEvent, ServerEvent},
+    fault::{Fault, FaultClass},
+    history::{History, HistoryItem, Speaker, Transcript},
+    parts::{Cut, Parts},
+    responses::{Expired, Responses, Wish},
+    settings::Settings,
+    tool_calls::ToolCalls,
+    usage::Usage,
+};
+
+mod server;
+
+/// How long the server may take to confirm the session's configuration.
+const CONFIRM_MAX: Duration = Duration::from_secs(10);
+
+/// What the machine wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send this text frame.
+    Send(String),
+    /// The configuration is confirmed: the session hears and speaks.
+    Ready,
+    /// No more audio comes for this utterance.
+    AudioDone(Utterance),
+    /// Drop all agent audio that has not left and call [`Machine::interrupted`].
+    Interrupt,
+    /// The agent calls a tool; answer with [`Machine::tool_result`].
+    ToolCall {
+        /// The id to answer with.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// Its arguments as JSON text.
+        arguments: String,
+    },
+    /// Something was said. The caller's words may come before, during or after the answer to them.
+    Transcript(Transcript),
+    /// The session hears the caller speak.
+    SpeechStarted,
+    /// The session hears the caller no more.
+    SpeechStopped,
+    /// Something is wrong; unless it is harmless, the session is lost.
+    Fault(Fault),
+}
+
+/// A piece of agent audio, to be played at once.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Delta<'a> {
+    /// What it is part of.
+    pub utterance: Utterance,
+    /// 24 kHz mono.
+    pub pcm: &'a [i16],
+}
+
+/// One connection's protocol machine.
+#[derive(Debug)]
+pub struct Machine {
+    settings: Settings,
+    state: State,
+    responses: Responses,
+    parts: Parts,
+    tool_calls: ToolCalls,
+    history: History,
+    usage: Usage,
+    counters: Counters,
+    events_sent: u64,
+    outputs: VecDeque<Output>,
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The connection is not open.
+    Closed,
+    /// The configuration has been sent.
+    Confirming { until: Instant },
+    /// The configuration is in effect.
+    Ready { server_cancels: bool },
+    /// A fault ended the session.
+    Failed,
+}
+
+impl Machine {
+    /// A session whose connection is not open yet.
+    pub fn new(mut settings: Settings) -> Self {
+        let history = History::new(std::mem::take(&mut settings.history));
+        Self {
+            settings,
+            state: State::Closed,
+            responses: Responses::default(),
+            parts: Parts::default(),
+            tool_calls: ToolCalls::default(),
+            history,
+            usage: Usage::default(),
+            counters: Counters::default(),
+            events_sent: 0,
+            outputs: VecDeque::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The connection is open: the session is configured before anything is read, which every server allows.
+    pub fn handle_open(&mut self, now: Instant) {
+        if self.state != State::Closed {
+            return;
+        }
+        self.state = State::Confirming { until: now + CONFIRM_MAX };
+        self.events_sent += 1;
+        let text = self.settings.dialect.write(self.events_sent, &ClientEvent::Configure(&self.settings));
+        self.push(Output::Send(text));
+    }
+
+    /// One text frame of the server. Agent audio is returned rather than queued, so that it is not copied.
+    pub fn handle_text(&mut self, now: Instant, text: &str) -> Option<Delta<'_>> {
+        if matches!(self.state, State::Closed | State::Failed) {
+            return None;
+        }
+        self.counters.events += 1;
+        match self.settings.dialect.read(text) {
+            Ok(ServerEvent::AudioDelta { part, audio }) => return self.audio_delta(&part, &audio),
+            Ok(event) => self.handle_event(now, event),
+            Err(malformed) => self.malformed(&malformed),
+        }
+        None
+    }
+
+    /// Takes in that time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let State::Confirming { until } = self.state
+            && now >= until
+        {
+            let message = format!("the session was not confirmed within {} s", CONFIRM_MAX.as_secs());
+            return self.fail(FaultClass::Retryable, "confirm_timeout", message);
+        }
+        if self.responses.handle_timeout(now) == Some(Expired::Unanswered) {
+            self.counters.creates_unanswered += 1;
+        }
+        self.ask(now);
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Confirming { until } => Some(until),
+            State::Ready { .. } => self.responses.deadline(),
+            State::Closed | State::Failed => None,
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// One frame of caller audio, 24 kHz mono: the text to send, or none while the session cannot hear.
+    pub fn append(&mut self, pcm: &[i16]) -> Option<String> {
+        if !self.is_ready() {
+            self.counters.appends_dropped += 1;
+            return None;
+        }
+        self.counters.appends += 1;
+        Some(self.settings.dialect.write_append(pcm, &mut self.scratch))
+    }
+
+    /// Lets the agent say its greeting; without one the caller speaks first.
+    pub fn greet(&mut self, now: Instant) {
+        let Some(greeting) = &self.settings.greeting else { return };
+        let instructions = format!("Greet the caller with exactly these words and nothing else: {greeting}");
+        self.wish(now, Some(instructions));
+    }
+
+    /// The caller pressed a digit: it interrupts, and asks for an answer.
+    pub fn digit(&mut self, now: Instant, digit: char) {
+        if !self.is_ready() || !matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
+            self.counters.inputs_dropped += 1;
+            return;
+        }
+        let text = format!("DTMF {digit}");
+        self.history.push(Speaker::Caller, &text);
+        self.responses.overtake();
+        self.cut_off(now, true);
+        self.send(&ClientEvent::Say(&text));
+        self.wish(now, None);
+    }
+
+    /// The answer to a tool call; `respond` asks the agent to go on from it.
+    pub fn tool_result(&mut self, now: Instant, call_id: &str, output: &str, respond: bool) {
+        if !self.is_ready() {
+            self.counters.inputs_dropped += 1;
+            return;
+        }
+        self.send(&ClientEvent::ToolResult { call: call_id, output });
+        if respond {
+            self.wish(now, None);
+        }
+    }
+
+    /// The last packet of this utterance has left.
+    pub fn finished(&mut self, utterance: Utterance) {
+        self.parts.finished(utterance);
+    }
+
+    /// The playout was emptied: how much of each unfinished utterance had left. What is not named was heard or never
+    /// reached the playout; either way there is nothing more to say about it.
+    pub fn interrupted(&mut self, heard: &[Heard]) {
+        self.mute_unheard();
+        if self.is_ready() {
+            let truncates: Vec<Output> = heard.iter().filter_map(|heard| self.truncate(heard)).collect();
+            // In front of what follows the interruption: a new response must not build on words nobody heard.
+            truncates.into_iter().rev().for_each(|truncate| self.outputs.push_front(truncate));
+        }
+        self.parts.clear();
+    }
+
+    /// Tokens used by this session so far.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        Counters { utterances_forgotten: self.parts.forgotten(), ..self.counters }
+    }
+
+    /// The conversation, for the session that takes over: what this one was told and what was said since.
+    pub fn into_history(self) -> Vec<HistoryItem> {
+        self.history.into_items()
+    }
+
+    /// Cuts the agent off: what it still says or sends is not wanted any more.
+    fn cut_off(&mut self, now: Instant, cancel: bool) {
+        if let Some(response) = self.responses.cut_off(now)
+            && cancel
+        {
+            self.cancel(&response);
+        }
+        if !self.parts.is_empty() {
+            self.counters.interruptions += 1;
+            self.mute_unheard();
+            self.push(Output::Interrupt);
+        }
+    }
+
+    fn mute_unheard(&mut self) {
+        for response in self.parts.responses() {
+            self.responses.mute(response);
+        }
+    }
+
+    fn truncate(&mut self, heard: &Heard) -> Option<Output> {
+        let cut = self.parts.cut(heard)?;
+        self.counters.truncates += 1;
+        let Cut { item, content_index, audio_end_ms } = cut;
+        Some(self.write(&ClientEvent::Truncate { item: &item, content_index, audio_end_ms }))
+    }
+
+    fn cancel(&mut self, response: &str) {
+        self.counters.cancels += 1;
+        self.send(&ClientEvent::Cancel { response });
+    }
+
+    fn fail(&mut self, class: FaultClass, code: &str, message: String) {
+        if class != FaultClass::Harmless {
+            self.state = State::Failed;
+        }
+        self.push(Output::Fault(Fault { class, code: code.to_owned(), message }));
+    }
+
+    fn wish(&mut self, now: Instant, instructions: Option<String>) {
+        if !self.responses.wish(Wish::new(instructions)) {
+            self.counters.creates_dropped += 1;
+        }
+        self.ask(now);
+    }
+
+    /// Asks for the next response, if one is wished for and none is owed.
+    fn ask(&mut self, now: Instant) {
+        if !self.is_ready() {
+            return;
+        }
+        let event_id = self.events_sent + 1;
+        let Some(wish) = self.responses.ask(now, event_id) else { return };
+        let event = ClientEvent::Respond { instructions: wish.instructions.as_deref() };
+        let text = self.settings.dialect.write(event_id, &event);
+        self.events_sent = event_id;
+        self.counters.creates += 1;
+        self.push(Output::Send(text));
+    }
+
+    fn send(&mut self, event: &ClientEvent<'_>) {
+        let output = self.write(event);
+        self.push(output);
+    }
+
+    fn write(&mut self, event: &ClientEvent<'_>) -> Output {
+        self.events_sent += 1;
+        Output::Send(self.settings.dialect.write(self.events_sent, event))
+    }
+
+    fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready { .. })
+    }
+}

@@ -1,0 +1,179 @@
+//! What the server's events mean to the machine.
+
+use std::time::Instant;
+
+use crate::realtime::{
+    event::{AudioFormat, ClientEvent, Malformed, PartName, ResponseDone, ServerError, ServerEvent, SessionView},
+    fault::{self, FaultClass},
+    history::{self, Speaker, Transcript},
+    tool_calls::ARGUMENTS_BYTES_MAX,
+};
+
+use super::{Delta, Machine, Output, State};
+
+impl Machine {
+    pub(super) fn handle_event(&mut self, now: Instant, event: ServerEvent<'_>) {
+        match event {
+            ServerEvent::SessionUpdated(view) => self.session_updated(now, &view),
+            ServerEvent::SpeechStarted => self.speech_started(now),
+            ServerEvent::SpeechStopped => self.push(Output::SpeechStopped),
+            ServerEvent::CallerTranscript { item, text } => self.transcript(Speaker::Caller, &item, &text),
+            ServerEvent::ResponseCreated { id } => self.response_created(now, &id),
+            ServerEvent::ResponseDone(done) => self.response_done(now, done),
+            ServerEvent::AudioDelta { .. } => {}
+            ServerEvent::AudioDone { part } => self.audio_done(&part),
+            ServerEvent::AgentTranscript { part, text } => self.transcript(Speaker::Agent, &part.item, &text),
+            ServerEvent::ToolCall { response, call, name, arguments } => {
+                self.tool_call(now, &response, &call, &name, &arguments);
+            }
+            ServerEvent::Error(error) => self.server_error(now, error),
+            ServerEvent::Noted => {}
+            ServerEvent::Unknown => self.counters.events_unknown += 1,
+        }
+    }
+
+    fn session_updated(&mut self, now: Instant, view: &SessionView) {
+        if let Some(problem) = format_problem(view) {
+            return self.fail(FaultClass::Fatal, "format_mismatch", problem);
+        }
+        let was_ready = self.is_ready();
+        let server_cancels = view.interrupt_response.unwrap_or(self.settings.asks_server_to_interrupt());
+        self.state = State::Ready { server_cancels };
+        if !was_ready {
+            self.recall();
+            self.push(Output::Ready);
+            self.ask(now);
+        }
+    }
+
+    /// Tells a session that takes over what was said before it.
+    fn recall(&mut self) {
+        let texts: Vec<String> = (self.events_sent + 1..)
+            .zip(self.history.items())
+            .map(|(event_id, item)| self.settings.dialect.write(event_id, &ClientEvent::Recall(item)))
+            .collect();
+        self.events_sent += texts.len() as u64;
+        self.outputs.extend(texts.into_iter().map(Output::Send));
+    }
+
+    fn speech_started(&mut self, now: Instant) {
+        let State::Ready { server_cancels } = self.state else { return };
+        self.cut_off(now, !server_cancels);
+        self.push(Output::SpeechStarted);
+    }
+
+    pub(super) fn audio_delta(&mut self, part: &PartName<'_>, audio: &str) -> Option<Delta<'_>> {
+        if self.responses.is_muted(&part.response) {
+            self.counters.deltas_late += 1;
+            return None;
+        }
+        let Ok(utterance) = self.parts.receive(part, audio) else {
+            self.counters.deltas_malformed += 1;
+            return None;
+        };
+        self.counters.deltas += 1;
+        let pcm = self.parts.pcm();
+        (!pcm.is_empty()).then_some(Delta { utterance, pcm })
+    }
+
+    fn audio_done(&mut self, part: &PartName<'_>) {
+        if let Some(utterance) = self.parts.close(part) {
+            self.push(Output::AudioDone(utterance));
+        }
+    }
+
+    fn response_created(&mut self, now: Instant, id: &str) {
+        if self.responses.created(now, id) {
+            self.cancel(id);
+        }
+    }
+
+    fn response_done(&mut self, now: Instant, done: ResponseDone) {
+        self.usage += done.usage;
+        for utterance in self.parts.close_response(&done.id) {
+            self.push(Output::AudioDone(utterance));
+        }
+        self.responses.done(&done.id);
+        if let Some(error) = done.error {
+            self.response_failed(error);
+        }
+        self.ask(now);
+    }
+
+    /// A response that failed leaves the session open, so only what no other attempt gets past ends it.
+    fn response_failed(&mut self, error: ServerError) {
+        match fault::classify(&error.code, &error.kind) {
+            FaultClass::Fatal => self.report(FaultClass::Fatal, error),
+            FaultClass::Retryable | FaultClass::Harmless => self.report(FaultClass::Harmless, error),
+        }
+    }
+
+    fn tool_call(&mut self, now: Instant, response: &str, call: &str, name: &str, arguments: &str) {
+        // The caller spoke over it: the agent will decide anew.
+        if self.responses.is_muted(response) || !self.tool_calls.is_new(call) {
+            return;
+        }
+        if arguments.len() > ARGUMENTS_BYTES_MAX {
+            self.counters.tool_calls_refused += 1;
+            let output = format!("The arguments are longer than the {ARGUMENTS_BYTES_MAX} bytes allowed.");
+            return self.tool_result(now, call, &output, true);
+        }
+        self.push(Output::ToolCall {
+            call_id: call.to_owned(),
+            name: name.to_owned(),
+            arguments: arguments.to_owned(),
+        });
+    }
+
+    fn transcript(&mut self, who: Speaker, item: &str, text: &str) {
+        let text = history::bounded(text, history::TEXT_BYTES_MAX);
+        self.history.push(who, text);
+        self.push(Output::Transcript(Transcript { who, text: text.to_owned(), item: item.to_owned() }));
+    }
+
+    fn server_error(&mut self, now: Instant, error: ServerError) {
+        match error.code.as_str() {
+            fault::ALREADY_ACTIVE => self.refused(now, error.event_id),
+            fault::CANCEL_NOT_ACTIVE => self.responses.cancel_refused(),
+            _ => self.responses.failed(error.event_id),
+        }
+        let class = self.classify(&error);
+        self.report(class, error);
+        self.ask(now);
+    }
+
+    fn refused(&mut self, now: Instant, event_id: Option<u64>) {
+        if !self.responses.refused(now, event_id) {
+            self.counters.creates_dropped += 1;
+        }
+    }
+
+    /// Before the confirmation only the configuration is out, so any error is about it. The server would go on without
+    /// what it refused: an agent without instructions or tools must not speak to a caller.
+    fn classify(&self, error: &ServerError) -> FaultClass {
+        match fault::classify(&error.code, &error.kind) {
+            FaultClass::Harmless if !self.is_ready() => FaultClass::Fatal,
+            class => class,
+        }
+    }
+
+    fn report(&mut self, class: FaultClass, error: ServerError) {
+        let code = if error.code.is_empty() { error.kind } else { error.code };
+        self.fail(class, &code, error.message);
+    }
+
+    pub(super) fn malformed(&mut self, malformed: &Malformed) {
+        self.counters.events_malformed += 1;
+        self.fail(FaultClass::Harmless, "malformed_event", malformed.to_string());
+    }
+}
+
+/// The gateway speaks one format. Another one in either direction is noise to somebody's ear.
+fn format_problem(view: &SessionView) -> Option<String> {
+    let problem = |side: &str, format: &AudioFormat| match format {
+        AudioFormat::Pcm24k => None,
+        AudioFormat::Other(other) => Some(format!("the session's {side} format is {other}, not 24 kHz audio/pcm")),
+        AudioFormat::Absent => Some(format!("the session does not confirm its {side} format as 24 kHz audio/pcm")),
+    };
+    problem("input", &view.input_format).or_else(|| problem("output", &view.output_format))
+}

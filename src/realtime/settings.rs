@@ -1,0 +1,47 @@
+//! What one session is to be: fixed before the connection opens, told to the backend once.
+
+use serde_json::Value;
+
+use super::{dialect::Dialect, history::HistoryItem};
+
+/// Everything the session is told about itself.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// How the backend spells the protocol.
+    pub dialect: Dialect,
+    /// The model's name; empty leaves the choice to the URL.
+    pub model: String,
+    /// What the agent is and how it should behave.
+    pub instructions: String,
+    /// The voice's name; empty leaves the backend's default.
+    pub voice: String,
+    /// Turn taking, passed on as it is; `Null` leaves the backend's default, because a session without any turn
+    /// detection would wait for commits that nobody sends.
+    pub turn_detection: Value,
+    /// Transcription of the caller, passed on as it is; none leaves it off.
+    pub transcription: Option<Value>,
+    /// What the agent may call.
+    pub tools: Vec<ToolSpec>,
+    /// What the agent says first; none lets the caller speak first.
+    pub greeting: Option<String>,
+    /// The conversation so far, told to a session that takes over from a lost one.
+    pub history: Vec<HistoryItem>,
+}
+
+impl Settings {
+    /// Whether the backend was told in so many words to cancel a response when the caller speaks.
+    pub(super) fn asks_server_to_interrupt(&self) -> bool {
+        self.turn_detection.get("interrupt_response").and_then(Value::as_bool) == Some(true)
+    }
+}
+
+/// A function the agent may call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolSpec {
+    /// The name the model calls it by.
+    pub name: String,
+    /// When to call it, in words for the model.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub parameters: Value,
+}

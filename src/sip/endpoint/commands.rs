@@ -1,0 +1,133 @@
+//! What the application decides about a leg, and the ways a leg ends.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use super::{Endpoint, Event};
+use crate::sip::leg::{Answered, Asked, Leg, LegId, Phase};
+use crate::sip::message::Response;
+use crate::sip::method::Method;
+use crate::sip::reason::Reason;
+use crate::sip::reply::ACCEPT;
+use crate::sip::transaction::table::ServerId;
+use crate::sip::via::Via;
+
+/// What the application's decision becomes on the wire.
+impl Endpoint {
+    pub(super) fn ring(&mut self, now: Instant, id: LegId) {
+        let Some(Leg { phase: Phase::Asked(asked), dialog, .. }) = self.legs.get(&id) else { return };
+        if !asked.first {
+            return;
+        }
+        let contact = self.contact(&asked.reply.flow());
+        let ringing = asked.reply.dialog_response(180, dialog.local_tag(), &contact);
+        self.respond(now, asked.transaction, ringing);
+    }
+
+    pub(super) fn answer(&mut self, now: Instant, id: LegId, sdp: Vec<u8>) {
+        let Some(asked) = self.take_asked(id) else { return };
+        let contact = self.contact(&asked.reply.flow());
+        let ok = asked.reply.dialog_response(200, &self.local_tag(id), &contact);
+        let bytes = self.respond(now, asked.transaction, ok.with_body(ACCEPT, sdp));
+        self.enter(id, Phase::Answered(Answered::sent(now, &asked, bytes)));
+    }
+
+    pub(super) fn refuse(&mut self, now: Instant, id: LegId, status: u16, reason: &str) {
+        let Some(asked) = self.take_asked(id) else { return };
+        let status = if (300..=699).contains(&status) { status } else { 500 };
+        self.refuse_asked(now, id, &asked, status, reason);
+        if asked.first {
+            self.finish(id);
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, now: Instant, id: LegId, reason: Cow<'static, str>) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        match &mut leg.phase {
+            Phase::Asked(asked) if asked.first => self.refuse(now, id, 480, &reason),
+            Phase::Asked(_) => {
+                self.refuse(now, id, 487, &reason);
+                self.send_bye(now, id, &reason);
+            }
+            Phase::Answered(answered) => answered.hang_up = Some(reason),
+            Phase::Talking => self.send_bye(now, id, &reason),
+            Phase::Leaving => {}
+        }
+    }
+}
+
+/// The steps that requests, commands and deadlines share.
+impl Endpoint {
+    /// Sends a response to an INVITE, unless it has its final answer; the bytes, for whoever repeats them.
+    pub(super) fn respond(&mut self, now: Instant, transaction: ServerId, response: Response) -> Vec<u8> {
+        let bytes = response.with_header("Server", &self.settings.user_agent).to_bytes();
+        let flow = self.transactions.respond(now, transaction, bytes_status(&bytes), &bytes);
+        flow.into_iter().for_each(|flow| self.send(flow, bytes.clone()));
+        bytes
+    }
+
+    pub(super) fn refuse_asked(&mut self, now: Instant, id: LegId, asked: &Asked, status: u16, reason: &str) {
+        let response = asked.reply.response(status, &self.local_tag(id));
+        let response = response.with_header("Reason", Reason::sip(status, reason).to_string());
+        self.respond(now, asked.transaction, response);
+    }
+
+    /// Says goodbye; when that is impossible the leg ends here.
+    pub(super) fn send_bye(&mut self, now: Instant, id: LegId, reason: &str) {
+        let branch = self.mint.branch();
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if leg.flow_lost {
+            self.tell(id, Event::Failed { reason: "flow_lost" });
+            return self.finish(id);
+        }
+        let flow = leg.flow;
+        let sent_by = std::net::SocketAddr::new(self.advertised_ip(&flow), flow.local.port());
+        let via = Via::new(flow.transport.as_str(), sent_by, &branch);
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let bye = leg.dialog.request(Method::Bye, &via);
+        let bye = bye
+            .with_header("Reason", Reason::sip(200, reason).to_string())
+            .with_header("User-Agent", &self.settings.user_agent);
+        let bytes = bye.to_bytes();
+        self.enter(id, Phase::Leaving);
+        self.transactions.open_client(now, branch, flow, id, bytes.clone());
+        self.send(flow, bytes);
+    }
+
+    /// The connection of this leg has closed.
+    pub(super) fn lose_flow(&mut self, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        leg.flow_lost = true;
+        match &leg.phase {
+            Phase::Asked(asked) if asked.first => {
+                self.tell(id, Event::Failed { reason: "flow_lost" });
+                self.finish(id);
+            }
+            Phase::Asked(_) => self.enter(id, Phase::Talking),
+            Phase::Answered(_) | Phase::Talking | Phase::Leaving => {}
+        }
+    }
+
+    pub(super) fn enter(&mut self, id: LegId, phase: Phase) {
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.phase = phase;
+            self.arm(id);
+        }
+    }
+
+    pub(super) fn arm(&mut self, id: LegId) {
+        self.deadlines.set(id, self.legs.get(&id).and_then(Leg::poll_timeout));
+    }
+
+    /// The leg is over. What its transactions still absorb needs no leg.
+    pub(super) fn finish(&mut self, id: LegId) {
+        let Some(leg) = self.legs.remove(&id) else { return };
+        self.dialogs.remove(leg.dialog.id());
+        self.deadlines.clear(id);
+        self.tell(id, Event::Gone);
+    }
+
+    fn local_tag(&self, id: LegId) -> String {
+        self.legs.get(&id).map(|leg| leg.dialog.local_tag().to_owned()).unwrap_or_default()
+    }
+}

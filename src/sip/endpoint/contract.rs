@@ -1,0 +1,188 @@
+//! What goes into the endpoint and what comes out of it, besides bytes.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::sip::address::NameAddr;
+use crate::sip::admission::Peer;
+use crate::sip::flow::Flow;
+use crate::sip::headers::Headers;
+use crate::sip::leg::LegId;
+use crate::sip::uri::Uri;
+
+/// Most legs at once unless the settings say otherwise. A further INVITE is refused with 503 `overloaded`.
+pub const LEGS_MAX: usize = 10_000;
+/// Most transactions at once unless the settings say otherwise. Beyond it an INVITE gets a stateless 503 `overloaded`, and
+/// answers to other requests are not repeated for their retransmissions.
+pub const TRANSACTIONS_MAX: usize = 50_000;
+/// How long the application may leave an INVITE without a final answer unless the settings say otherwise; timer C of the
+/// proxies on the way fires at the same age (RFC 3261 section 16.6). Then the caller gets 480 `session_unavailable`.
+pub const RING_MAX: Duration = Duration::from_secs(180);
+
+/// How the endpoint is set up.
+#[derive(Clone)]
+pub struct Settings {
+    /// The address peers reach us on; `None`: the local address of the flow.
+    pub external_ip: Option<IpAddr>,
+    /// Who may call; the first whose networks contain the source is taken.
+    pub peers: Vec<Peer>,
+    /// The realm of our digest challenges.
+    pub realm: String,
+    /// Keys tags, branches and nonces.
+    pub secret: [u8; 32],
+    /// Makes the words of one run differ from the next.
+    pub seed: u64,
+    /// What we call ourselves in Server and User-Agent.
+    pub user_agent: String,
+    /// See [`LEGS_MAX`].
+    pub legs_max: usize,
+    /// See [`TRANSACTIONS_MAX`].
+    pub transactions_max: usize,
+    /// See [`RING_MAX`].
+    pub ring_max: Duration,
+}
+
+impl Settings {
+    /// Settings with this secret and seed and nobody who may call.
+    pub fn new(secret: [u8; 32], seed: u64) -> Self {
+        Self {
+            external_ip: None,
+            peers: Vec::new(),
+            realm: "patchcord".to_owned(),
+            secret,
+            seed,
+            user_agent: "patchcord".to_owned(),
+            legs_max: LEGS_MAX,
+            transactions_max: TRANSACTIONS_MAX,
+            ring_max: RING_MAX,
+        }
+    }
+}
+
+/// What the endpoint wants the driver to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes. Failure to send needs no report: what matters is repeated, and a closed connection is reported by
+    /// [`super::Endpoint::handle_flow_closed`].
+    Send {
+        /// Where to.
+        flow: Flow,
+        /// One whole message.
+        bytes: Vec<u8>,
+    },
+    /// Tell whoever owns this leg.
+    Event {
+        /// Which leg.
+        leg: LegId,
+        /// What happened.
+        event: Event,
+    },
+    /// A request was refused without asking anyone: for the log and the metric.
+    Refused(Refused),
+}
+
+/// A request the endpoint refused by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// The trunk, when the source belongs to one.
+    pub trunk: Option<String>,
+    /// The status it was refused with; 0 when it could not be answered at all.
+    pub status: u16,
+    /// The reason word.
+    pub reason: &'static str,
+    /// What exactly was wrong, for people.
+    pub detail: String,
+}
+
+/// What happens to a leg. `Incoming` is the first event, `Gone` the last, and each of them comes once.
+#[derive(Debug)]
+pub enum Event {
+    /// A call came in; it waits for [`Command::Answer`] or [`Command::Refuse`].
+    Incoming(Box<Invite>),
+    /// The caller gave up before the answer; it has been refused with 487.
+    Cancelled,
+    /// The caller has our 2xx. With an offer in it, this is the answer, unless the caller broke the rules.
+    Confirmed {
+        /// The body of the ACK.
+        answer: Option<Vec<u8>>,
+    },
+    /// The caller wants to change the call (re-INVITE); it waits for [`Command::Answer`] or [`Command::Refuse`]. When the caller
+    /// withdraws it nothing is said and a late answer is dropped.
+    Reoffered {
+        /// The new offer; `None`: the 2xx is to carry one of ours.
+        offer: Option<Vec<u8>>,
+    },
+    /// The caller hung up; its BYE has been answered.
+    ByeReceived {
+        /// The Reason header of the BYE.
+        reason: Option<String>,
+    },
+    /// The leg ends by itself: `ack_timeout`, `flow_lost` or `session_unavailable` (see [`RING_MAX`]).
+    Failed {
+        /// The reason word.
+        reason: &'static str,
+    },
+    /// Nothing more happens to this leg and commands to it are dropped. Transactions may still absorb retransmissions.
+    Gone,
+}
+
+/// An INVITE as the application sees it.
+#[derive(Debug, Clone)]
+pub struct Invite {
+    /// The peer's name in the settings.
+    pub trunk: String,
+    /// Who calls.
+    pub from: NameAddr,
+    /// Whom the caller dialled.
+    pub to: NameAddr,
+    /// Where the last hop sent the call; what routing should look at.
+    pub request_uri: Uri,
+    /// The Call-ID.
+    pub call_id: String,
+    /// The way it came.
+    pub flow: Flow,
+    /// Our address as the caller reaches it, for the SDP.
+    pub advertised_ip: IpAddr,
+    /// The offer; `None`: the 2xx is to carry one of ours.
+    pub offer: Option<Vec<u8>>,
+    /// All headers but the credentials.
+    pub headers: Headers,
+}
+
+/// What the application may ask of a leg. A command that does not fit the leg's state is dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Send 180.
+    Ring,
+    /// Answer the waiting INVITE or re-INVITE with 200.
+    Answer {
+        /// The answer, or our offer when there was none.
+        sdp: Vec<u8>,
+    },
+    /// Refuse the waiting INVITE, which ends the leg, or the waiting re-INVITE, which leaves the call as it was.
+    Refuse {
+        /// The status; one outside 300-699 becomes 500.
+        status: u16,
+        /// The reason word.
+        reason: Cow<'static, str>,
+    },
+    /// End the call: BYE as soon as it may leave, or 480 to an INVITE still waiting. Only `Failed` by `flow_lost` and `Gone` follow.
+    HangUp {
+        /// The reason word.
+        reason: Cow<'static, str>,
+    },
+}
+
+/// How much the endpoint holds. All are zero again when everything is over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Legs whose `Gone` has not been said.
+    pub legs: usize,
+    /// Dialogs.
+    pub dialogs: usize,
+    /// Transactions, those that only absorb retransmissions included.
+    pub transactions: usize,
+}

@@ -1,0 +1,70 @@
+//! What happens when time passes.
+
+use std::time::Instant;
+
+use super::{Endpoint, Event};
+use crate::sip::leg::{LegId, LegStep, Phase};
+use crate::sip::transaction::table::Due;
+
+impl Endpoint {
+    /// Runs everything that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(due) = self.transactions.handle_timeout(now) {
+            match due {
+                Due::Send(flow, bytes) => self.send(flow, bytes),
+                // The peer never answered our BYE; there is nothing more to say to it.
+                Due::RequestTimedOut(leg) => self.finish(leg),
+            }
+        }
+        while let Some(leg) = self.deadlines.pop_due(now) {
+            self.handle_leg_timeout(now, leg);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is next due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.transactions.poll_timeout(), self.deadlines.next()].into_iter().flatten().min()
+    }
+
+    fn handle_leg_timeout(&mut self, now: Instant, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let step = leg.handle_timeout(now);
+        self.arm(id);
+        match step {
+            LegStep::Nothing => {}
+            LegStep::Send(flow, bytes) => self.send(flow, bytes),
+            LegStep::NotAnswered => self.give_up_asking(now, id),
+            LegStep::NotAcknowledged => self.give_up_waiting(now, id),
+        }
+    }
+
+    /// The application left an INVITE without an answer. A call that rings too long ends; a re-INVITE leaves the call as it was.
+    fn give_up_asking(&mut self, now: Instant, id: LegId) {
+        let Some(asked) = self.take_asked(id) else { return };
+        let status = if asked.first { 480 } else { 500 };
+        self.refuse_asked(now, id, &asked, status, "session_unavailable");
+        if asked.first {
+            self.tell(id, Event::Failed { reason: "session_unavailable" });
+            self.finish(id);
+        }
+    }
+
+    /// The caller never acknowledged our 2xx: the call is ended by BYE (RFC 3261 section 13.3.1.4), which also is the moment for
+    /// one that has been waiting.
+    fn give_up_waiting(&mut self, now: Instant, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Phase::Answered(answered) = &mut leg.phase else { return };
+        let lost = leg.flow_lost;
+        match answered.hang_up.take() {
+            Some(reason) => self.send_bye(now, id, &reason),
+            None if lost => {
+                self.tell(id, Event::Failed { reason: "ack_timeout" });
+                self.finish(id);
+            }
+            None => {
+                self.tell(id, Event::Failed { reason: "ack_timeout" });
+                self.send_bye(now, id, "ack_timeout");
+            }
+        }
+    }
+}

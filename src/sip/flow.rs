@@ -1,0 +1,105 @@
+//! Flow: the way a message came, which is also the way back (RFC 3261 section 18.2, RFC 3581).
+//!
+//! A flow is a value; the sockets belong to the driver. Requests inside a dialog go to the flow the dialog's last request asked
+//! its responses to be sent to, not to an address taken from Contact or Route: behind a NAT only that way is open, and behind a
+//! proxy that way leads to the proxy, which follows the Request-URI and Route we write.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use super::via::Via;
+
+/// The port a Via without a port means.
+const DEFAULT_PORT: u16 = 5060;
+
+/// What carries the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Datagrams: the transaction timers repeat what may be lost.
+    Udp,
+    /// One connection: nothing is lost unless the connection is.
+    Tcp,
+}
+
+impl Transport {
+    /// The word in Via.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+        }
+    }
+
+    /// Whether the transport repeats lost bytes itself.
+    pub fn is_reliable(self) -> bool {
+        self == Transport::Tcp
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// Where a message came from and through which of our sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// What carried it.
+    pub transport: Transport,
+    /// Our end, as the peer reaches it: a concrete address, not the wildcard a socket may be bound to.
+    pub local: SocketAddr,
+    /// The peer's end.
+    pub remote: SocketAddr,
+    /// Which connection; 0 for UDP.
+    pub connection: u64,
+}
+
+impl Flow {
+    /// The peer's address, an IPv4 address in IPv6 clothes undressed.
+    pub fn source_ip(&self) -> IpAddr {
+        self.remote.ip().to_canonical()
+    }
+
+    /// Where the response to a request with this topmost Via goes. Over TCP the connection it came on; over UDP its source
+    /// address, at the source port when the peer asked for it with `rport`, else at the port of sent-by. `maddr` is not obeyed:
+    /// it would let anyone point our responses at anyone.
+    pub fn reply_to(&self, via: &Via) -> Flow {
+        if self.transport.is_reliable() || via.wants_rport() {
+            return *self;
+        }
+        let port = via.port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT);
+        Flow { remote: SocketAddr::new(self.remote.ip(), port), ..*self }
+    }
+
+    /// Whether both use the same connection; never true of UDP.
+    pub fn shares_connection(&self, other: &Flow) -> bool {
+        self.transport.is_reliable() && other.transport.is_reliable() && self.connection == other.connection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_goes_to_the_source_port_only_when_rport_asks_for_it() {
+        let flow = flow(Transport::Udp);
+        let reply = |via: &str| flow.reply_to(&Via::read(via).unwrap()).remote.to_string();
+        assert_eq!(reply("SIP/2.0/UDP 10.0.0.1:5080;rport;branch=z9hG4bK1"), "192.0.2.7:40000");
+        assert_eq!(reply("SIP/2.0/UDP 10.0.0.1:5080;branch=z9hG4bK1"), "192.0.2.7:5080");
+        assert_eq!(reply("SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1"), "192.0.2.7:5060");
+    }
+
+    #[test]
+    fn over_tcp_a_response_stays_on_the_connection() {
+        let flow = flow(Transport::Tcp);
+        assert_eq!(flow.reply_to(&Via::read("SIP/2.0/TCP 10.0.0.1:5080;branch=z9hG4bK1").unwrap()), flow);
+        assert!(flow.shares_connection(&flow));
+    }
+
+    fn flow(transport: Transport) -> Flow {
+        let [local, remote] = ["192.0.2.1:5060", "192.0.2.7:40000"].map(|address| address.parse().unwrap());
+        Flow { transport, local, remote, connection: 3 }
+    }
+}

@@ -1,0 +1,139 @@
+//! Leg: the caller's side of one call as SIP sees it, from its INVITE to its last BYE.
+//!
+//! A leg knows which INVITE waits for the application, repeats its own 2xx until the ACK (RFC 3261 section 13.3.1.4) and knows
+//! whether a BYE may leave already. The endpoint builds the messages and moves them; transactions outlive the leg on their own.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use super::dialog::Dialog;
+use super::flow::Flow;
+use super::reply::Reply;
+use super::transaction::table::ServerId;
+use super::transaction::timers::{GIVE_UP, T1, doubled};
+
+/// Names one leg for as long as the process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegId(pub u64);
+
+/// One leg.
+#[derive(Debug)]
+pub struct Leg {
+    /// Index of the peer it came from.
+    pub peer: usize,
+    /// The dialog of the INVITE.
+    pub dialog: Dialog,
+    /// Where the peer listened last; requests of ours go there.
+    pub flow: Flow,
+    /// The connection of `flow` has closed, so nothing can be sent.
+    pub flow_lost: bool,
+    /// Where the leg stands.
+    pub phase: Phase,
+}
+
+/// Where a leg stands.
+#[derive(Debug)]
+pub enum Phase {
+    /// An INVITE waits for the application.
+    Asked(Asked),
+    /// Our 2xx is out and its ACK is not here yet.
+    Answered(Answered),
+    /// Nothing is open.
+    Talking,
+    /// Our BYE is out.
+    Leaving,
+}
+
+/// An INVITE or re-INVITE that waits for the application.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its transaction.
+    pub transaction: ServerId,
+    /// What its responses repeat.
+    pub reply: Reply,
+    /// Its sequence number, which the ACK repeats.
+    pub sequence: u32,
+    /// Whether it began the call.
+    pub first: bool,
+    /// Whether it brought an offer; if not, ours goes into the 2xx and the answer comes in the ACK.
+    pub offered: bool,
+    /// When the application has taken too long.
+    pub give_up_at: Instant,
+}
+
+/// A 2xx that is repeated until its ACK comes.
+#[derive(Debug)]
+pub struct Answered {
+    /// The sequence number the ACK repeats.
+    pub sequence: u32,
+    /// Whether the INVITE brought the offer.
+    pub offered: bool,
+    /// The application wants to end the call, with this reason, which has to wait for the ACK (section 15).
+    pub hang_up: Option<Cow<'static, str>>,
+    flow: Flow,
+    response: Vec<u8>,
+    interval: Duration,
+    resend_at: Instant,
+    give_up_at: Instant,
+}
+
+impl Answered {
+    /// The 2xx `response` to `asked` is being sent now.
+    pub fn sent(now: Instant, asked: &Asked, response: Vec<u8>) -> Self {
+        Self {
+            sequence: asked.sequence,
+            offered: asked.offered,
+            hang_up: None,
+            flow: asked.reply.flow(),
+            response,
+            interval: T1,
+            resend_at: now + T1,
+            give_up_at: now + GIVE_UP,
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> LegStep {
+        if now >= self.give_up_at {
+            return LegStep::NotAcknowledged;
+        }
+        if now < self.resend_at {
+            return LegStep::Nothing;
+        }
+        self.interval = doubled(self.interval);
+        self.resend_at += self.interval;
+        LegStep::Send(self.flow, self.response.clone())
+    }
+}
+
+/// What a leg wants done after a deadline.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LegStep {
+    /// Nothing.
+    Nothing,
+    /// Send the 2xx again, whatever the transport: a later hop may be UDP.
+    Send(Flow, Vec<u8>),
+    /// The application did not answer an INVITE in time.
+    NotAnswered,
+    /// The ACK never came.
+    NotAcknowledged,
+}
+
+impl Leg {
+    /// Runs the deadlines of the phase.
+    pub fn handle_timeout(&mut self, now: Instant) -> LegStep {
+        match &mut self.phase {
+            Phase::Asked(asked) if now >= asked.give_up_at => LegStep::NotAnswered,
+            Phase::Answered(answered) => answered.handle_timeout(now),
+            Phase::Asked(_) | Phase::Talking | Phase::Leaving => LegStep::Nothing,
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is next due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Asked(asked) => Some(asked.give_up_at),
+            Phase::Answered(answered) => Some(answered.resend_at.min(answered.give_up_at)),
+            Phase::Talking | Phase::Leaving => None,
+        }
+    }
+}

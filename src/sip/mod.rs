@@ -1,0 +1,45 @@
+//! SIP: the bytes on the wire, the messages they make, and who may send them.
+//!
+//! The wire layer reads and writes; it keeps no state between messages except [`StreamReader`], which holds the
+//! unfinished bytes of one connection, and [`Authenticator`], which remembers the nonces in use. It owns framing,
+//! limits, folding, compact names, lists, addresses and Via. It deliberately does not decide anything about calls:
+//! which method is served, which extension is supported and which caller is welcome are the endpoint's questions.
+//!
+//! Reading goes bytes -> [`reader`] / [`stream`] -> [`Message`] -> typed accessors of [`Headers`]; what was accepted
+//! by the reader has a Via set, From, To, Call-ID and CSeq that parse.
+//! Writing goes [`Request::to_bytes`] / [`Response::to_bytes`]. What we print we read back equal.
+
+pub mod address;
+pub mod defect;
+pub mod digest;
+pub mod grammar;
+pub mod headers;
+pub mod message;
+pub mod method;
+pub mod names;
+pub mod nonce;
+pub mod params;
+pub mod proof;
+pub mod reader;
+pub mod reason;
+pub mod stream;
+#[cfg(test)]
+mod torture;
+pub mod uri;
+pub mod via;
+pub mod vocabulary;
+mod writer;
+
+pub use address::NameAddr;
+pub use defect::{Defect, HeaderError, Malformed, ReadError};
+pub use digest::Authenticator;
+pub use headers::{Header, Headers};
+pub use message::{InDialog, Message, Request, Response};
+pub use method::{CSeq, Method};
+pub use names::HeaderName;
+pub use params::{Param, Params};
+pub use reader::read_datagram;
+pub use reason::Reason;
+pub use stream::{PONG, StreamEvent, StreamReader};
+pub use uri::{Host, Scheme, Uri};
+pub use via::Via;

@@ -1,0 +1,10 @@
+//! What outlives a call: its record, one JSON line in a file.
+//!
+//! Recordings and webhooks are not kept here.
+
+mod file;
+mod record;
+mod writer;
+
+pub use record::{CallRecord, MediaAddresses, OutcomeRecord, RtpRecord, TokensRecord};
+pub use writer::{RecordSlot, RecordWriter};

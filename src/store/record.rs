@@ -1,0 +1,200 @@
+//! The record of one call, as it is written: one JSON object.
+//!
+//! Field names are an interface to other programs: they are added to, never changed. Times are RFC 3339 in UTC with
+//! milliseconds; durations carry their unit in the name; what never happened is `null`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Everything worth knowing about one call after it has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// Our id of the call.
+    pub call_id: String,
+    /// The Call-ID the caller's side chose.
+    pub sip_call_id: String,
+    /// The trunk the call came in on.
+    pub trunk: String,
+    /// The route that matched, as the configuration counts them.
+    pub route: Option<String>,
+    /// The agent that answered.
+    pub agent: Option<String>,
+    /// The backend that served the call last.
+    pub backend: Option<String>,
+    /// Who called, as a SIP URI.
+    pub from: String,
+    /// Who was called, as a SIP URI.
+    pub to: String,
+    /// The codec of the leg.
+    pub codec: Option<String>,
+    /// Where the RTP went.
+    pub media: MediaAddresses,
+    /// When the INVITE came.
+    #[serde(with = "rfc3339")]
+    pub started_at: Timestamp,
+    /// When we answered.
+    #[serde(with = "rfc3339_or_null")]
+    pub answered_at: Option<Timestamp>,
+    /// When the call was over.
+    #[serde(with = "rfc3339")]
+    pub ended_at: Timestamp,
+    /// From the INVITE to our 200.
+    pub setup_ms: Option<u64>,
+    /// From our 200 to the end.
+    pub duration_ms: u64,
+    /// How long the caller spoke.
+    pub caller_talk_ms: u64,
+    /// How long the agent spoke, counted by what left as RTP.
+    pub agent_talk_ms: u64,
+    /// How often the caller talked over the agent.
+    pub barge_ins: u32,
+    /// How often the session was dialled again.
+    pub reconnects: u32,
+    /// Digits the caller pressed. Only how many: they may be a PIN.
+    pub digits: u32,
+    /// The leg's packets.
+    pub rtp: RtpRecord,
+    /// What the backend charges for.
+    pub tokens: TokensRecord,
+    /// How the call ended.
+    pub outcome: OutcomeRecord,
+}
+
+/// The two ends of the leg's media.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MediaAddresses {
+    /// Our RTP address and port.
+    pub local: Option<String>,
+    /// The caller's, where its packets last came from.
+    pub remote: Option<String>,
+}
+
+/// The leg's packets, counted.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RtpRecord {
+    /// Taken from the caller.
+    pub received: u64,
+    /// Sent to the caller.
+    pub sent: u64,
+    /// Expected from the caller, and never seen.
+    pub lost: u64,
+    /// Interarrival jitter at the end (RFC 3550 section 6.4.1).
+    pub jitter_ms: f64,
+    /// Dropped because they came from elsewhere.
+    pub foreign: u64,
+    /// Dropped because they came too late.
+    pub late: u64,
+    /// Dropped because they had been seen.
+    pub duplicate: u64,
+}
+
+/// Tokens as the backends counted them, all sessions of the call together.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TokensRecord {
+    /// Text sent.
+    pub input_text: u64,
+    /// Audio sent.
+    pub input_audio: u64,
+    /// Of the above, those the backend had cached.
+    pub cached: u64,
+    /// Text received.
+    pub output_text: u64,
+    /// Audio received.
+    pub output_audio: u64,
+}
+
+/// How a call ended, in the words of the call module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeRecord {
+    /// The one reason word.
+    pub cause: String,
+    /// `caller`, `gateway`, `backend` or `carrier`.
+    pub fault: String,
+    /// The final SIP code of the INVITE.
+    pub sip_code: u16,
+}
+
+mod rfc3339 {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{time:.3}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+mod rfc3339_or_null {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    struct Time(#[serde(with = "super::rfc3339")] Timestamp);
+
+    pub(super) fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => super::rfc3339::serialize(time, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<Time>::deserialize(deserializer)?.map(|Time(time)| time))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line_with_utc_times_in_milliseconds() {
+        let line = serde_json::to_string(&record("c1")).unwrap();
+        assert!(!line.contains('\n'));
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(json["started_at"], "2026-01-02T03:04:05.000Z");
+        assert_eq!(json["ended_at"], "2026-01-02T03:04:05.250Z");
+        assert_eq!(json["answered_at"], serde_json::Value::Null);
+        assert_eq!(json["outcome"]["cause"], "no_ports");
+        assert_eq!(json["rtp"]["jitter_ms"], 1.5);
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let mut written = record("c\u{1}\n\"2");
+        written.answered_at = Some(written.started_at);
+        let read: CallRecord = serde_json::from_str(&serde_json::to_string(&written).unwrap()).unwrap();
+        assert_eq!(read, written);
+    }
+
+    pub(in crate::store) fn record(call_id: &str) -> CallRecord {
+        CallRecord {
+            call_id: call_id.to_owned(),
+            sip_call_id: "a@b".to_owned(),
+            trunk: "lan".to_owned(),
+            route: None,
+            agent: None,
+            backend: None,
+            from: "sip:a@example.com".to_owned(),
+            to: "sip:b@example.com".to_owned(),
+            codec: None,
+            media: MediaAddresses::default(),
+            started_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            answered_at: None,
+            ended_at: "2026-01-02T04:04:05.25+01:00".parse().unwrap(),
+            setup_ms: None,
+            duration_ms: 0,
+            caller_talk_ms: 0,
+            agent_talk_ms: 0,
+            barge_ins: 0,
+            reconnects: 0,
+            digits: 0,
+            rtp: RtpRecord { jitter_ms: 1.5, ..RtpRecord::default() },
+            tokens: TokensRecord::default(),
+            outcome: OutcomeRecord { cause: "no_ports".to_owned(), fault: "gateway".to_owned(), sip_code: 503 },
+        }
+    }
+}

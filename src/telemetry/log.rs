@@ -1,0 +1,146 @@
+//! Logs: one line per event on standard error, for people or as JSON, inside one span per call.
+//!
+//! What is logged is decided where it is handled; this file only says how it looks and which lines pass. Packets are
+//! logged at TRACE alone, because a full pipe behind standard error blocks whoever writes.
+
+use std::io::{self, IsTerminal};
+
+use tracing::{Span, field::Empty};
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// For people: time, level, call, text; coloured on a terminal.
+    #[default]
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The filter cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the log filter \"{filter}\" cannot be read ({cause}): write it like \"info\" or \"info,patchcord::sip=debug\""
+)]
+pub struct BadFilter {
+    filter: String,
+    cause: tracing_subscriber::filter::ParseError,
+}
+
+/// Starts logging. Only the first call of a process has an effect, so tests may all call it.
+pub fn init(format: Format, filter: &str) -> Result<(), BadFilter> {
+    let filter = read_filter(filter)?;
+    let lines = fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    // An error means that logging has already been started, and that start stands.
+    let _ = match format {
+        Format::Human => lines.try_init(),
+        Format::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .try_init(),
+    };
+    Ok(())
+}
+
+/// Whether this filter can be read, for checking a configuration without starting anything.
+pub fn check_filter(filter: &str) -> Result<(), BadFilter> {
+    read_filter(filter).map(drop)
+}
+
+/// The span of one call. Its route is not known yet: [`set_agent`] names the agent later.
+///
+/// The span has level ERROR so that no filter takes the call's name off the lines that do pass.
+pub fn call_span(call_id: &str, trunk: &str) -> Span {
+    tracing::error_span!(parent: None, "call", id = call_id, trunk, agent = Empty)
+}
+
+/// Names the agent that answers in the call's span.
+pub fn set_agent(span: &Span, agent: &str) {
+    span.record("agent", agent);
+}
+
+fn read_filter(filter: &str) -> Result<EnvFilter, BadFilter> {
+    EnvFilter::builder().parse(filter).map_err(|cause| BadFilter {
+        filter: filter.to_owned(),
+        cause,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[test]
+    fn starting_twice_is_harmless() {
+        init(Format::Human, "warn").unwrap();
+        init(Format::Json, "info").unwrap();
+    }
+
+    #[test]
+    fn a_bad_filter_is_refused_with_an_example_of_a_good_one() {
+        let error = check_filter("info,patchcord=loudly").unwrap_err().to_string();
+        assert!(
+            error.contains("info,patchcord=loudly") && error.contains("=debug"),
+            "{error}"
+        );
+        check_filter("info,patchcord::sip=debug").unwrap();
+    }
+
+    #[test]
+    fn a_line_inside_a_call_names_the_call_even_when_only_warnings_pass() {
+        let written = Written::default();
+        let lines = fmt()
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false);
+        let subscriber = lines
+            .with_env_filter(read_filter("warn").unwrap())
+            .with_writer(written.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let span = call_span("c1", "lan");
+            set_agent(&span, "operator");
+            span.in_scope(|| tracing::warn!(reason = "no_ports", "call refused"));
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["reason"], "no_ports");
+        assert_eq!(
+            line["span"],
+            serde_json::json!({"name": "call", "id": "c1", "trunk": "lan", "agent": "operator"})
+        );
+    }
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Written {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self::Writer {
+            self.clone()
+        }
+    }
+}

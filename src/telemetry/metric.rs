@@ -1,0 +1,380 @@
+//! The one list of metric names, with their help texts, kinds, labels and buckets.
+//!
+//! Label values come from the configuration (`trunk`, `backend`) or from fixed words (everything else), so the number
+//! of series is bounded by the configuration file. Names follow the Prometheus conventions: base units, `_total` for
+//! counters, nothing else.
+
+/// One metric the gateway exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Metric {
+    /// Calls up now.
+    CallsActive,
+    /// Calls ended.
+    Calls,
+    /// Calls refused.
+    CallsRefused,
+    /// INVITE to 200.
+    CallSetup,
+    /// Last caller voice to first agent voice.
+    Response,
+    /// Caller starts speaking to agent silent.
+    BargeIn,
+    /// RTP in.
+    RtpPacketsReceived,
+    /// RTP out.
+    RtpPacketsSent,
+    /// RTP that never came.
+    RtpPacketsLost,
+    /// RTP from elsewhere.
+    RtpPacketsForeign,
+    /// Interarrival jitter at the end of a call.
+    RtpJitter,
+    /// Sessions connected or refused.
+    SessionConnects,
+    /// Sessions dialled again in the middle of a call.
+    SessionReconnects,
+    /// Sessions open now.
+    SessionsActive,
+    /// Items dropped at full queues.
+    QueueDrops,
+    /// How late a media worker's timers fire.
+    WorkerLag,
+    /// Tasks on the media workers.
+    WorkerTasks,
+    /// SIP legs.
+    SipLegs,
+    /// SIP dialogs.
+    SipDialogs,
+    /// SIP transactions.
+    SipTransactions,
+    /// SIP connections over TCP.
+    SipConnections,
+    /// SIP messages in.
+    SipMessagesReceived,
+    /// SIP requests refused before there was a call.
+    SipRefused,
+    /// RTP ports in use.
+    RtpPortsInUse,
+    /// Tokens the backends counted.
+    Tokens,
+    /// Call records written.
+    RecordsWritten,
+    /// Failed attempts to write a call record.
+    RecordsFailed,
+    /// DTMF digits received.
+    DtmfDigits,
+    /// The version running.
+    BuildInfo,
+    /// CPU time of the process.
+    ProcessCpu,
+    /// Resident memory of the process.
+    ProcessResidentMemory,
+    /// Virtual memory of the process.
+    ProcessVirtualMemory,
+    /// File descriptors open.
+    ProcessOpenFds,
+    /// File descriptors allowed.
+    ProcessMaxFds,
+    /// Threads of the process.
+    ProcessThreads,
+    /// When the process started.
+    ProcessStartTime,
+}
+
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Counts observations below each of these bounds.
+    Histogram(&'static [f64]),
+}
+
+struct Row {
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+}
+
+impl Metric {
+    /// Every metric.
+    pub const ALL: [Self; 36] = [
+        Self::CallsActive,
+        Self::Calls,
+        Self::CallsRefused,
+        Self::CallSetup,
+        Self::Response,
+        Self::BargeIn,
+        Self::RtpPacketsReceived,
+        Self::RtpPacketsSent,
+        Self::RtpPacketsLost,
+        Self::RtpPacketsForeign,
+        Self::RtpJitter,
+        Self::SessionConnects,
+        Self::SessionReconnects,
+        Self::SessionsActive,
+        Self::QueueDrops,
+        Self::WorkerLag,
+        Self::WorkerTasks,
+        Self::SipLegs,
+        Self::SipDialogs,
+        Self::SipTransactions,
+        Self::SipConnections,
+        Self::SipMessagesReceived,
+        Self::SipRefused,
+        Self::RtpPortsInUse,
+        Self::Tokens,
+        Self::RecordsWritten,
+        Self::RecordsFailed,
+        Self::DtmfDigits,
+        Self::BuildInfo,
+        Self::ProcessCpu,
+        Self::ProcessResidentMemory,
+        Self::ProcessVirtualMemory,
+        Self::ProcessOpenFds,
+        Self::ProcessMaxFds,
+        Self::ProcessThreads,
+        Self::ProcessStartTime,
+    ];
+
+    /// The name as exported.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The help text as exported.
+    pub fn help(self) -> &'static str {
+        self.row().help
+    }
+
+    /// Counter, gauge or histogram.
+    pub fn kind(self) -> Kind {
+        self.row().kind
+    }
+
+    /// The label names, in the order their values are given.
+    pub fn labels(self) -> &'static [&'static str] {
+        self.row().labels
+    }
+
+    fn row(self) -> Row {
+        match self {
+            Self::CallsActive => gauge("patchcord_calls_active", "Calls up now, ringing ones included."),
+            Self::Calls => counter(
+                "patchcord_calls_total",
+                "Calls ended, by outcome, whose fault it was, and trunk.",
+            )
+            .by(&["outcome", "fault", "trunk"]),
+            Self::CallsRefused => counter(
+                "patchcord_calls_refused_total",
+                "Calls refused before an answer, by reason word.",
+            )
+            .by(&["reason"]),
+            Self::CallSetup => histogram(
+                "patchcord_call_setup_seconds",
+                "Time from the INVITE to its 200.",
+                CALL_SETUP_SECONDS,
+            ),
+            Self::Response => histogram(
+                "patchcord_response_seconds",
+                "Time from the caller's last voice to the agent's first voice leaving as RTP.",
+                RESPONSE_SECONDS,
+            ),
+            Self::BargeIn => histogram(
+                "patchcord_barge_in_seconds",
+                "Time from speech_started arriving to the agent's last packet leaving.",
+                BARGE_IN_SECONDS,
+            ),
+            Self::RtpPacketsReceived => counter(
+                "patchcord_rtp_packets_received_total",
+                "RTP packets accepted from callers.",
+            ),
+            Self::RtpPacketsSent => counter("patchcord_rtp_packets_sent_total", "RTP packets sent to callers."),
+            Self::RtpPacketsLost => counter(
+                "patchcord_rtp_packets_lost_total",
+                "RTP packets from callers that never came.",
+            ),
+            Self::RtpPacketsForeign => counter(
+                "patchcord_rtp_packets_foreign_total",
+                "RTP packets dropped because they came from another address than the caller's.",
+            ),
+            Self::RtpJitter => histogram(
+                "patchcord_rtp_jitter_seconds",
+                "Interarrival jitter at the end of a call.",
+                JITTER_SECONDS,
+            ),
+            Self::SessionConnects => counter(
+                "patchcord_session_connects_total",
+                "Attempts to open a session, by backend and result.",
+            )
+            .by(&["backend", "result"]),
+            Self::SessionReconnects => counter(
+                "patchcord_session_reconnects_total",
+                "Sessions dialled again in the middle of a call, by backend.",
+            )
+            .by(&["backend"]),
+            Self::SessionsActive => gauge("patchcord_sessions_active", "Sessions open now."),
+            Self::QueueDrops => counter(
+                "patchcord_queue_drops_total",
+                "Items dropped because a bounded queue was full, by queue.",
+            )
+            .by(&["queue"]),
+            Self::WorkerLag => histogram(
+                "patchcord_worker_lag_seconds",
+                "How late the timers of a media worker fire.",
+                LAG_SECONDS,
+            ),
+            Self::WorkerTasks => gauge("patchcord_worker_tasks", "Call tasks running on the media workers."),
+            Self::SipLegs => gauge(
+                "patchcord_sip_legs",
+                "Legs the SIP endpoint holds, ended ones until their last timer included.",
+            ),
+            Self::SipDialogs => gauge("patchcord_sip_dialogs", "SIP dialogs held."),
+            Self::SipTransactions => gauge("patchcord_sip_transactions", "SIP transactions held."),
+            Self::SipConnections => gauge(
+                "patchcord_sip_connections",
+                "Stream connections SIP peers have open to us.",
+            ),
+            Self::SipMessagesReceived => counter(
+                "patchcord_sip_messages_received_total",
+                "SIP messages received, by method or response.",
+            )
+            .by(&["method"]),
+            Self::SipRefused => counter(
+                "patchcord_sip_refused_total",
+                "SIP requests refused before they became a call, by reason word.",
+            )
+            .by(&["reason"]),
+            Self::RtpPortsInUse => gauge("patchcord_rtp_ports_in_use", "RTP/RTCP port pairs taken from the pool."),
+            Self::Tokens => counter(
+                "patchcord_tokens_total",
+                "Tokens counted by the backends, by backend and kind of token.",
+            )
+            .by(&["backend", "kind"]),
+            Self::RecordsWritten => counter("patchcord_records_written_total", "Call records written."),
+            Self::RecordsFailed => counter(
+                "patchcord_records_failed_total",
+                "Failed attempts to write call records; each is tried again.",
+            ),
+            Self::DtmfDigits => counter("patchcord_dtmf_digits_total", "DTMF digits received from callers."),
+            Self::BuildInfo => {
+                gauge("patchcord_build_info", "Always 1; the label names the running version.").by(&["version"])
+            }
+            Self::ProcessCpu => counter("process_cpu_seconds_total", "User and system CPU time spent."),
+            Self::ProcessResidentMemory => gauge("process_resident_memory_bytes", "Resident memory size."),
+            Self::ProcessVirtualMemory => gauge("process_virtual_memory_bytes", "Virtual memory size."),
+            Self::ProcessOpenFds => gauge("process_open_fds", "Open file descriptors."),
+            Self::ProcessMaxFds => gauge("process_max_fds", "File descriptors the process may open."),
+            Self::ProcessThreads => gauge("process_threads", "Threads of the process."),
+            Self::ProcessStartTime => gauge("process_start_time_seconds", "When the process started, in Unix time."),
+        }
+    }
+}
+
+impl Row {
+    fn by(self, labels: &'static [&'static str]) -> Self {
+        Self { labels, ..self }
+    }
+}
+
+const CALL_SETUP_SECONDS: &[f64] = &[
+    0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0,
+];
+const RESPONSE_SECONDS: &[f64] = &[
+    0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0,
+];
+const BARGE_IN_SECONDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5];
+const JITTER_SECONDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2];
+const LAG_SECONDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 1.0];
+
+fn counter(name: &'static str, help: &'static str) -> Row {
+    Row {
+        name,
+        kind: Kind::Counter,
+        labels: &[],
+        help,
+    }
+}
+
+fn gauge(name: &'static str, help: &'static str) -> Row {
+    Row {
+        name,
+        kind: Kind::Gauge,
+        labels: &[],
+        help,
+    }
+}
+
+fn histogram(name: &'static str, help: &'static str, buckets: &'static [f64]) -> Row {
+    Row {
+        name,
+        kind: Kind::Histogram(buckets),
+        labels: &[],
+        help,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_carry_our_prefix_or_that_of_the_process() {
+        let names: HashSet<_> = Metric::ALL.into_iter().map(Metric::name).collect();
+        assert_eq!(names.len(), Metric::ALL.len());
+        for name in names {
+            assert!(name.starts_with("patchcord_") || name.starts_with("process_"), "{name}");
+            assert!(
+                name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn counters_alone_end_in_total_and_histograms_name_their_unit() {
+        for metric in Metric::ALL {
+            let name = metric.name();
+            assert_eq!(name.ends_with("_total"), metric.kind() == Kind::Counter, "{name}");
+            if let Kind::Histogram(buckets) = metric.kind() {
+                assert!(name.ends_with("_seconds"), "{name}");
+                assert!(buckets.is_sorted_by(|low, high| low < high), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_avoid_what_the_exposition_format_or_its_linters_reserve() {
+        for metric in Metric::ALL {
+            for suffix in [
+                "_count",
+                "_sum",
+                "_bucket",
+                "_milliseconds",
+                "_ms",
+                "_percent",
+                "_gauge",
+                "_histogram",
+            ] {
+                assert!(!metric.name().ends_with(suffix), "{}", metric.name());
+            }
+            assert!(!metric.labels().contains(&"le"));
+        }
+    }
+
+    #[test]
+    fn every_help_text_is_one_sentence() {
+        for metric in Metric::ALL {
+            assert!(
+                metric.help().ends_with('.') && !metric.help().contains('\n'),
+                "{}",
+                metric.name()
+            );
+        }
+    }
+}

@@ -1,0 +1,213 @@
+"""A gateway under test: its configuration, its life, and what it says of itself."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+READY_S_MAX = 15
+STOP_S_MAX = 15
+# Server transactions of UDP linger for 64 x T1 = 32 s (timers H, J and L of RFC 3261 and RFC 6026).
+IDLE_S_MAX = 45
+
+# What must be zero when no call is left.
+LEVELS = (
+    "patchcord_calls_active",
+    "patchcord_sessions_active",
+    "patchcord_worker_tasks",
+    "patchcord_sip_dialogs",
+    "patchcord_sip_transactions",
+    "patchcord_sip_connections",
+    "patchcord_rtp_ports_in_use",
+)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """A slot of ports no other scenario uses; all below the range the kernel hands out by itself."""
+
+    slot: int
+
+    @property
+    def sip(self):
+        return 10000 + 20 * self.slot
+
+    @property
+    def http(self):
+        return self.sip + 1
+
+    @property
+    def phone(self):
+        return self.sip + 2
+
+    @property
+    def control(self):
+        return self.sip + 3
+
+    @property
+    def backend(self):
+        return self.sip + 4
+
+    @property
+    def gateway_rtp(self):
+        return range(12000 + 1000 * self.slot, 12500 + 1000 * self.slot)
+
+    @property
+    def phone_rtp(self):
+        return range(12500 + 1000 * self.slot, 13000 + 1000 * self.slot)
+
+
+def settings(ports, folder, trunk="", backend='kind = "operator"'):
+    """The whole configuration file of one scenario."""
+    return f"""
+[sip]
+listen = ["udp:127.0.0.1:{ports.sip}", "tcp:127.0.0.1:{ports.sip}"]
+
+[media]
+ports = "{ports.gateway_rtp[0]}-{ports.gateway_rtp[-1]}"
+
+[http]
+listen = "127.0.0.1:{ports.http}"
+
+[records]
+path = "{folder / 'records.jsonl'}"
+
+[[trunk]]
+name = "lab"
+from = ["127.0.0.0/8"]
+{trunk}
+
+[[route]]
+to = "operator"
+agent = "operator"
+
+[agents.operator]
+backends = ["only"]
+
+[agents.operator.turn_detection]
+type = "server_vad"
+
+[backends.only]
+{backend}
+"""
+
+
+class Gateway:
+    def __init__(self, binary, folder, ports, **options):
+        self.folder, self.ports = Path(folder), ports
+        config = self.folder / "patchcord.toml"
+        config.write_text(settings(ports, self.folder, **options))
+        self.log = open(self.folder / "gateway.log", "w")
+        self.process = subprocess.Popen(
+            [str(binary), "serve", "--config", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            self._wait_until_ready()
+        except Exception:
+            self.kill()
+            raise
+        self.fds_at_start = self.fds()
+
+    def _wait_until_ready(self):
+        deadline = time.monotonic() + READY_S_MAX
+        while True:
+            assert self.process.poll() is None, f"gateway ended with {self.process.returncode}: {self.log_tail()}"
+            try:
+                return self.get("/readyz")
+            except OSError as error:
+                assert time.monotonic() < deadline, f"not ready after {READY_S_MAX} s: {error}; {self.log_tail()}"
+                time.sleep(0.05)
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports.http}{path}", timeout=5) as response:
+            return response.read().decode()
+
+    def metrics(self):
+        """Values summed over labels, by name."""
+        totals = Counter()
+        for line in self.get("/metrics").splitlines():
+            if line and not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                totals[name.split("{")[0]] += float(value)
+        return totals
+
+    def check_metrics_with_promtool(self):
+        done = subprocess.run(["promtool", "check", "metrics"], input=self.get("/metrics"), text=True, capture_output=True)
+        assert done.returncode == 0, f"promtool: {done.stdout}{done.stderr}"
+
+    def fds(self):
+        """What the process has open: socket and file names without their numbers, counted."""
+        kinds = Counter()
+        folder = f"/proc/{self.process.pid}/fd"
+        for name in os.listdir(folder):
+            try:
+                kinds[os.readlink(f"{folder}/{name}").split(":")[0]] += 1
+            except FileNotFoundError:
+                pass
+        return kinds
+
+    def leftovers(self):
+        """What has not come back to where it was before the calls."""
+        metrics = self.metrics()
+        left = [f"{name}={metrics[name]:g}" for name in LEVELS if metrics[name] != 0]
+        left += [f"{name} is not exported" for name in LEVELS if name not in metrics]
+        opened = self.fds()
+        opened.subtract(self.fds_at_start)
+        return left + [f"{count:+d} fds of {kind}" for kind, count in opened.items() if count]
+
+    def wait_until_idle(self):
+        """Until every counter is at zero and every file descriptor closed; says how long that took."""
+        began = time.monotonic()
+        while left := self.leftovers():
+            assert time.monotonic() < began + IDLE_S_MAX, f"still held after {IDLE_S_MAX} s: {', '.join(left)}"
+            time.sleep(0.25)
+        return time.monotonic() - began
+
+    def records(self):
+        path = self.folder / "records.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def wait_for_records(self, count, seconds=5):
+        deadline = time.monotonic() + seconds
+        while len(self.records()) < count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self.records()
+
+    def check_records(self, count, outcome):
+        """Exactly this many records, of as many different calls, all with this outcome."""
+        records = self.wait_for_records(count)
+        assert len(records) == count, f"{len(records)} records of {count} calls"
+        assert len({record["call_id"] for record in records}) == count, "two records of one call"
+        outcomes = Counter(outcome_of(record) for record in records)
+        assert outcomes == {outcome: count}, f"outcomes {dict(outcomes)}, wanted {outcome}"
+
+    def log_tail(self):
+        self.log.flush()
+        return " | ".join((self.folder / "gateway.log").read_text(errors="replace").splitlines()[-4:])
+
+    def stop(self):
+        """Ends it as a service manager would; it must drain and exit with 0."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"did not end within {STOP_S_MAX} s of SIGTERM") from None
+        assert code == 0, f"ended with {code} after SIGTERM: {self.log_tail()}"
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def outcome_of(record):
+    return record["outcome"]["cause"]

@@ -1,0 +1,132 @@
+"""SIPp scenarios, put together from the messages they share, and the program that plays them."""
+
+import subprocess
+from pathlib import Path
+
+# Everything of one transaction carries the same branch, given by name: [branch] of SIPp counts messages.
+_VIA = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=z9hG4bK-[pid]-[call_number]-{branch};rport"
+_PARTIES = """From: <sip:sipp@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+{to}
+Call-ID: [call_id]
+CSeq: {number} {method}
+Max-Forwards: 70"""
+_CALLED = "sip:{user}@[remote_ip]:[remote_port]"
+_CONTACT = "Contact: <sip:sipp@[local_ip]:[local_port];transport=[transport]>"
+
+# SDP of the caller, by the codecs it offers.
+CODECS = {
+    "PCMU": "m=audio [rtpstream_audio_port] RTP/AVP 0 101\na=rtpmap:0 PCMU/8000",
+    "PCMA": "m=audio [rtpstream_audio_port] RTP/AVP 8 101\na=rtpmap:8 PCMA/8000",
+    "GSM": "m=audio [rtpstream_audio_port] RTP/AVP 3 101\na=rtpmap:3 GSM/8000",
+}
+
+
+def sdp(codec):
+    return f"""v=0
+o=- 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+{CODECS[codec]}
+a=rtpmap:101 telephone-event/8000
+a=fmtp:101 0-15
+a=ptime:20
+a=sendrecv"""
+
+
+def _send(start, branch, number, method, to, extra=(), body="", retrans=True):
+    lines = [start, _VIA.format(branch=branch), _PARTIES.format(to=to, number=number, method=method), *extra]
+    if body:
+        lines.append("Content-Type: application/sdp")
+    lines += ["Content-Length: [len]", ""] + body.splitlines()
+    attribute = ' retrans="500"' if retrans else ""
+    return f"<send{attribute}><![CDATA[\n\n" + "\n".join(lines) + "\n\n]]></send>"
+
+
+def invite(user="operator", number=1, codec="PCMU", extra=(), retrans=True, branch=None):
+    """codec None: no offer."""
+    uri = _CALLED.format(user=user)
+    body = sdp(codec) if codec else ""
+    extra = (_CONTACT, *extra)
+    return _send(f"INVITE {uri} SIP/2.0", branch or f"i{number}", number, "INVITE", f"To: <{uri}>", extra, body, retrans)
+
+
+def in_dialog(method, number, body="", retrans=True):
+    """ACK of a 200 and BYE: their own branch, the peer's Contact and route set."""
+    branch = f"{method.lower()}{number}"
+    return _send(f"{method} [next_url] SIP/2.0", branch, number, method, "[last_To:]", ("[routes]",), body, retrans)
+
+
+def ack(number=1, codec=None):
+    return in_dialog("ACK", number, sdp(codec) if codec else "", retrans=False)
+
+
+def ack_of_refusal(user="operator", number=1):
+    """The ACK that belongs to the INVITE's own transaction."""
+    start = f"ACK {_CALLED.format(user=user)} SIP/2.0"
+    return _send(start, f"i{number}", number, "ACK", "[last_To:]", retrans=False)
+
+
+def cancel(user="operator", number=1):
+    uri = _CALLED.format(user=user)
+    return _send(f"CANCEL {uri} SIP/2.0", f"i{number}", number, "CANCEL", f"To: <{uri}>")
+
+
+PROGRESS = '<recv response="100" optional="true"/><recv response="180" optional="true"/>'
+RINGING = '<recv response="100" optional="true"/><recv response="180"/>'
+ANSWER = PROGRESS + '<recv response="200" rrs="true" rtd="true"/>'
+CHALLENGE = '<recv response="100" optional="true"/><recv response="401" auth="true"/>'
+OK = '<recv response="200"/>'
+AUTHENTICATION = ("[authentication]",)
+
+
+def refusal(status, reason=None):
+    """A final answer whose Reason header carries our word."""
+    if reason is None:
+        return PROGRESS + f'<recv response="{status}"/>'
+    word = f"regexp='{reason}' search_in='hdr' header='Reason:' check_it='true' assign_to='word'"
+    return PROGRESS + f'<recv response="{status}"><action><ereg {word}/></action></recv><Reference variables="word"/>'
+
+
+def pause(milliseconds):
+    return f'<pause milliseconds="{milliseconds}"/>'
+
+
+def speak(path, payload_type=0):
+    return f'<nop><action><exec rtp_stream="{path},-1,{payload_type}"/></action></nop>'
+
+
+def hang_up(number=2):
+    return in_dialog("BYE", number) + OK
+
+
+def answer_bye():
+    """Waits for the far end's BYE, longer than a gateway waits for a lost ACK."""
+    reply = "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\nContent-Length: 0"
+    return f'<recv request="BYE" timeout="45000"/><send><![CDATA[\n\n{reply}\n\n]]></send>'
+
+
+def play(folder, ports, steps, calls, rate, transport="u1", password=None):
+    """Runs the scenario to its end; an assertion with SIPp's own words when a call failed."""
+    folder = Path(folder)
+    scenario = folder / "scenario.xml"
+    text = "\n".join(steps)
+    references = '<Reference variables="word"/>' if "assign_to='word'" in text else ""
+    text = text.replace('<Reference variables="word"/>', "")
+    head = '<?xml version="1.0" encoding="UTF-8" ?>\n<scenario name="patchcord">\n'
+    scenario.write_text(f"{head}{text}\n{references}</scenario>\n")
+    errors = folder / "sipp.errors"
+    command = ["sipp", f"127.0.0.1:{ports.sip}", "-sf", str(scenario), "-t", transport]
+    command += ["-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(ports.phone), "-mp", str(ports.phone_rtp[0])]
+    command += ["-m", str(calls), "-r", str(rate), "-l", str(calls), "-nostdin", "-timeout", "120", "-timeout_error"]
+    command += ["-trace_err", "-error_file", str(errors)]
+    if password is not None:
+        command += ["-au", "alice", "-ap", password]
+    with open(folder / "sipp.out", "w") as out:
+        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT).returncode
+    assert code == 0, f"sipp ended with {code}: {_first_error(errors)}"
+
+
+def _first_error(path):
+    lines = path.read_text(errors="replace").split("\n") if path.exists() else []
+    return " ".join(line.strip() for line in lines[:14] if line.strip())[:700] or "it wrote no error"

@@ -1,0 +1,156 @@
+"""baresip without a sound card: a WAV file speaks for the caller, another records what the caller hears."""
+
+import json
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+MODULES = "/usr/lib/baresip/modules"
+
+
+def write_config(folder, ports, law, transport, voice):
+    """A configuration folder with one account and the one codec to offer."""
+    (folder / "heard").mkdir(parents=True, exist_ok=True)
+    (folder / "config").write_text(
+        f"""
+poll_method          epoll
+sip_listen           127.0.0.1:{ports.phone}
+net_interface        127.0.0.1
+rtp_ports            {ports.phone_rtp[0]}-{ports.phone_rtp[-1]}
+call_local_timeout   30
+audio_source         aufile,{voice}
+audio_player         aufile,{folder}/heard/player.wav
+audio_alert          aufile,{folder}/heard/alert.wav
+ausrc_srate          48000
+ausrc_channels       1
+auplay_channels      1
+audio_txmode         thread
+audio_buffer         20-160
+jitter_buffer_delay  2-10
+rtcp_mux             no
+module_path          {MODULES}
+module               g711.so
+module               aufile.so
+module               sndfile.so
+module_tmp           uuid.so
+module_tmp           account.so
+module_app           menu.so
+module_app           ctrl_tcp.so
+ctrl_tcp_listen      127.0.0.1:{ports.control}
+snd_path             {folder}/heard
+menu_bell            no
+statmode_default     off
+ringback_disabled    yes
+"""
+    )
+    account = f"<sip:caller@127.0.0.1:{ports.phone};transport={transport}>;regint=0;answermode=auto;audio_codecs={law}\n"
+    (folder / "accounts").write_text(account)
+    (folder / "contacts").write_text("")
+
+
+class Softphone:
+    """One running baresip; `stop` ends it and nothing else."""
+
+    def __init__(self, folder, ports, law, transport, voice, arguments=()):
+        self.folder = Path(folder) / "baresip"
+        write_config(self.folder, ports, law, transport, voice)
+        self.log = open(self.folder / "log", "w")
+        self.process = subprocess.Popen(
+            ["baresip", "-4", "-s", "-f", str(self.folder), "-t", "120", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+        self.control = Control(ports.control)
+
+    def dial(self, uri):
+        """Calls and waits for the answer."""
+        self.control.command("dial", uri)
+        answered = self.control.wait_event("CALL_ESTABLISHED", 10)
+        assert answered, f"not answered; baresip saw {self.control.event_types()}"
+
+    def heard(self):
+        """The recording of what came from the far end."""
+        return next(self.folder.glob("heard/dump-*-dec.wav"))
+
+    def stop(self):
+        self.control.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+class Control:
+    """The control port: netstrings of JSON both ways, events in between."""
+
+    def __init__(self, port):
+        self.buffer, self.events, self.commands = b"", [], 0
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                self.socket = socket.create_connection(("127.0.0.1", port), 1)
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def command(self, name, parameters="", timeout=5.0):
+        self.commands += 1
+        token = str(self.commands)
+        message = json.dumps({"command": name, "params": parameters, "token": token}).encode()
+        self.socket.sendall(b"%d:%s," % (len(message), message))
+        deadline = time.monotonic() + timeout
+        while (reply := self._next(deadline)) is not None:
+            if reply.get("response") and reply.get("token", token) == token:
+                return reply
+            self.events.append(reply)
+        raise AssertionError(f"baresip did not answer the command {name}")
+
+    def wait_event(self, kind, timeout):
+        """The first event of this type, now or within the timeout."""
+        deadline = time.monotonic() + timeout
+        seen = 0
+        while True:
+            for event in self.events[seen:]:
+                if event.get("type") == kind:
+                    return event
+            seen = len(self.events)
+            message = self._next(deadline)
+            if message is None:
+                return None
+            self.events.append(message)
+
+    def event_types(self):
+        return [event.get("type") for event in self.events]
+
+    def close(self):
+        self.socket.close()
+
+    def _next(self, deadline):
+        while (message := self._complete()) is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            self.socket.settimeout(left)
+            try:
+                data = self.socket.recv(65536)
+            except socket.timeout:
+                return None
+            if not data:
+                return None
+            self.buffer += data
+        return message
+
+    def _complete(self):
+        head, colon, rest = self.buffer.partition(b":")
+        if not colon or len(rest) <= int(head):
+            return None
+        self.buffer = rest[int(head) + 1 :]
+        return json.loads(rest[: int(head)].decode("utf-8", "replace"))

@@ -1,0 +1,161 @@
+//! What survives when something breaks.
+
+use std::time::{Duration, Instant};
+
+use patchcord::{
+    actors::{call, plane::Part},
+    telemetry::Level,
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    gateway::{TestBackend, TestGateway, on_backend},
+    phone::{Offer, Phone},
+};
+
+#[tokio::test]
+async fn a_backend_killed_in_mid_call_is_dialled_again_and_the_call_goes_on() {
+    let backend = TestBackend::start("").await;
+    let gateway = TestGateway::start_on(&backend).await;
+    let address = backend.address;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    phone.hear_voice(Instant::now()).await;
+    drop(backend);
+    gateway.until("the session is gone", || gateway.level(Level::SessionsActive) == 0).await;
+    let _again = TestBackend::on(bind(address).await, "");
+    gateway.until("the session is back", || gateway.level(Level::SessionsActive) == 1).await;
+    assert_eq!(gateway.level(Level::CallsActive), 1);
+    phone.say(440.0, Duration::from_secs(1));
+    phone.hear_voice(Instant::now() + Duration::from_millis(200)).await;
+    phone.hang_up().await;
+    let record = &gateway.records(1).await[0];
+    assert_eq!(record["outcome"]["cause"], "caller_hung_up");
+    assert!(record["reconnects"].as_u64() >= Some(1), "{record}");
+    gateway.settled().await;
+}
+
+#[tokio::test]
+async fn a_backend_that_stays_away_is_apologised_for() {
+    let backend = TestBackend::start("").await;
+    let gateway = TestGateway::start_on(&backend).await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    phone.hear_voice(Instant::now()).await;
+    drop(backend);
+    let gone = Instant::now();
+    let bye = phone.bye().await;
+    assert!(bye.contains("text=\"session_lost\""), "{bye}");
+    let apology = phone.heard().iter().filter(|packet| packet.at > gone && packet.loud()).count();
+    assert!(apology > 50, "the apology is {apology} packets long");
+    assert_eq!(gateway.records(1).await[0]["outcome"]["cause"], "session_lost");
+    gateway.settled().await;
+}
+
+#[tokio::test]
+async fn a_call_actor_that_breaks_says_bye_and_leaves_a_record() {
+    let gateway = TestGateway::start().await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    gateway.gateway.calls().await[0].cast(call::Msg::Break).unwrap();
+    assert!(phone.bye().await.contains("text=\"crashed\""));
+    assert_eq!(gateway.records(1).await[0]["outcome"]["cause"], "crashed");
+    gateway.settled().await;
+    serves_another(&gateway).await;
+}
+
+#[tokio::test]
+async fn a_session_actor_that_breaks_is_started_again_within_the_call() {
+    let gateway = TestGateway::start().await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    phone.hear_voice(Instant::now()).await;
+    gateway.gateway.calls().await[0].cast(call::Msg::BreakSession).unwrap();
+    gateway.until("a second session is ready", || {
+        gateway.sample("patchcord_session_connects_total{backend=\"operator\",result=\"ok\"}") >= 2.0
+    })
+    .await;
+    phone.hang_up().await;
+    assert_eq!(gateway.records(1).await[0]["outcome"]["cause"], "caller_hung_up");
+    gateway.settled().await;
+}
+
+#[tokio::test]
+async fn a_media_driver_that_breaks_ends_its_call_alone() {
+    let gateway = TestGateway::start().await;
+    let mut broken = Phone::new(gateway.sip()).await;
+    broken.dial("operator", Offer::Pcmu).await;
+    let mut whole = Phone::new(gateway.sip()).await;
+    whole.dial("operator", Offer::Pcmu).await;
+    gateway.gateway.calls().await[0].cast(call::Msg::BreakMedia).unwrap();
+    assert!(broken.bye().await.contains("text=\"crashed\""));
+    whole.hear_voice(Instant::now()).await;
+    whole.hang_up().await;
+    gateway.records(2).await;
+    gateway.settled().await;
+}
+
+#[tokio::test]
+async fn a_call_manager_that_breaks_says_bye_to_its_calls_and_is_started_again() {
+    let gateway = TestGateway::start().await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    gateway.gateway.break_part(Part::CallManager);
+    phone.bye().await;
+    gateway.records(1).await;
+    gateway.settled().await;
+    serves_another(&gateway).await;
+}
+
+#[tokio::test]
+async fn a_sip_endpoint_or_media_engine_that_breaks_is_started_again() {
+    for part in [Part::SipEndpoint, Part::MediaEngine] {
+        let gateway = TestGateway::start_with("[sip]\nlisten = [\"udp:127.0.0.1:15991\"]\n").await;
+        let mut phone = Phone::new(gateway.sip()).await;
+        phone.dial("operator", Offer::Pcmu).await;
+        gateway.gateway.break_part(part);
+        gateway.records(1).await;
+        gateway.settled().await;
+        serves_another(&gateway).await;
+        gateway.gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_sends_garbage_or_stalls_at_first_is_dialled_again() {
+    for fault in ["refuse*2", "close:1011@0*1", "drop@0*1"] {
+        let backend = TestBackend::start(fault).await;
+        let gateway = TestGateway::start_with(&on_backend(backend.address)).await;
+        let mut phone = Phone::new(gateway.sip()).await;
+        phone.dial("operator", Offer::Pcmu).await;
+        phone.hear_voice(Instant::now()).await;
+        phone.hang_up().await;
+        gateway.settled().await;
+    }
+}
+
+async fn serves_another(gateway: &TestGateway) {
+    let waiting = async {
+        loop {
+            let mut phone = Phone::new(gateway.sip()).await;
+            phone.invite("operator", Offer::Pcmu).await;
+            let answer = phone.final_response().await;
+            if answer.starts_with("SIP/2.0 200") {
+                phone.accept(&answer, Offer::Pcmu).await;
+                return phone.hang_up().await;
+            }
+            phone.acknowledge_refusal(&answer).await;
+        }
+    };
+    tokio::time::timeout(crate::phone::PATIENCE, waiting).await.expect("the gateway serves again");
+}
+
+/// Listens where a backend listened before; its socket may take a moment to close.
+async fn bind(address: std::net::SocketAddr) -> TcpListener {
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
