@@ -40,7 +40,7 @@ impl Actor for HttpServer {
         let address = listener.local_addr()?;
         let serving = http::serve(listener, shared.http.clone(), std::future::pending());
         // An ending that finds the actor gone needs no telling.
-        let server = watch(async move { drop(serving.await) }, move || drop(myself.cast(Msg::Ended)));
+        let server = watch(serving, move || drop(myself.cast(Msg::Ended)));
         Ok(State { address, _server: server })
     }
 

@@ -23,12 +23,12 @@ use crate::{
     call::bridge::{Bridge, Report, Summary},
     media::{self, Channel},
     net::{
-        ports::PortPair,
+        ports::{PortLease, PortPair},
         websocket::{ConnectError, WebSocket},
     },
     realtime::{self, FaultClass},
     sdp::Negotiated,
-    telemetry::Metrics,
+    telemetry::{Metrics, Queue},
 };
 
 /// Orders that may wait for one call's media; the call sends a handful in its life, and its tool results.
@@ -155,8 +155,9 @@ struct Driver {
     call: Post<CallReport>,
     session: Option<Post<SessionReport>>,
     metrics: Metrics,
-    // Held for its release: the pool gets the pair back when the driver ends, however it ends.
-    _ports: PortPair,
+    // Held for its release: the pool gets the pair back when the driver ends, however it ends. Declared after the
+    // sockets, so that these are closed first.
+    _lease: PortLease,
 }
 
 /// Whether the driver goes on.
@@ -167,7 +168,7 @@ enum Next {
 
 impl Driver {
     fn new(start: Start, orders: mpsc::Receiver<Order>) -> io::Result<Self> {
-        let (rtp, rtcp) = start.ports.sockets()?;
+        let PortPair { rtp, rtcp, lease } = start.ports;
         Ok(Self {
             bridge: Bridge::new(Instant::now(), start.settings),
             rtp: UdpSocket::from_std(rtp)?,
@@ -178,7 +179,7 @@ impl Driver {
             call: start.call,
             session: None,
             metrics: start.metrics,
-            _ports: start.ports,
+            _lease: lease,
         })
     }
 
@@ -260,7 +261,7 @@ impl Driver {
         while let Some(message) = self.bridge.poll_message() {
             self.socket.send(message.text, message.audio);
         }
-        self.metrics.queue_drops("session_audio", self.socket.take_audio_dropped());
+        self.metrics.queue_drops(Queue::SessionAudio, self.socket.take_audio_dropped());
         while let Some(report) = self.bridge.poll_report() {
             self.report(report);
         }
@@ -273,7 +274,7 @@ impl Driver {
                 Channel::Rtcp => &self.rtcp,
             };
             if let Err(error) = socket.try_send_to(packet.bytes, packet.to) {
-                self.metrics.queue_drops("rtp", 1);
+                self.metrics.queue_drop(Queue::Rtp);
                 tracing::trace!(to = %packet.to, %error, "a packet was not sent");
             }
         }
@@ -283,11 +284,11 @@ impl Driver {
         match report {
             Report::SessionReady => self.post_session(SessionReport::Ready),
             Report::SessionFault(fault) => self.session_fault(fault),
-            Report::Responded(after) => self.metrics.response(after),
-            Report::BargedIn(after) => self.metrics.barge_in(after),
+            Report::Responded(after) => self.metrics.responded(after),
+            Report::BargedIn(after) => self.metrics.barged_in(after),
             report => {
                 if self.call.send(CallReport::Bridge(report)).is_err() {
-                    self.metrics.queue_drops("call_reports", 1);
+                    self.metrics.queue_drop(Queue::CallReports);
                 }
             }
         }
@@ -309,7 +310,7 @@ impl Driver {
 
     fn post_session(&self, report: SessionReport) {
         if self.session.as_ref().is_some_and(|session| session.send(report).is_err()) {
-            self.metrics.queue_drops("session_reports", 1);
+            self.metrics.queue_drop(Queue::SessionReports);
         }
     }
 
@@ -337,8 +338,8 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)>
 fn classify(loss: &Loss) -> (FaultClass, String, String) {
     match loss {
         Loss::Connect(error) => {
-            let class = error.http_status().map_or(FaultClass::Retryable, realtime::classify_http);
-            (class, error.word().to_owned(), error.to_string())
+            let class = if error.is_fatal() { FaultClass::Fatal } else { FaultClass::Retryable };
+            (class, error.kind().to_owned(), error.to_string())
         }
         Loss::Closed { code, reason } => (realtime::classify_close(*code), format!("close_{code}"), reason.clone()),
         Loss::Broken(error) => (FaultClass::Retryable, "broken".to_owned(), error.clone()),

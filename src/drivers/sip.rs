@@ -4,7 +4,13 @@
 //! without waiting: a datagram the kernel does not take is lost like any datagram, a connection that does not drain is
 //! closed. The driver decides nothing about calls.
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
 
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -18,9 +24,13 @@ use super::{
     sip_tcp::{self, Connections},
 };
 use crate::{
-    net::udp::LocalAddresses,
-    sip::{Command, Endpoint, Event, Flow, LegId, Message, Output, ReadError, Transport},
-    telemetry::{Level, Metrics},
+    config::Listen,
+    net::{
+        tcp,
+        udp::{self, LocalAddresses},
+    },
+    sip::{Command, Endpoint, Event, Flow, Invite, LegId, Message, Output, ReadError, Refused, Transport},
+    telemetry::{Metrics, Queue},
 };
 
 /// Messages that may wait for the endpoint. Past it datagrams are dropped (peers retransmit) and connections wait.
@@ -35,7 +45,7 @@ pub enum Inbound {
     /// A UDP datagram.
     Datagram(Flow, Vec<u8>),
     /// A message, or what stood in its place, from a connection.
-    Message(Flow, Result<Message, ReadError>),
+    Message(Flow, Result<Box<Message>, ReadError>),
     /// A connection ended.
     Closed(Flow),
 }
@@ -103,6 +113,7 @@ impl SipDriver {
     pub fn new(
         sockets: Sockets,
         endpoint: Endpoint,
+        admits: impl Fn(IpAddr) -> bool + Clone + Send + 'static,
         orders: (mpsc::Sender<SipOrder>, mpsc::Receiver<SipOrder>),
         metrics: Metrics,
     ) -> io::Result<Self> {
@@ -117,8 +128,7 @@ impl SipDriver {
         }
         let connections = Connections::new(sender, metrics.clone());
         for listener in sockets.tcp {
-            let admit = endpoint.admission();
-            readers.spawn(sip_tcp::accept(listener, connections.clone(), move |source| admit.admits(source)));
+            readers.spawn(sip_tcp::accept(listener, connections.clone(), admits.clone()));
         }
         let (orders_sender, orders) = orders;
         let legs = HashMap::new();
@@ -162,8 +172,8 @@ impl SipDriver {
         let now = Instant::now();
         match inbound {
             Inbound::Datagram(flow, bytes) => self.endpoint.handle_datagram(now, flow, &bytes),
-            Inbound::Message(flow, message) => self.endpoint.handle_message(now, flow, message),
-            Inbound::Closed(flow) => self.endpoint.handle_flow_closed(now, flow),
+            Inbound::Message(flow, message) => self.endpoint.handle_message(now, flow, message.map(|message| *message)),
+            Inbound::Closed(flow) => self.endpoint.handle_flow_closed(flow),
         }
     }
 
@@ -172,12 +182,11 @@ impl SipDriver {
             match output {
                 Output::Send { flow, bytes } => self.send(flow, bytes),
                 Output::Event { leg, event } => self.event(leg, event),
-                Output::Refused { source, reason, .. } => self.refused(source, &reason),
+                Output::Refused(refused) => self.refused(&refused),
             }
         }
         let counts = self.endpoint.counts();
-        self.metrics.set_level(Level::SipDialogs, counts.dialogs);
-        self.metrics.set_level(Level::SipTransactions, counts.transactions);
+        self.metrics.sip_counts(counts.legs, counts.dialogs, counts.transactions);
     }
 
     fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
@@ -192,7 +201,7 @@ impl SipDriver {
             return;
         };
         if let Err(error) = socket.try_send_to(bytes, flow.remote) {
-            self.metrics.queue_drops("sip_datagrams", 1);
+            self.metrics.queue_drop(Queue::SipDatagrams);
             tracing::debug!(remote = %flow.remote, %error, "a SIP datagram was not sent");
         }
     }
@@ -205,7 +214,7 @@ impl SipDriver {
         }
     }
 
-    fn offer_call(&mut self, leg: LegId, invite: Box<crate::sip::Invite>) {
+    fn offer_call(&mut self, leg: LegId, invite: Box<Invite>) {
         let Ok(farewell) = self.orders_sender.clone().try_reserve_owned() else {
             return self.refuse_overloaded(leg);
         };
@@ -217,13 +226,13 @@ impl SipDriver {
             None => Some(call),
         };
         if let Some(call) = refused {
-            self.metrics.queue_drops("incoming_calls", 1);
+            self.metrics.queue_drop(Queue::IncomingCalls);
             call.leg.end(overloaded());
         }
     }
 
     fn refuse_overloaded(&mut self, leg: LegId) {
-        self.metrics.queue_drops("sip_orders", 1);
+        self.metrics.queue_drop(Queue::SipOrders);
         self.endpoint.command(Instant::now(), leg, overloaded());
     }
 
@@ -231,12 +240,12 @@ impl SipDriver {
         match self.legs.get_mut(&leg) {
             Some(LegEvents::Posted(post)) => {
                 if let Err(event) = post.send(event) {
-                    self.metrics.queue_drops("leg_events", 1);
+                    self.metrics.queue_drop(Queue::LegEvents);
                     self.answer_unheard(leg, &event);
                 }
             }
             Some(LegEvents::Kept(kept)) if kept.len() < LEG_EVENTS_MAX => kept.push(event),
-            Some(LegEvents::Kept(_)) => self.metrics.queue_drops("leg_events", 1),
+            Some(LegEvents::Kept(_)) => self.metrics.queue_drop(Queue::LegEvents),
             None => {}
         }
     }
@@ -258,9 +267,11 @@ impl SipDriver {
         }
     }
 
-    fn refused(&self, source: SocketAddr, reason: &str) {
+    fn refused(&self, refused: &Refused) {
+        let Refused { source, trunk, status, reason, detail } = refused;
         self.metrics.sip_refused(reason);
-        tracing::info!(%source, reason, "a SIP request was refused");
+        let trunk = trunk.as_deref().unwrap_or_default();
+        tracing::info!(%source, trunk, status, reason, detail, "a SIP request was refused");
     }
 }
 
@@ -282,7 +293,7 @@ async fn read_datagrams(socket: Arc<UdpSocket>, bound: SocketAddr, inbound: mpsc
             Ok((length, remote)) => {
                 let flow = Flow { transport: Transport::Udp, local: addresses.facing(remote), remote, connection: 0 };
                 if inbound.try_send(Inbound::Datagram(flow, buffer[..length].to_vec())).is_err() {
-                    metrics.queue_drops("sip_inbound", 1);
+                    metrics.queue_drop(Queue::SipInbound);
                 }
             }
             // Linux reports a peer's ICMP refusal here; it concerns one peer, not the socket.

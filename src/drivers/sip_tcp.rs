@@ -19,8 +19,8 @@ use tokio::{
 
 use super::sip::Inbound;
 use crate::{
-    sip::{Flow, StreamReader, Transport},
-    telemetry::{Level, Metrics},
+    sip::{Flow, PONG, StreamEvent, StreamReader, Transport},
+    telemetry::{Metrics, Queue},
 };
 
 /// Connections served at once; one more is closed right after it was accepted.
@@ -65,7 +65,7 @@ impl Connections {
         if let Some(outbox) = open.get(&connection)
             && outbox.try_send(bytes).is_err()
         {
-            self.metrics.queue_drops("sip_connection", 1);
+            self.metrics.queue_drop(Queue::SipConnection);
             open.remove(&connection);
         }
     }
@@ -78,14 +78,14 @@ impl Connections {
         let connection = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::channel(OUTBOX_MAX);
         open.insert(connection, sender);
-        self.metrics.set_level(Level::SipConnections, open.len());
+        self.metrics.sip_connections(open.len());
         Some((connection, receiver))
     }
 
     fn forget(&self, connection: u64) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.remove(&connection);
-        self.metrics.set_level(Level::SipConnections, open.len());
+        self.metrics.sip_connections(open.len());
     }
 }
 
@@ -138,19 +138,34 @@ async fn read(mut stream: OwnedReadHalf, flow: Flow, connections: &Connections) 
     loop {
         let Ok(Ok(length @ 1..)) = tokio::time::timeout(IDLE_MAX, stream.read(&mut buffer)).await else { return };
         framer.push(&buffer[..length]);
-        while let Some(message) = framer.next() {
-            let broken = message.is_err();
-            if connections.inbound.send(Inbound::Message(flow, message)).await.is_err() {
-                return;
-            }
-            if broken {
-                // Where the next message starts is unknown, so the connection ends; its refusal still gets out.
-                return tokio::time::sleep(LINGER).await;
+        while let Some(event) = framer.poll_event() {
+            match pass_on(event, flow, connections).await {
+                Stream::Follows => {}
+                Stream::Broken => return tokio::time::sleep(LINGER).await,
             }
         }
-        for _ in 0..framer.take_pings() {
-            connections.send(flow.connection, b"\r\n".to_vec());
+    }
+}
+
+/// Whether it is known where the next message starts.
+enum Stream {
+    Follows,
+    Broken,
+}
+
+async fn pass_on(event: StreamEvent, flow: Flow, connections: &Connections) -> Stream {
+    let (message, then) = match event {
+        StreamEvent::Message(message) => (Ok(message), Stream::Follows),
+        StreamEvent::Refused(error) => (Err(error), Stream::Follows),
+        StreamEvent::Broken(error) => (Err(error), Stream::Broken),
+        StreamEvent::Ping => {
+            connections.send(flow.connection, PONG.to_vec());
+            return Stream::Follows;
         }
+    };
+    match connections.inbound.send(Inbound::Message(flow, message)).await {
+        Ok(()) => then,
+        Err(_) => Stream::Broken,
     }
 }
 

@@ -80,7 +80,7 @@ struct Shared {
 impl PortPool {
     /// All whole pairs inside this range.
     pub fn new(ports: RangeInclusive<u16>) -> Self {
-        let is_pair = |port: &u16| *port > 0 && port % 2 == 0 && ports.contains(&(port | 1));
+        let is_pair = |port: &u16| *port > 0 && port.is_multiple_of(2) && ports.contains(&(port | 1));
         let mut free: Vec<u16> = ports.clone().filter(is_pair).collect();
         shuffle(&mut free);
         let pairs = free.len();
@@ -179,16 +179,17 @@ mod tests {
 
     use super::*;
 
-    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    /// An address of the loopback network that nobody else binds, with ports below those the kernel gives away.
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 77, 3, 1));
 
     #[test]
     fn a_pair_is_an_even_port_and_the_odd_one_above_it() {
-        let pool = PortPool::new(41_001..=41_006);
+        let pool = PortPool::new(11_001..=11_006);
         assert_eq!(pool.pairs(), 2);
         let (first, second) = (pool.take(LOOPBACK).unwrap(), pool.take(LOOPBACK).unwrap());
         for pair in [&first, &second] {
             let (rtp, rtcp) = (port(&pair.rtp), port(&pair.rtcp));
-            assert!(rtp % 2 == 0 && rtcp == rtp + 1 && (41_001..=41_006).contains(&rtp));
+            assert!(rtp % 2 == 0 && rtcp == rtp + 1 && (11_001..=11_006).contains(&rtp));
             assert_eq!(pair.lease.rtp_port(), rtp);
         }
         assert_ne!(port(&first.rtp), port(&second.rtp));
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn an_exhausted_pool_says_so_and_recovers_when_a_pair_comes_back() {
-        let pool = PortPool::new(41_010..=41_013);
+        let pool = PortPool::new(11_010..=11_013);
         let first = pool.take(LOOPBACK).unwrap();
         let _second = pool.take(LOOPBACK).unwrap();
         assert!(matches!(pool.take(LOOPBACK), Err(NoPorts::Exhausted { pairs: 2 })));
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_pair_freed_last_is_used_last() {
-        let pool = PortPool::new(41_020..=41_027);
+        let pool = PortPool::new(11_020..=11_027);
         let freed = port(&pool.take(LOOPBACK).unwrap().rtp);
         let pairs: Vec<_> = (0..4).map(|_| pool.take(LOOPBACK).unwrap()).collect();
         assert_eq!(port(&pairs[3].rtp), freed);
@@ -216,9 +217,9 @@ mod tests {
 
     #[test]
     fn ports_held_by_another_program_are_passed_over() {
-        let pool = PortPool::new(41_030..=41_033);
-        let rtcp_of_another = UdpSocket::bind((LOOPBACK, 41_031)).unwrap();
-        assert_eq!(port(&pool.take(LOOPBACK).unwrap().rtp), 41_032);
+        let pool = PortPool::new(11_030..=11_033);
+        let rtcp_of_another = UdpSocket::bind((LOOPBACK, 11_031)).unwrap();
+        assert_eq!(port(&pool.take(LOOPBACK).unwrap().rtp), 11_032);
         let pair = pool.take(LOOPBACK).unwrap();
         assert!(matches!(pool.take(LOOPBACK), Err(NoPorts::Taken { tried: _ })));
         assert_eq!(pool.in_use(), 1);
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_not_ours_is_named_and_leaks_nothing() {
-        let pool = PortPool::new(41_040..=41_043);
+        let pool = PortPool::new(11_040..=11_043);
         let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
         let error = pool.take(elsewhere).unwrap_err();
         assert!(error.to_string().contains("192.0.2.1"), "{error}");
@@ -237,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_range_without_a_whole_pair_is_an_empty_pool() {
-        for ports in [41_001..=41_002, 41_000..=41_000, 65_535..=65_535] {
+        for ports in [11_001..=11_002, 11_000..=11_000, 65_535..=65_535] {
             assert!(matches!(
                 PortPool::new(ports).take(LOOPBACK),
                 Err(NoPorts::Exhausted { pairs: 0 })

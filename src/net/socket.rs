@@ -54,3 +54,15 @@ fn mark(socket: &Socket, address: SocketAddr, traffic: Traffic) {
         tracing::debug!(%error, ?traffic, "packets cannot be marked");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn voice_is_marked_for_expedited_forwarding_and_signalling_as_its_class() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        assert_eq!(udp(address, Traffic::Voice).unwrap().tos_v4().unwrap() >> 2, 46);
+        assert_eq!(tcp(address, Traffic::Signalling).unwrap().tos_v4().unwrap() >> 2, 24);
+    }
+}

@@ -28,7 +28,7 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 const ANY_PORT: u16 = 9;
 
 /// Binds the SIP socket. Needs a tokio runtime.
-pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+pub fn bind_sip(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = socket::udp(address, Traffic::Signalling)?;
     // The kernel caps what it grants; less is no reason to refuse service.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
@@ -152,8 +152,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_bound_socket_receives_what_is_sent_to_it() {
-        let ours = bind((LOOPBACK, 0).into()).unwrap();
-        let theirs = bind((LOOPBACK, 0).into()).unwrap();
+        let ours = bind_sip((LOOPBACK, 0).into()).unwrap();
+        let theirs = bind_sip((LOOPBACK, 0).into()).unwrap();
         theirs.send_to(b"OPTIONS", ours.local_addr().unwrap()).await.unwrap();
         let mut bytes = [0; 16];
         let (length, from) = ours.recv_from(&mut bytes).await.unwrap();

@@ -128,13 +128,11 @@ pub async fn accept(
 ) -> Result<(WebSocket, Upgrade), ConnectError> {
     let limit = Limit::new(timeout);
     let mut asked = None;
-    let answer = |request: &server::Request, response: server::Response| {
-        let upgrade = Upgrade::read(request);
-        decide(&upgrade).map_err(Refusal::into_response)?;
-        asked = Some(upgrade);
-        Ok(response)
+    let doorkeeper = Doorkeeper {
+        decide,
+        asked: &mut asked,
     };
-    let accepted = accept_hdr_async_with_config(stream.into(), answer, Some(limits()));
+    let accepted = accept_hdr_async_with_config(stream.into(), doorkeeper, Some(limits()));
     let socket = limit
         .step(Stage::Handshake, accepted)
         .await?
@@ -143,6 +141,25 @@ pub async fn accept(
         cause: "the client asked for nothing".to_owned(),
     })?;
     Ok((socket, asked))
+}
+
+/// Reads what is asked for, and keeps it when it is granted.
+struct Doorkeeper<'a, D> {
+    decide: D,
+    asked: &'a mut Option<Upgrade>,
+}
+
+impl<D: FnOnce(&Upgrade) -> Result<(), Refusal>> server::Callback for Doorkeeper<'_, D> {
+    fn on_request(
+        self,
+        request: &server::Request,
+        response: server::Response,
+    ) -> Result<server::Response, server::ErrorResponse> {
+        let upgrade = Upgrade::read(request);
+        (self.decide)(&upgrade).map_err(Refusal::into_response)?;
+        *self.asked = Some(upgrade);
+        Ok(response)
+    }
 }
 
 impl Secret {

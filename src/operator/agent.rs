@@ -34,13 +34,19 @@ const KEY_PREFIX: &str = "DTMF ";
 /// Decides on the answer to a conversation: its newest word by the caller counts, or the greeting when there is none.
 pub fn plan<'a>(context: impl DoubleEndedIterator<Item = &'a Item>, defaults: &Defaults) -> Plan {
     if let Some(name) = tools::forced(&defaults.tools, &defaults.tool_choice) {
-        return Plan::Call { name: name.to_owned(), arguments: "{}" };
+        return Plan::Call {
+            name: name.to_owned(),
+            arguments: "{}",
+        };
     }
     let (sound, text) = match context.rev().find_map(heard) {
         None => spoken(sound::GREETING),
         Some(Heard::Voice(sound)) => (sound.clone(), describe(sound)),
         Some(Heard::Key('*')) if tools::allowed(&defaults.tools, &defaults.tool_choice, HANG_UP) => {
-            return Plan::Call { name: HANG_UP.to_owned(), arguments: r#"{"reason":"caller pressed star"}"# };
+            return Plan::Call {
+                name: HANG_UP.to_owned(),
+                arguments: r#"{"reason":"caller pressed star"}"#,
+            };
         }
         Some(Heard::Key('*')) => spoken(sound::GOODBYE),
         Some(Heard::Key(key)) => spoken(sound::pressed(key).unwrap_or(sound::OKAY)),
@@ -69,8 +75,13 @@ enum Heard<'a> {
 /// What an item means to the agent; its own words and instructions mean nothing.
 fn heard(item: &Item) -> Option<Heard<'_>> {
     match &item.body {
-        Body::Message { role: Role::User, content } => content.last().map(|part| match part {
-            Content::InputAudio { spoken: Some(spoken), .. } => Heard::Voice(spoken),
+        Body::Message {
+            role: Role::User,
+            content,
+        } => content.last().map(|part| match part {
+            Content::InputAudio {
+                spoken: Some(spoken), ..
+            } => Heard::Voice(spoken),
             Content::InputAudio { spoken: None, .. } => Heard::Silence,
             Content::InputText(text) => key(text).map_or(Heard::Other, Heard::Key),
             _ => Heard::Other,
@@ -118,25 +129,45 @@ mod tests {
     #[test]
     fn the_newest_voice_is_repeated() {
         let items = [written("DTMF 5"), voice(1_800), reply()];
-        let Plan::Say { sound, text } = plan(items.iter(), &Defaults::default()) else { panic!("speech") };
+        let Plan::Say { sound, text } = plan(items.iter(), &Defaults::default()) else {
+            panic!("speech")
+        };
         assert_eq!((sound.ms(), text.as_str()), (1_800, "(speech, 1.8 s)"));
     }
 
     #[test]
     fn star_hangs_up_only_with_the_tool_and_the_permission() {
         let tools = vec![json!({"type": "function", "name": "hang_up"})];
-        let offered = Defaults { tools, ..Defaults::default() };
+        let offered = Defaults {
+            tools,
+            ..Defaults::default()
+        };
         let star = [written("DTMF *")];
         assert!(matches!(plan(star.iter(), &offered), Plan::Call { name, arguments }
             if name == HANG_UP && arguments == r#"{"reason":"caller pressed star"}"#));
-        assert_eq!(said(&star, &Defaults { tool_choice: json!("none"), ..offered.clone() }), "Goodbye.");
-        let forced = Defaults { tool_choice: json!("required"), ..offered };
+        assert_eq!(
+            said(
+                &star,
+                &Defaults {
+                    tool_choice: json!("none"),
+                    ..offered.clone()
+                }
+            ),
+            "Goodbye."
+        );
+        let forced = Defaults {
+            tool_choice: json!("required"),
+            ..offered
+        };
         assert!(matches!(plan([].iter(), &forced), Plan::Call { name, .. } if name == HANG_UP));
     }
 
     #[test]
     fn text_is_written_when_only_text_is_wanted() {
-        let text = Defaults { modality: Modality::Text, ..Defaults::default() };
+        let text = Defaults {
+            modality: Modality::Text,
+            ..Defaults::default()
+        };
         assert!(matches!(plan([voice(950)].iter(), &text), Plan::Write(text) if text == "(speech, 1.0 s)"));
     }
 
@@ -148,7 +179,13 @@ mod tests {
     }
 
     fn message(role: Role, content: Content) -> Item {
-        Item::new(String::new(), Body::Message { role, content: vec![content] })
+        Item::new(
+            String::new(),
+            Body::Message {
+                role,
+                content: vec![content],
+            },
+        )
     }
 
     fn written(text: &str) -> Item {
@@ -161,6 +198,13 @@ mod tests {
 
     fn voice(ms: usize) -> Item {
         let sound = Sound::recorded(SampleRate::Hz8000, &vec![0; ms * 8]);
-        message(Role::User, Content::InputAudio { spoken: Some(sound.clone()), sound, transcript: None })
+        message(
+            Role::User,
+            Content::InputAudio {
+                spoken: Some(sound.clone()),
+                sound,
+                transcript: None,
+            },
+        )
     }
 }

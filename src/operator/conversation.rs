@@ -43,6 +43,12 @@ impl Conversation {
         self.items.last().map(|item| item.id.as_str())
     }
 
+    /// Id of the item before this one.
+    pub fn previous_id(&self, id: &str) -> Option<&str> {
+        let before = self.position(id)?.checked_sub(1)?;
+        self.items.get(before).map(|item| item.id.as_str())
+    }
+
     /// An item by id.
     pub fn get(&self, id: &str) -> Option<&Item> {
         self.items.iter().find(|item| item.id == id)
@@ -82,16 +88,29 @@ impl Conversation {
         }
     }
 
+    /// Writes down what the caller said in an item.
+    pub fn transcribe(&mut self, id: &str, words: &str) {
+        let item = self.items.iter_mut().find(|item| item.id == id);
+        if let Some(Body::Message { content, .. }) = item.map(|item| &mut item.body)
+            && let Some(Content::InputAudio { transcript, .. }) = content.first_mut()
+        {
+            *transcript = Some(words.to_owned());
+        }
+    }
+
     /// Removes an item.
     pub fn delete(&mut self, id: &str) -> Result<(), Refusal> {
-        let at = self.position(id).ok_or_else(|| unknown(id, "item_delete_invalid_item_id", "deleting"))?;
+        let at = self
+            .position(id)
+            .ok_or_else(|| unknown(id, "item_delete_invalid_item_id", "deleting"))?;
         self.items.remove(at);
         Ok(())
     }
 
     /// An item for the client to look at.
     pub fn retrieve(&self, id: &str) -> Result<&Item, Refusal> {
-        self.get(id).ok_or_else(|| unknown(id, "item_retrieve_invalid_item_id", "retrieving"))
+        self.get(id)
+            .ok_or_else(|| unknown(id, "item_retrieve_invalid_item_id", "retrieving"))
     }
 
     /// Cuts agent speech to what was heard and forgets its transcript.
@@ -99,12 +118,21 @@ impl Conversation {
         let found = self.items.iter_mut().find(|item| item.id == id);
         let item = found.ok_or_else(|| unknown(id, "item_truncate_invalid_item_id", "truncating"))?;
         let content = match &mut item.body {
-            Body::Message { role: Role::Assistant, content } => content.as_mut_slice(),
+            Body::Message {
+                role: Role::Assistant,
+                content,
+            } => content.as_mut_slice(),
             _ => &mut [],
         };
-        let part = usize::try_from(content_index).ok().and_then(|index| content.get_mut(index));
+        let part = usize::try_from(content_index)
+            .ok()
+            .and_then(|index| content.get_mut(index));
         let Some(Content::OutputAudio { ms, transcript, .. }) = part else {
-            return Err(Refusal::at("item_id", "invalid_value", "Only model output audio messages can be truncated"));
+            return Err(Refusal::at(
+                "item_id",
+                "invalid_value",
+                "Only model output audio messages can be truncated",
+            ));
         };
         match u32::try_from(audio_end_ms) {
             Ok(end_ms) if end_ms <= *ms => (*ms, *transcript) = (end_ms, None),
@@ -144,7 +172,11 @@ fn unknown_previous(id: &str) -> Refusal {
 }
 
 fn unknown(id: &str, code: &'static str, doing: &str) -> Refusal {
-    Refusal::at("item_id", code, format!("Error {doing} item: the item with id '{id}' does not exist."))
+    Refusal::at(
+        "item_id",
+        code,
+        format!("Error {doing} item: the item with id '{id}' does not exist."),
+    )
 }
 
 fn too_short(has_ms: u32, asked_ms: u64) -> Refusal {
@@ -162,12 +194,21 @@ mod tests {
         let mut conversation = Conversation::new("conv_1".to_owned());
         assert_eq!(conversation.add(said("a"), &Place::Last).unwrap(), None);
         assert_eq!(conversation.add(said("b"), &Place::Last).unwrap().as_deref(), Some("a"));
-        assert_eq!(conversation.add(said("c"), &Place::After("a")).unwrap().as_deref(), Some("a"));
+        assert_eq!(
+            conversation.add(said("c"), &Place::After("a")).unwrap().as_deref(),
+            Some("a")
+        );
         assert_eq!(conversation.add(said("d"), &Place::First).unwrap(), None);
         let order: Vec<_> = conversation.items().iter().map(|item| item.id.as_str()).collect();
         assert_eq!(order, ["d", "a", "c", "b"]);
-        assert_eq!(conversation.add(said("e"), &Place::After("x")).unwrap_err().code, "item_create_invalid_previous_item_id");
-        assert_eq!(conversation.add(said("a"), &Place::Last).unwrap_err().code, "item_create_duplicate_item_id");
+        assert_eq!(
+            conversation.add(said("e"), &Place::After("x")).unwrap_err().code,
+            "item_create_invalid_previous_item_id"
+        );
+        assert_eq!(
+            conversation.add(said("a"), &Place::Last).unwrap_err().code,
+            "item_create_duplicate_item_id"
+        );
     }
 
     #[test]
@@ -180,11 +221,23 @@ mod tests {
             "Audio content of 1000ms is already shorter than 1001ms"
         );
         conversation.truncate("agent", 0, 340).unwrap();
-        let Body::Message { content, .. } = &conversation.get("agent").unwrap().body else { panic!("a message") };
-        assert!(matches!(content[..], [Content::OutputAudio { ms: 340, transcript: None, .. }]));
+        let Body::Message { content, .. } = &conversation.get("agent").unwrap().body else {
+            panic!("a message")
+        };
+        assert!(matches!(
+            content[..],
+            [Content::OutputAudio {
+                ms: 340,
+                transcript: None,
+                ..
+            }]
+        ));
         assert_eq!(conversation.truncate("user", 0, 0).unwrap_err().code, "invalid_value");
         assert_eq!(conversation.truncate("agent", 1, 0).unwrap_err().code, "invalid_value");
-        assert_eq!(conversation.truncate("x", 0, 0).unwrap_err().code, "item_truncate_invalid_item_id");
+        assert_eq!(
+            conversation.truncate("x", 0, 0).unwrap_err().code,
+            "item_truncate_invalid_item_id"
+        );
     }
 
     #[test]
@@ -193,7 +246,10 @@ mod tests {
         conversation.push(spoken("agent", 1_000));
         conversation.truncate("agent", 0, 100).unwrap();
         conversation.settle(&spoken("agent", 2_000));
-        assert_eq!(conversation.truncate("agent", 0, 101).unwrap_err().code, "invalid_value");
+        assert_eq!(
+            conversation.truncate("agent", 0, 101).unwrap_err().code,
+            "invalid_value"
+        );
     }
 
     #[test]
@@ -208,12 +264,28 @@ mod tests {
 
     fn said(id: &str) -> Item {
         let content = vec![Content::InputText("hello".to_owned())];
-        Item::new(id.to_owned(), Body::Message { role: Role::User, content })
+        Item::new(
+            id.to_owned(),
+            Body::Message {
+                role: Role::User,
+                content,
+            },
+        )
     }
 
     fn spoken(id: &str, ms: u32) -> Item {
         let sound = Sound::Clip(GREETING.code);
-        let content = vec![Content::OutputAudio { sound, ms, transcript: Some("Hello.".to_owned()) }];
-        Item::new(id.to_owned(), Body::Message { role: Role::Assistant, content })
+        let content = vec![Content::OutputAudio {
+            sound,
+            ms,
+            transcript: Some("Hello.".to_owned()),
+        }];
+        Item::new(
+            id.to_owned(),
+            Body::Message {
+                role: Role::Assistant,
+                content,
+            },
+        )
     }
 }

@@ -20,12 +20,20 @@ pub struct Refusal {
 impl Refusal {
     /// A request the client should not have made.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind: "invalid_request_error", code: Cow::Borrowed(code), message: message.into(), param: None }
+        Self {
+            kind: "invalid_request_error",
+            code: Cow::Borrowed(code),
+            message: message.into(),
+            param: None,
+        }
     }
 
     /// The same, about one member of the event.
     pub fn at(param: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
-        Self { param: Some(param.into()), ..Self::new(code, message) }
+        Self {
+            param: Some(param.into()),
+            ..Self::new(code, message)
+        }
     }
 
     /// An error that a fault was told to send; account trouble has a type of its own, the rest is the server's.
@@ -38,7 +46,12 @@ impl Refusal {
             _ => "server_error",
         };
         let message = format!("The operator was told to fail with {code}.");
-        Self { kind, code: Cow::Owned(code.to_owned()), message, param: None }
+        Self {
+            kind,
+            code: Cow::Owned(code.to_owned()),
+            message,
+            param: None,
+        }
     }
 
     /// The `error` member; `event_id` is that of the client event at fault.

@@ -91,7 +91,12 @@ impl FromStr for Faults {
     type Err = FaultError;
 
     fn from_str(text: &str) -> Result<Self, FaultError> {
-        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::parse).collect::<Result<_, _>>().map(Self)
+        text.split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -110,9 +115,17 @@ impl FromStr for Rule {
     fn from_str(text: &str) -> Result<Self, FaultError> {
         let (rest, connections_max) = split_number(text, text, '*')?;
         let (rest, after_ms) = split_number(text, rest, '@')?;
-        let (kind, argument) = rest.split_once(':').map_or((rest, None), |(kind, argument)| (kind, Some(argument)));
+        let (kind, argument) = rest
+            .split_once(':')
+            .map_or((rest, None), |(kind, argument)| (kind, Some(argument)));
         let fault = read_fault(text, kind, argument)?;
-        Ok(Self { strike: Strike { fault, after_ms: after_ms.unwrap_or(0) }, connections_max: connections_max.map(u64::from) })
+        Ok(Self {
+            strike: Strike {
+                fault,
+                after_ms: after_ms.unwrap_or(0),
+            },
+            connections_max: connections_max.map(u64::from),
+        })
     }
 }
 
@@ -135,8 +148,13 @@ impl fmt::Display for Rule {
 }
 
 fn split_number<'a>(fault: &str, text: &'a str, mark: char) -> Result<(&'a str, Option<u32>), FaultError> {
-    let Some((rest, number)) = text.split_once(mark) else { return Ok((text, None)) };
-    let bad = || FaultError::Number { fault: fault.to_owned(), number: number.to_owned() };
+    let Some((rest, number)) = text.split_once(mark) else {
+        return Ok((text, None));
+    };
+    let bad = || FaultError::Number {
+        fault: fault.to_owned(),
+        number: number.to_owned(),
+    };
     number.parse().map(|number| (rest, Some(number))).map_err(|_| bad())
 }
 
@@ -146,7 +164,9 @@ fn read_fault(text: &str, kind: &str, argument: Option<&str>) -> Result<Fault, F
         ("stall", None) => Ok(Fault::Stall),
         ("garbage", None) => Ok(Fault::Garbage),
         ("refuse", None) => Ok(Fault::Refuse(503)),
-        ("refuse", Some(status)) => in_range(text, status, 400..=599, "an HTTP status from 400 to 599").map(Fault::Refuse),
+        ("refuse", Some(status)) => {
+            in_range(text, status, 400..=599, "an HTTP status from 400 to 599").map(Fault::Refuse)
+        }
         ("close", code) => in_range(text, code.unwrap_or("1011"), 1_000..=4_999, "a close code").map(Fault::Close),
         ("error", Some(code)) if !code.is_empty() => Ok(Fault::Error(code.to_owned())),
         ("slow", Some(ms)) => in_range(text, ms, 0..=600_000, "milliseconds").map(|ms| Fault::Slow { ms }),
@@ -168,7 +188,10 @@ fn in_range<T: FromStr + PartialOrd>(
 }
 
 fn argument_error(fault: &str, expected: &'static str) -> FaultError {
-    FaultError::Argument { fault: fault.to_owned(), expected }
+    FaultError::Argument {
+        fault: fault.to_owned(),
+        expected,
+    }
 }
 
 #[cfg(test)]
@@ -181,15 +204,27 @@ mod tests {
         let faults: Faults = text.parse().unwrap();
         assert_eq!(faults.to_string(), text);
         let first = faults.on_connection(0).next().unwrap();
-        assert_eq!(first, Strike { fault: Fault::Drop, after_ms: 2_000 });
-        assert_eq!("refuse, close*1".parse::<Faults>().unwrap().to_string(), "refuse:503,close:1011*1");
+        assert_eq!(
+            first,
+            Strike {
+                fault: Fault::Drop,
+                after_ms: 2_000
+            }
+        );
+        assert_eq!(
+            "refuse, close*1".parse::<Faults>().unwrap().to_string(),
+            "refuse:503,close:1011*1"
+        );
         assert_eq!("".parse(), Ok(Faults::default()));
     }
 
     #[test]
     fn a_count_limits_a_fault_to_the_first_connections() {
         let faults: Faults = "refuse*3,drop@5*1".parse().unwrap();
-        assert_eq!([0, 2, 3].map(|connection| faults.refusal(connection)), [Some(503), Some(503), None]);
+        assert_eq!(
+            [0, 2, 3].map(|connection| faults.refusal(connection)),
+            [Some(503), Some(503), None]
+        );
         assert_eq!(faults.on_connection(0).count(), 2);
         assert_eq!(faults.on_connection(1).count(), 1);
     }

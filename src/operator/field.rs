@@ -16,7 +16,10 @@ pub struct Field<'a> {
 impl<'a> Field<'a> {
     /// A value at the top; its path is its name.
     pub fn new(path: impl Into<String>, value: &'a Value) -> Self {
-        Self { path: path.into(), value }
+        Self {
+            path: path.into(),
+            value,
+        }
     }
 
     /// The path as error messages spell it.
@@ -47,18 +50,26 @@ impl<'a> Field<'a> {
 
     /// Every member of an object with its name.
     pub fn members(&self) -> Result<impl Iterator<Item = (&'a str, Field<'a>)> + use<'a, '_>, Refusal> {
-        Ok(self.map()?.iter().map(|(name, value)| (name.as_str(), self.member(name, value))))
+        Ok(self
+            .map()?
+            .iter()
+            .map(|(name, value)| (name.as_str(), self.member(name, value))))
     }
 
     /// Every element of an array.
     pub fn elements(&self) -> Result<impl Iterator<Item = Field<'a>> + use<'a, '_>, Refusal> {
         let elements = self.value.as_array().ok_or_else(|| self.mistyped("an array"))?;
-        Ok(elements.iter().enumerate().map(|(at, value)| Field::new(format!("{}[{at}]", self.path), value)))
+        Ok(elements
+            .iter()
+            .enumerate()
+            .map(|(at, value)| Field::new(format!("{}[{at}]", self.path), value)))
     }
 
     /// Refuses any member not named.
     pub fn only(&self, names: &[&str]) -> Result<(), Refusal> {
-        self.members()?.find(|(name, _)| !names.contains(name)).map_or(Ok(()), |(_, field)| Err(field.unknown()))
+        self.members()?
+            .find(|(name, _)| !names.contains(name))
+            .map_or(Ok(()), |(_, field)| Err(field.unknown()))
     }
 
     /// A string.
@@ -81,13 +92,20 @@ impl<'a> Field<'a> {
     /// A number in a range.
     pub fn number(&self, range: RangeInclusive<f64>) -> Result<f64, Refusal> {
         let number = self.value.as_f64().ok_or_else(|| self.mistyped("a number"))?;
-        range.contains(&number).then_some(number).ok_or_else(|| self.outside(&number, range.start(), range.end()))
+        range
+            .contains(&number)
+            .then_some(number)
+            .ok_or_else(|| self.outside(&number, range.start(), range.end()))
     }
 
     /// One of a few words.
     pub fn one_of(&self, words: &[&'static str]) -> Result<&'static str, Refusal> {
         let word = self.string()?;
-        words.iter().copied().find(|known| *known == word).ok_or_else(|| self.unsupported(words))
+        words
+            .iter()
+            .copied()
+            .find(|known| *known == word)
+            .ok_or_else(|| self.unsupported(words))
     }
 
     /// An object.
@@ -97,7 +115,11 @@ impl<'a> Field<'a> {
 
     /// The refusal of a member that does not exist.
     pub fn unknown(&self) -> Refusal {
-        Refusal::at(&self.path, "unknown_parameter", format!("Unknown parameter: '{}'.", self.path))
+        Refusal::at(
+            &self.path,
+            "unknown_parameter",
+            format!("Unknown parameter: '{}'.", self.path),
+        )
     }
 
     /// The refusal of a value of the wrong JSON type.
@@ -113,12 +135,27 @@ impl<'a> Field<'a> {
     }
 
     fn unsupported(&self, words: &[&str]) -> Refusal {
-        let supported = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ");
-        self.invalid(format!("Invalid value: {}. Supported values are: {supported}.", self.value))
+        let supported = words
+            .iter()
+            .map(|word| format!("'{word}'"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        self.invalid(format!(
+            "Invalid value: {}. Supported values are: {supported}.",
+            self.value
+        ))
     }
 
-    fn outside(&self, number: &dyn std::fmt::Display, low: &dyn std::fmt::Display, high: &dyn std::fmt::Display) -> Refusal {
-        self.invalid(format!("Invalid '{}': {number} is not between {low} and {high}.", self.path))
+    fn outside(
+        &self,
+        number: &dyn std::fmt::Display,
+        low: &dyn std::fmt::Display,
+        high: &dyn std::fmt::Display,
+    ) -> Refusal {
+        self.invalid(format!(
+            "Invalid '{}': {number} is not between {low} and {high}.",
+            self.path
+        ))
     }
 
     fn member(&self, name: &str, value: &'a Value) -> Field<'a> {
@@ -126,13 +163,21 @@ impl<'a> Field<'a> {
     }
 
     fn join(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
     }
 }
 
 /// The refusal of an absent member.
 pub fn missing(path: &str) -> Refusal {
-    Refusal::at(path, "missing_required_parameter", format!("Missing required parameter: '{path}'."))
+    Refusal::at(
+        path,
+        "missing_required_parameter",
+        format!("Missing required parameter: '{path}'."),
+    )
 }
 
 fn type_name(value: &Value) -> &'static str {
@@ -159,7 +204,10 @@ mod tests {
         let root = Field::new("session", &value);
         let audio = root.require("audio").unwrap();
         let refused = audio.require("rate").unwrap().integer(0..=5).unwrap_err();
-        assert_eq!((refused.code.as_ref(), refused.param.as_deref()), ("invalid_type", Some("session.audio.rate")));
+        assert_eq!(
+            (refused.code.as_ref(), refused.param.as_deref()),
+            ("invalid_type", Some("session.audio.rate"))
+        );
         let refused = audio.require("count").unwrap().integer(0..=5).unwrap_err();
         assert_eq!(refused.code, "invalid_value");
         let refused = audio.require("word").unwrap().one_of(&["yes"]).unwrap_err();
@@ -173,7 +221,11 @@ mod tests {
     fn elements_are_numbered_in_the_path() {
         let value = json!([true, 1]);
         let field = Field::new("session.tools", &value);
-        let refused = field.elements().unwrap().map(|element| element.boolean()).collect::<Result<Vec<_>, _>>();
+        let refused = field
+            .elements()
+            .unwrap()
+            .map(|element| element.boolean())
+            .collect::<Result<Vec<_>, _>>();
         assert_eq!(refused.unwrap_err().param.as_deref(), Some("session.tools[1]"));
     }
 }

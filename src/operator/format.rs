@@ -18,7 +18,9 @@ pub enum Format {
 impl Format {
     /// Reads a format object; `audio/pcm` must state its rate, G.711 has none.
     pub fn read(field: &Field<'_>) -> Result<Self, Refusal> {
-        let kind = field.require("type")?.one_of(&["audio/pcm", "audio/pcmu", "audio/pcma"])?;
+        let kind = field
+            .require("type")?
+            .one_of(&["audio/pcm", "audio/pcmu", "audio/pcma"])?;
         if kind == "audio/pcm" {
             field.only(&["type", "rate"])?;
             field.require("rate")?.integer(24_000..=24_000)?;

@@ -111,7 +111,11 @@ impl Input {
     /// Appends base64 audio and looks for turns in it.
     pub fn append(&mut self, audio: &str) -> Result<(), Refusal> {
         if audio.len() > APPEND_LEN_MAX {
-            return Err(Refusal::at("audio", "invalid_value", "Invalid 'audio': more than 15 MiB in one event."));
+            return Err(Refusal::at(
+                "audio",
+                "invalid_value",
+                "Invalid 'audio': more than 15 MiB in one event.",
+            ));
         }
         let kept = self.bytes.len();
         if base64_simd::STANDARD.decode_append(audio, &mut self.bytes).is_err() {
@@ -140,7 +144,10 @@ impl Input {
         }
         let sound = self.sound(self.start_ms, self.end_ms());
         self.clear();
-        Ok(Recording { spoken: Some(sound.clone()), sound })
+        Ok(Recording {
+            spoken: Some(sound.clone()),
+            sound,
+        })
     }
 
     /// Takes the silence of a caller who was expected to speak, with its position.
@@ -163,13 +170,17 @@ impl Input {
 
     /// The caller is speaking, as far as turn detection knows.
     pub fn speaking(&self) -> bool {
-        self.turns.as_ref().is_some_and(|turns| matches!(turns.state, State::Speaking { .. }))
+        self.turns
+            .as_ref()
+            .is_some_and(|turns| matches!(turns.state, State::Speaking { .. }))
     }
 
     fn detect(&mut self, from: usize) {
         let Some(turns) = &mut self.turns else { return };
         let mut verdicts = std::mem::take(&mut self.verdicts);
-        turns.detector.push_frames(&self.pcm[from..], |voiced| verdicts.push(voiced));
+        turns
+            .detector
+            .push_frames(&self.pcm[from..], |voiced| verdicts.push(voiced));
         for voiced in verdicts.drain(..) {
             self.judged(voiced);
         }
@@ -185,7 +196,10 @@ impl Input {
             State::Quiet { voiced_run } if voiced => self.begin(voiced_run + 1, now_ms),
             State::Quiet { .. } => turns.state = State::Quiet { voiced_run: 0 },
             State::Speaking { start_ms, .. } if voiced => {
-                turns.state = State::Speaking { start_ms, voice_end_ms: now_ms };
+                turns.state = State::Speaking {
+                    start_ms,
+                    voice_end_ms: now_ms,
+                };
             }
             State::Speaking { start_ms, voice_end_ms } => {
                 if now_ms - voice_end_ms >= u64::from(turns.settings.silence_duration_ms()) {
@@ -202,9 +216,16 @@ impl Input {
             return;
         }
         let onset_ms = now_ms.saturating_sub(u64::from(ONSET_FRAMES * FRAME_MS));
-        let start_ms = onset_ms.saturating_sub(u64::from(turns.settings.prefix_padding_ms())).max(self.start_ms);
-        turns.state = State::Speaking { start_ms, voice_end_ms: now_ms };
-        self.changes.push_back(Change::Started { audio_start_ms: start_ms });
+        let start_ms = onset_ms
+            .saturating_sub(u64::from(turns.settings.prefix_padding_ms()))
+            .max(self.start_ms);
+        turns.state = State::Speaking {
+            start_ms,
+            voice_end_ms: now_ms,
+        };
+        self.changes.push_back(Change::Started {
+            audio_start_ms: start_ms,
+        });
     }
 
     fn end(&mut self, start_ms: u64, voice_end_ms: u64, now_ms: u64) {
@@ -215,11 +236,17 @@ impl Input {
         if let Some(turns) = &mut self.turns {
             turns.state = State::Quiet { voiced_run: 0 };
         }
-        self.changes.push_back(Change::Stopped { audio_end_ms: now_ms, recording: Recording { sound, spoken } });
+        self.changes.push_back(Change::Stopped {
+            audio_end_ms: now_ms,
+            recording: Recording { sound, spoken },
+        });
     }
 
     fn trim(&mut self) {
-        let padding_ms = self.turns.as_ref().map(|turns| u64::from(turns.settings.prefix_padding_ms()));
+        let padding_ms = self
+            .turns
+            .as_ref()
+            .map(|turns| u64::from(turns.settings.prefix_padding_ms()));
         let keep_ms = match padding_ms {
             Some(padding_ms) if !self.speaking() => padding_ms.max(COMMIT_MS_MIN) + u64::from(ONSET_FRAMES * FRAME_MS),
             _ => INPUT_MS_MAX,
@@ -247,14 +274,21 @@ impl Input {
     }
 
     fn samples(&self, ms: u64) -> usize {
-        usize::try_from(ms).unwrap_or(usize::MAX).saturating_mul(self.format.rate().per_ms())
+        usize::try_from(ms)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(self.format.rate().per_ms())
     }
 }
 
 impl Turns {
     fn new(settings: &TurnDetection, format: Format, now_ms: u64) -> Self {
         let state = State::Quiet { voiced_run: 0 };
-        Self { settings: settings.clone(), detector: detector(settings, format), judged_ms: now_ms, state }
+        Self {
+            settings: settings.clone(),
+            detector: detector(settings, format),
+            judged_ms: now_ms,
+            state,
+        }
     }
 
     fn configure(&mut self, settings: &TurnDetection, format: Format) {
@@ -266,7 +300,12 @@ impl Turns {
 }
 
 fn detector(settings: &TurnDetection, format: Format) -> VoiceDetector {
-    VoiceDetector::new(format.rate(), VoiceSettings { threshold: settings.threshold() })
+    VoiceDetector::new(
+        format.rate(),
+        VoiceSettings {
+            threshold: settings.threshold(),
+        },
+    )
 }
 
 fn too_small(buffered_ms: u64) -> Refusal {
@@ -280,93 +319,4 @@ fn too_small(buffered_ms: u64) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::audio::{Law, SampleRate, Tone};
-
-    #[test]
-    fn a_turn_has_exact_offsets_in_every_format_and_portion() {
-        for format in [Format::Pcm, Format::G711(Law::Mu), Format::G711(Law::A)] {
-            for portion_ms in [10, 20, 33, 4_000] {
-                let mut input = Input::new(format, Some(&TurnDetection::default()));
-                let (started, stopped) = hear(&mut input, &call(format), format, portion_ms);
-                assert_eq!(started, vec![700], "{format:?} by {portion_ms}");
-                let (audio_end_ms, recording) = &stopped[0];
-                assert_eq!((stopped.len(), *audio_end_ms), (1, 2_500), "{format:?} by {portion_ms}");
-                assert_eq!(recording.sound.ms(), 1_800);
-                assert_eq!(recording.spoken.as_ref().unwrap().ms(), 300 + 1_000 + TAIL_MS as u32);
-            }
-        }
-    }
-
-    #[test]
-    fn a_click_is_no_turn() {
-        let mut input = Input::new(Format::Pcm, Some(&TurnDetection::default()));
-        let pcm: Vec<i16> = [vec![0; 2_400], tone(SampleRate::Hz24000, 20), vec![0; 24_000]].concat();
-        let (started, stopped) = hear(&mut input, &pcm, Format::Pcm, 20);
-        assert_eq!((started.len(), stopped.len()), (0, 0));
-    }
-
-    #[test]
-    fn a_quiet_caller_costs_little_memory() {
-        let mut input = Input::new(Format::Pcm, Some(&TurnDetection::default()));
-        hear(&mut input, &vec![0; 24 * 60_000], Format::Pcm, 20);
-        assert!(input.pcm.len() < 24 * 1_500, "{}", input.pcm.len());
-        assert_eq!(input.end_ms(), 60_000);
-    }
-
-    #[test]
-    fn without_turn_detection_everything_waits_for_the_commit() {
-        let mut input = Input::new(Format::Pcm, None);
-        assert_eq!(input.commit().unwrap_err().code, "input_audio_buffer_commit_empty");
-        hear(&mut input, &call(Format::Pcm), Format::Pcm, 20);
-        assert_eq!(input.commit().unwrap().sound.ms(), 4_000);
-        assert!(input.commit().unwrap_err().message.ends_with("buffer only has 0.00ms of audio."));
-        hear(&mut input, &vec![0; 24 * 130_000], Format::Pcm, 1_000);
-        assert!(input.commit().unwrap().sound.ms() as u64 <= INPUT_MS_MAX + TRIM_MS);
-    }
-
-    #[test]
-    fn an_odd_byte_waits_for_its_other_half() {
-        let mut input = Input::new(Format::Pcm, None);
-        for bytes in [&[1u8, 0, 2][..], &[0, 3, 0]] {
-            input.append(&base64_simd::STANDARD.encode_to_string(bytes)).unwrap();
-        }
-        assert_eq!(input.pcm, [1, 2, 3]);
-    }
-
-    #[test]
-    fn what_is_not_base64_is_refused_and_changes_nothing() {
-        let mut input = Input::new(Format::Pcm, None);
-        assert_eq!(input.append("???").unwrap_err().code, "invalid_value");
-        assert!(input.pcm.is_empty() && input.bytes.is_empty());
-    }
-
-    /// One second of silence, one of tone, two of silence.
-    fn call(format: Format) -> Vec<i16> {
-        let second = vec![0; format.rate().hz() as usize];
-        [second.clone(), tone(format.rate(), 1_000), second.clone(), second].concat()
-    }
-
-    fn tone(rate: SampleRate, ms: usize) -> Vec<i16> {
-        let mut pcm = vec![0; rate.per_ms() * ms];
-        Tone::new(rate, 500.0, -20.0).fill(&mut pcm);
-        pcm
-    }
-
-    fn hear(input: &mut Input, pcm: &[i16], format: Format, portion_ms: usize) -> (Vec<u64>, Vec<(u64, Recording)>) {
-        let (mut started, mut stopped) = (Vec::new(), Vec::new());
-        for portion in pcm.chunks(format.rate().per_ms() * portion_ms) {
-            let mut bytes = Vec::new();
-            format.encode(portion, &mut bytes);
-            input.append(&base64_simd::STANDARD.encode_to_string(&bytes)).unwrap();
-            while let Some(change) = input.poll_change() {
-                match change {
-                    Change::Started { audio_start_ms } => started.push(audio_start_ms),
-                    Change::Stopped { audio_end_ms, recording } => stopped.push((audio_end_ms, recording)),
-                }
-            }
-        }
-        (started, stopped)
-    }
-}
+mod tests;

@@ -102,7 +102,12 @@ pub enum Status {
 impl Item {
     /// A finished item.
     pub fn new(id: String, body: Body) -> Self {
-        Self { id, body, status: Status::Completed, truncated: false }
+        Self {
+            id,
+            body,
+            status: Status::Completed,
+            truncated: false,
+        }
     }
 
     /// Reads an item the client creates; `id` is used when it brings none. Audio in it is in the session's input format.
@@ -111,14 +116,24 @@ impl Item {
             Some(given) => given.string()?.to_owned(),
             None => id,
         };
-        let body = match field.require("type")?.one_of(&["message", "function_call", "function_call_output"])? {
+        let body = match field
+            .require("type")?
+            .one_of(&["message", "function_call", "function_call_output"])?
+        {
             "message" => read_message(field, format)?,
             "function_call" => Body::Call {
                 name: text(field, "name")?,
                 arguments: text(field, "arguments")?,
-                call_id: field.get("call_id").and_then(Field::present).map_or(Ok(id.as_str()), |id| id.string())?.to_owned(),
+                call_id: field
+                    .get("call_id")
+                    .and_then(Field::present)
+                    .map_or(Ok(id.as_str()), |id| id.string())?
+                    .to_owned(),
             },
-            _ => Body::CallOutput { call_id: text(field, "call_id")?, output: text(field, "output")? },
+            _ => Body::CallOutput {
+                call_id: text(field, "call_id")?,
+                output: text(field, "output")?,
+            },
         };
         Ok(Self::new(id, body))
     }
@@ -140,7 +155,11 @@ impl Item {
     pub fn bytes_held(&self) -> usize {
         match &self.body {
             Body::Message { content, .. } => content.iter().map(Content::bytes_held).sum(),
-            Body::Call { name, arguments, call_id } => name.len() + arguments.len() + call_id.len(),
+            Body::Call {
+                name,
+                arguments,
+                call_id,
+            } => name.len() + arguments.len() + call_id.len(),
             Body::CallOutput { call_id, output } => call_id.len() + output.len(),
         }
     }
@@ -152,7 +171,11 @@ impl Item {
                 "role": role.word(),
                 "content": content.iter().map(|part| part.render(&audio)).collect::<Vec<_>>(),
             }),
-            Body::Call { name, arguments, call_id } => {
+            Body::Call {
+                name,
+                arguments,
+                call_id,
+            } => {
                 json!({"type": "function_call", "name": name, "arguments": arguments, "call_id": call_id})
             }
             Body::CallOutput { call_id, output } => {
@@ -172,15 +195,23 @@ impl Content {
             Self::InputText(text) => (json!({"type": "input_text", "text": text}), None),
             Self::OutputText(text) => (json!({"type": "output_text", "text": text}), None),
             Self::InputImage(image) => (image.clone(), None),
-            Self::InputAudio { sound, transcript, .. } => {
-                (json!({"type": "input_audio", "transcript": transcript}), audio(sound, None))
-            }
-            Self::OutputAudio { sound, ms, transcript: Some(transcript) } => {
-                (json!({"type": "output_audio", "transcript": transcript}), audio(sound, Some(*ms)))
-            }
-            Self::OutputAudio { sound, ms, transcript: None } => {
-                (json!({"type": "output_audio"}), audio(sound, Some(*ms)))
-            }
+            Self::InputAudio { sound, transcript, .. } => (
+                json!({"type": "input_audio", "transcript": transcript}),
+                audio(sound, None),
+            ),
+            Self::OutputAudio {
+                sound,
+                ms,
+                transcript: Some(transcript),
+            } => (
+                json!({"type": "output_audio", "transcript": transcript}),
+                audio(sound, Some(*ms)),
+            ),
+            Self::OutputAudio {
+                sound,
+                ms,
+                transcript: None,
+            } => (json!({"type": "output_audio"}), audio(sound, Some(*ms))),
         };
         if let Some(audio) = audio {
             part["audio"] = Value::String(audio);
@@ -228,7 +259,10 @@ fn read_message(field: &Field<'_>, format: Format) -> Result<Body, Refusal> {
         _ => Role::Assistant,
     };
     let content = field.require("content")?;
-    let content = content.elements()?.map(|part| read_content(&part, role, format)).collect::<Result<_, _>>()?;
+    let content = content
+        .elements()?
+        .map(|part| read_content(&part, role, format))
+        .collect::<Result<_, _>>()?;
     Ok(Body::Message { role, content })
 }
 
@@ -255,15 +289,28 @@ fn unsupported(kind: &Field<'_>, words: &[&'static str]) -> Refusal {
 
 fn read_audio(part: &Field<'_>, format: Format) -> Result<Content, Refusal> {
     let audio = part.require("audio")?;
-    let bytes = base64_simd::STANDARD.decode_to_vec(audio.string()?).map_err(|_| audio.invalid(not_base64(&audio)))?;
+    let bytes = base64_simd::STANDARD
+        .decode_to_vec(audio.string()?)
+        .map_err(|_| audio.invalid(not_base64(&audio)))?;
     let mut pcm = Vec::new();
     format.decode(&bytes, &mut pcm);
     let sound = Sound::recorded(format.rate(), &pcm);
-    let transcript = part.get("transcript").and_then(Field::present).map(|text| text.string()).transpose()?;
+    let transcript = part
+        .get("transcript")
+        .and_then(Field::present)
+        .map(|text| text.string())
+        .transpose()?;
     let spoken = Some(sound.clone()).filter(|sound| sound.ms() > 0);
-    Ok(Content::InputAudio { sound, spoken, transcript: transcript.map(str::to_owned) })
+    Ok(Content::InputAudio {
+        sound,
+        spoken,
+        transcript: transcript.map(str::to_owned),
+    })
 }
 
 fn not_base64(audio: &Field<'_>) -> String {
-    format!("Invalid '{}'. Expected base64-encoded audio bytes, but they could not be decoded.", audio.path())
+    format!(
+        "Invalid '{}'. Expected base64-encoded audio bytes, but they could not be decoded.",
+        audio.path()
+    )
 }

@@ -20,7 +20,12 @@ pub struct Outbox {
 impl Outbox {
     /// Empty; the seed makes the ids of this session differ from those of others.
     pub fn new(seed: u64) -> Self {
-        Self { queue: VecDeque::new(), seed, issued: 0, muted: false }
+        Self {
+            queue: VecDeque::new(),
+            seed,
+            issued: 0,
+            muted: false,
+        }
     }
 
     /// A fresh id such as `item_5f3c…`.
@@ -123,7 +128,9 @@ mod tests {
     }
 
     fn parsed(output: Output) -> Value {
-        let Output::Send(text) = output else { panic!("{output:?}") };
+        let Output::Send(text) = output else {
+            panic!("{output:?}")
+        };
         serde_json::from_str(&text).unwrap()
     }
 }

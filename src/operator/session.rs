@@ -91,7 +91,11 @@ impl Session {
         }
         if spoken && next.defaults.voice != self.defaults.voice {
             let message = "Cannot update a conversation's voice if assistant audio is present.";
-            return Err(Refusal::at("session.audio.output.voice", "cannot_update_voice", message));
+            return Err(Refusal::at(
+                "session.audio.output.voice",
+                "cannot_update_voice",
+                message,
+            ));
         }
         Ok(next)
     }
@@ -236,7 +240,10 @@ impl Modality {
     }
 
     fn read(field: &Field<'_>) -> Result<Self, Refusal> {
-        let words = field.elements()?.map(|word| word.one_of(&["audio", "text"])).collect::<Result<Vec<_>, _>>()?;
+        let words = field
+            .elements()?
+            .map(|word| word.one_of(&["audio", "text"]))
+            .collect::<Result<Vec<_>, _>>()?;
         match words[..] {
             ["audio"] => Ok(Self::Audio),
             ["text"] => Ok(Self::Text),
@@ -274,8 +281,12 @@ fn read_transcription(field: &Field<'_>) -> Result<Value, Refusal> {
 fn read_noise_reduction(field: &Field<'_>) -> Result<Value, Refusal> {
     if let Some(present) = field.clone().present() {
         present.only(&["type", "strength"])?;
-        present.get("type").map_or(Ok(""), |kind| kind.one_of(&["near_field", "far_field"]))?;
-        present.get("strength").map_or(Ok(1.0), |strength| strength.number(0.0..=1.0))?;
+        present
+            .get("type")
+            .map_or(Ok(""), |kind| kind.one_of(&["near_field", "far_field"]))?;
+        present
+            .get("strength")
+            .map_or(Ok(1.0), |strength| strength.number(0.0..=1.0))?;
     }
     Ok(field.value().clone())
 }
@@ -283,7 +294,9 @@ fn read_noise_reduction(field: &Field<'_>) -> Result<Value, Refusal> {
 fn read_reasoning(field: &Field<'_>) -> Result<(), Refusal> {
     field.only(&["effort"])?;
     let effort = field.get("effort").and_then(Field::present);
-    effort.map_or(Ok(()), |effort| effort.one_of(&["minimal", "low", "medium", "high", "xhigh"]).map(drop))
+    effort.map_or(Ok(()), |effort| {
+        effort.one_of(&["minimal", "low", "medium", "high", "xhigh"]).map(drop)
+    })
 }
 
 fn read_include(field: &Field<'_>) -> Result<(), Refusal> {

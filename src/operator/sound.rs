@@ -25,7 +25,11 @@ pub enum Sound {
 impl Sound {
     /// All of a recording.
     pub fn recorded(rate: SampleRate, pcm: &[i16]) -> Self {
-        Self::Recorded { rate, pcm: Arc::from(pcm), range: 0..pcm.len() }
+        Self::Recorded {
+            rate,
+            pcm: Arc::from(pcm),
+            range: 0..pcm.len(),
+        }
     }
 
     /// A stretch of a recording, clamped to what there is.
@@ -35,7 +39,11 @@ impl Sound {
             Self::Recorded { rate, pcm, range } => {
                 let end = range.start.saturating_add(to).min(range.end);
                 let start = range.start.saturating_add(from).min(end);
-                Self::Recorded { rate: *rate, pcm: Arc::clone(pcm), range: start..end }
+                Self::Recorded {
+                    rate: *rate,
+                    pcm: Arc::clone(pcm),
+                    range: start..end,
+                }
             }
         }
     }
@@ -108,7 +116,14 @@ impl Player {
             (SampleRate::Hz24000, SampleRate::Hz8000) => Converter::Down(Box::default()),
             _ => Converter::Same,
         };
-        Self { sound, position: 0, format, converter, source: Vec::new(), converted: Vec::new() }
+        Self {
+            sound,
+            position: 0,
+            format,
+            converter,
+            source: Vec::new(),
+            converted: Vec::new(),
+        }
     }
 
     /// Appends the bytes of the next `ms`, less at the end of the sound.
@@ -154,7 +169,10 @@ pub struct Clip {
 
 macro_rules! clip {
     ($file:literal, $text:literal) => {
-        Clip { code: include_bytes!(concat!("clips/", $file, ".ulaw")), text: $text }
+        Clip {
+            code: include_bytes!(concat!("clips/", $file, ".ulaw")),
+            text: $text,
+        }
     };
 }
 

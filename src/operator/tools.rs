@@ -10,9 +10,15 @@ const TOOLS_MAX: usize = 128;
 
 /// Reads a list of tools.
 pub fn read(field: &Field<'_>) -> Result<Vec<Value>, Refusal> {
-    let tools = field.elements()?.map(|tool| read_one(&tool)).collect::<Result<Vec<_>, _>>()?;
+    let tools = field
+        .elements()?
+        .map(|tool| read_one(&tool))
+        .collect::<Result<Vec<_>, _>>()?;
     if tools.len() > TOOLS_MAX {
-        return Err(field.invalid(format!("Invalid '{}': at most {TOOLS_MAX} tools are supported.", field.path())));
+        return Err(field.invalid(format!(
+            "Invalid '{}': at most {TOOLS_MAX} tools are supported.",
+            field.path()
+        )));
     }
     Ok(tools)
 }
@@ -30,7 +36,10 @@ pub fn read_choice(field: &Field<'_>) -> Result<Value, Refusal> {
 pub fn forced<'a>(tools: &'a [Value], choice: &'a Value) -> Option<&'a str> {
     match choice {
         Value::String(word) if word == "required" => functions(tools).next(),
-        Value::Object(choice) => choice.get("name").and_then(Value::as_str).filter(|name| offers(tools, name)),
+        Value::Object(choice) => choice
+            .get("name")
+            .and_then(Value::as_str)
+            .filter(|name| offers(tools, name)),
         _ => None,
     }
 }
@@ -45,7 +54,10 @@ fn offers(tools: &[Value], name: &str) -> bool {
 }
 
 fn functions(tools: &[Value]) -> impl Iterator<Item = &str> {
-    tools.iter().filter(|tool| tool["type"] == "function").filter_map(|tool| tool["name"].as_str())
+    tools
+        .iter()
+        .filter(|tool| tool["type"] == "function")
+        .filter_map(|tool| tool["name"].as_str())
 }
 
 fn read_one(tool: &Field<'_>) -> Result<Value, Refusal> {
@@ -59,8 +71,10 @@ fn read_one(tool: &Field<'_>) -> Result<Value, Refusal> {
 fn read_function(tool: &Field<'_>) -> Result<(), Refusal> {
     tool.only(&["type", "name", "description", "parameters"])?;
     tool.require("name")?.string()?;
-    tool.get("description").map_or(Ok(""), |description| description.string())?;
-    tool.get("parameters").map_or(Ok(()), |parameters| parameters.map().map(drop))
+    tool.get("description")
+        .map_or(Ok(""), |description| description.string())?;
+    tool.get("parameters")
+        .map_or(Ok(()), |parameters| parameters.map().map(drop))
 }
 
 fn read_named_choice(choice: &Field<'_>) -> Result<(), Refusal> {

@@ -17,12 +17,23 @@ pub struct TurnDetection {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Mode {
-    Server { threshold: f64, prefix_padding_ms: u32, silence_duration_ms: u32, idle_timeout_ms: Option<u32> },
-    Semantic { eagerness: &'static str },
+    Server {
+        threshold: f64,
+        prefix_padding_ms: u32,
+        silence_duration_ms: u32,
+        idle_timeout_ms: Option<u32>,
+    },
+    Semantic {
+        eagerness: &'static str,
+    },
 }
 
-const DEFAULT_SERVER: Mode =
-    Mode::Server { threshold: 0.5, prefix_padding_ms: 300, silence_duration_ms: 500, idle_timeout_ms: None };
+const DEFAULT_SERVER: Mode = Mode::Server {
+    threshold: 0.5,
+    prefix_padding_ms: 300,
+    silence_duration_ms: 500,
+    idle_timeout_ms: None,
+};
 
 /// Longest padding and silence window that are accepted, and so the most audio kept of a quiet caller.
 const WINDOW_MS_MAX: u64 = 10_000;
@@ -31,7 +42,9 @@ const IDLE_TIMEOUT_MS_MAX: u64 = 600_000;
 impl TurnDetection {
     /// The settings after an update: null is off; the same mode is updated member by member, another starts afresh.
     pub fn updated(before: Option<&Self>, field: &Field<'_>) -> Result<Option<Self>, Refusal> {
-        let Some(field) = field.clone().present() else { return Ok(None) };
+        let Some(field) = field.clone().present() else {
+            return Ok(None);
+        };
         let word = field.require("type")?.one_of(&["server_vad", "semantic_vad"])?;
         let kept = before.filter(|before| before.mode.word() == word).cloned();
         let mut next = kept.unwrap_or_else(|| Self::fresh(word));
@@ -60,7 +73,9 @@ impl TurnDetection {
     /// Silence that ends a turn.
     pub fn silence_duration_ms(&self) -> u32 {
         match self.mode {
-            Mode::Server { silence_duration_ms, .. } => silence_duration_ms,
+            Mode::Server {
+                silence_duration_ms, ..
+            } => silence_duration_ms,
             Mode::Semantic { eagerness: "low" } => 1_000,
             Mode::Semantic { eagerness: "high" } => 300,
             Mode::Semantic { .. } => 600,
@@ -79,7 +94,12 @@ impl TurnDetection {
     pub fn to_json(&self) -> Value {
         let (create, interrupt) = (self.create_response, self.interrupt_response);
         match self.mode {
-            Mode::Server { threshold, prefix_padding_ms, silence_duration_ms, idle_timeout_ms } => json!({
+            Mode::Server {
+                threshold,
+                prefix_padding_ms,
+                silence_duration_ms,
+                idle_timeout_ms,
+            } => json!({
                 "type": "server_vad",
                 "threshold": threshold,
                 "prefix_padding_ms": prefix_padding_ms,
@@ -98,8 +118,16 @@ impl TurnDetection {
     }
 
     fn fresh(word: &str) -> Self {
-        let mode = if word == "server_vad" { DEFAULT_SERVER } else { Mode::Semantic { eagerness: "auto" } };
-        Self { create_response: true, interrupt_response: true, mode }
+        let mode = if word == "server_vad" {
+            DEFAULT_SERVER
+        } else {
+            Mode::Semantic { eagerness: "auto" }
+        };
+        Self {
+            create_response: true,
+            interrupt_response: true,
+            mode,
+        }
     }
 
     fn apply(&mut self, name: &str, field: &Field<'_>) -> Result<(), Refusal> {
@@ -114,7 +142,11 @@ impl TurnDetection {
 
 impl Default for TurnDetection {
     fn default() -> Self {
-        Self { create_response: true, interrupt_response: true, mode: DEFAULT_SERVER }
+        Self {
+            create_response: true,
+            interrupt_response: true,
+            mode: DEFAULT_SERVER,
+        }
     }
 }
 
@@ -130,7 +162,12 @@ impl Mode {
         match (self, name) {
             (Self::Server { threshold, .. }, "threshold") => *threshold = field.number(0.0..=1.0)?,
             (Self::Server { prefix_padding_ms, .. }, "prefix_padding_ms") => *prefix_padding_ms = window(field)?,
-            (Self::Server { silence_duration_ms, .. }, "silence_duration_ms") => *silence_duration_ms = window(field)?,
+            (
+                Self::Server {
+                    silence_duration_ms, ..
+                },
+                "silence_duration_ms",
+            ) => *silence_duration_ms = window(field)?,
             (Self::Server { idle_timeout_ms, .. }, "idle_timeout_ms") => *idle_timeout_ms = idle_timeout(field)?,
             (Self::Semantic { eagerness }, "eagerness") => {
                 *eagerness = field.one_of(&["low", "medium", "high", "auto"])?;
@@ -147,5 +184,7 @@ fn window(field: &Field<'_>) -> Result<u32, Refusal> {
 
 fn idle_timeout(field: &Field<'_>) -> Result<Option<u32>, Refusal> {
     let present = field.clone().present();
-    present.map(|field| field.integer(1..=IDLE_TIMEOUT_MS_MAX).map(|ms| ms as u32)).transpose()
+    present
+        .map(|field| field.integer(1..=IDLE_TIMEOUT_MS_MAX).map(|ms| ms as u32))
+        .transpose()
 }

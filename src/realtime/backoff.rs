@@ -36,21 +36,35 @@ pub struct Reconnect {
 #[derive(Debug, Clone, Copy)]
 enum State {
     Up,
-    Down { since: Instant, attempts: u32 },
-    Recovering { outage_since: Instant, attempts: u32, up_since: Instant },
+    Down {
+        since: Instant,
+        attempts: u32,
+    },
+    Recovering {
+        outage_since: Instant,
+        attempts: u32,
+        up_since: Instant,
+    },
 }
 
 impl Reconnect {
     /// A session that has not been lost yet.
     pub fn new(settings: ReconnectSettings) -> Self {
-        Self { settings, state: State::Up, spent: Duration::ZERO }
+        Self {
+            settings,
+            state: State::Up,
+            spent: Duration::ZERO,
+        }
     }
 
     /// The session was lost, or could not be had. Returns how long to wait before dialling, or none when the budget is
     /// spent. `random` must be evenly distributed.
     pub fn next(&mut self, now: Instant, random: u64) -> Option<Duration> {
         let (since, attempts) = self.outage(now);
-        self.state = State::Down { since, attempts: attempts.saturating_add(1) };
+        self.state = State::Down {
+            since,
+            attempts: attempts.saturating_add(1),
+        };
         let left = self.left(now.saturating_duration_since(since))?;
         Some(self.delay(attempts, random).min(left))
     }
@@ -58,7 +72,11 @@ impl Reconnect {
     /// The session is up.
     pub fn succeeded(&mut self, now: Instant) {
         if let State::Down { since, attempts } = self.state {
-            self.state = State::Recovering { outage_since: since, attempts, up_since: now };
+            self.state = State::Recovering {
+                outage_since: since,
+                attempts,
+                up_since: now,
+            };
         }
     }
 
@@ -67,11 +85,17 @@ impl Reconnect {
         match self.state {
             State::Up => (now, 0),
             State::Down { since, attempts } => (since, attempts),
-            State::Recovering { outage_since, attempts, up_since } => {
+            State::Recovering {
+                outage_since,
+                attempts,
+                up_since,
+            } => {
                 if now.saturating_duration_since(up_since) < HEALTHY_MIN {
                     return (outage_since, attempts);
                 }
-                self.spent = self.spent.saturating_add(up_since.saturating_duration_since(outage_since));
+                self.spent = self
+                    .spent
+                    .saturating_add(up_since.saturating_duration_since(outage_since));
                 (now, 0)
             }
         }
@@ -99,7 +123,9 @@ mod tests {
     #[test]
     fn the_bound_of_the_delay_doubles_up_to_its_limit() {
         let (mut reconnect, now) = (Reconnect::new(SETTINGS), Instant::now());
-        let delays: Vec<u128> = (0..7).map(|_| reconnect.next(now, u64::MAX).unwrap().as_millis()).collect();
+        let delays: Vec<u128> = (0..7)
+            .map(|_| reconnect.next(now, u64::MAX).unwrap().as_millis())
+            .collect();
         assert_eq!(delays, [249, 499, 999, 1999, 3999, 4999, 4999]);
     }
 

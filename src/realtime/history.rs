@@ -62,7 +62,10 @@ impl History {
             return;
         }
         self.bytes += text.len();
-        self.items.push_back(HistoryItem { who, text: text.to_owned() });
+        self.items.push_back(HistoryItem {
+            who,
+            text: text.to_owned(),
+        });
         while self.items.len() > ITEMS_MAX || self.bytes > BYTES_MAX {
             self.forget_oldest();
         }

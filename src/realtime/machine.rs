@@ -121,9 +121,14 @@ impl Machine {
         if self.state != State::Closed {
             return;
         }
-        self.state = State::Confirming { until: now + CONFIRM_MAX };
+        self.state = State::Confirming {
+            until: now + CONFIRM_MAX,
+        };
         self.events_sent += 1;
-        let text = self.settings.dialect.write(self.events_sent, &ClientEvent::Configure(&self.settings));
+        let text = self
+            .settings
+            .dialect
+            .write(self.events_sent, &ClientEvent::Configure(&self.settings));
         self.push(Output::Send(text));
     }
 
@@ -181,7 +186,9 @@ impl Machine {
 
     /// Lets the agent say its greeting; without one the caller speaks first.
     pub fn greet(&mut self, now: Instant) {
-        let Some(greeting) = &self.settings.greeting else { return };
+        let Some(greeting) = &self.settings.greeting else {
+            return;
+        };
         let instructions = format!("Greet the caller with exactly these words and nothing else: {greeting}");
         self.wish(now, Some(instructions));
     }
@@ -224,7 +231,10 @@ impl Machine {
         if self.is_ready() {
             let truncates: Vec<Output> = heard.iter().filter_map(|heard| self.truncate(heard)).collect();
             // In front of what follows the interruption: a new response must not build on words nobody heard.
-            truncates.into_iter().rev().for_each(|truncate| self.outputs.push_front(truncate));
+            truncates
+                .into_iter()
+                .rev()
+                .for_each(|truncate| self.outputs.push_front(truncate));
         }
         self.parts.clear();
     }
@@ -236,7 +246,10 @@ impl Machine {
 
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
-        Counters { utterances_forgotten: self.parts.forgotten(), ..self.counters }
+        Counters {
+            utterances_forgotten: self.parts.forgotten(),
+            ..self.counters
+        }
     }
 
     /// The conversation, for the session that takes over: what this one was told and what was said since.
@@ -267,8 +280,16 @@ impl Machine {
     fn truncate(&mut self, heard: &Heard) -> Option<Output> {
         let cut = self.parts.cut(heard)?;
         self.counters.truncates += 1;
-        let Cut { item, content_index, audio_end_ms } = cut;
-        Some(self.write(&ClientEvent::Truncate { item: &item, content_index, audio_end_ms }))
+        let Cut {
+            item,
+            content_index,
+            audio_end_ms,
+        } = cut;
+        Some(self.write(&ClientEvent::Truncate {
+            item: &item,
+            content_index,
+            audio_end_ms,
+        }))
     }
 
     fn cancel(&mut self, response: &str) {
@@ -280,7 +301,11 @@ impl Machine {
         if class != FaultClass::Harmless {
             self.state = State::Failed;
         }
-        self.push(Output::Fault(Fault { class, code: code.to_owned(), message }));
+        self.push(Output::Fault(Fault {
+            class,
+            code: code.to_owned(),
+            message,
+        }));
     }
 
     fn wish(&mut self, now: Instant, instructions: Option<String>) {
@@ -296,8 +321,12 @@ impl Machine {
             return;
         }
         let event_id = self.events_sent + 1;
-        let Some(wish) = self.responses.ask(now, event_id) else { return };
-        let event = ClientEvent::Respond { instructions: wish.instructions.as_deref() };
+        let Some(wish) = self.responses.ask(now, event_id) else {
+            return;
+        };
+        let event = ClientEvent::Respond {
+            instructions: wish.instructions.as_deref(),
+        };
         let text = self.settings.dialect.write(event_id, &event);
         self.events_sent = event_id;
         self.counters.creates += 1;

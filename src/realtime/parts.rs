@@ -96,7 +96,11 @@ impl Parts {
 
     /// No more audio comes for any part of this response.
     pub fn close_response(&mut self, response: &str) -> Vec<Utterance> {
-        self.parts.iter_mut().filter(|part| part.response == response).filter_map(Part::close).collect()
+        self.parts
+            .iter_mut()
+            .filter(|part| part.response == response)
+            .filter_map(Part::close)
+            .collect()
     }
 
     /// The last packet of an utterance has left. One that may still grow is kept, for its count must go on.
@@ -164,7 +168,11 @@ impl Part {
 
 /// Servers differ in whether they pad.
 fn decode(audio: &str, bytes: &mut Vec<u8>) -> Result<(), Undecodable> {
-    let base64 = if audio.len().is_multiple_of(4) { base64_simd::STANDARD } else { base64_simd::STANDARD_NO_PAD };
+    let base64 = if audio.len().is_multiple_of(4) {
+        base64_simd::STANDARD
+    } else {
+        base64_simd::STANDARD_NO_PAD
+    };
     base64.decode_append(audio, bytes).map_err(|_| Undecodable)
 }
 
@@ -223,7 +231,12 @@ mod tests {
     fn a_cut_never_exceeds_what_came() {
         let mut parts = Parts::default();
         let utterance = parts.receive(&name("a"), &base64(&[0; 48 * 10 + 47])).unwrap();
-        let heard = |sent_ms| Heard { utterance, sent_ms, received_ms: 5_000, complete: false };
+        let heard = |sent_ms| Heard {
+            utterance,
+            sent_ms,
+            received_ms: 5_000,
+            complete: false,
+        };
         assert_eq!(parts.cut(&heard(5_000)).unwrap().audio_end_ms, 10);
         assert_eq!(parts.cut(&heard(7)).unwrap().audio_end_ms, 7);
         assert_eq!(parts.cut(&heard(0)).unwrap().audio_end_ms, 0);
@@ -251,7 +264,11 @@ mod tests {
     }
 
     fn name(item: &str) -> PartName<'_> {
-        PartName { response: "r".into(), item: item.into(), content_index: 0 }
+        PartName {
+            response: "r".into(),
+            item: item.into(),
+            content_index: 0,
+        }
     }
 
     fn base64(bytes: &[u8]) -> String {

@@ -69,7 +69,10 @@ pub(super) enum Expired {
 impl Wish {
     /// A response to the conversation as it stands, or to these instructions.
     pub fn new(instructions: Option<String>) -> Self {
-        Self { instructions, refusals: 0 }
+        Self {
+            instructions,
+            refusals: 0,
+        }
     }
 }
 
@@ -92,7 +95,10 @@ impl Responses {
             return None;
         }
         let wish = self.queue.pop_front()?;
-        self.state = State::Asked { until: now + ANSWER_MAX, unwanted: false };
+        self.state = State::Asked {
+            until: now + ANSWER_MAX,
+            unwanted: false,
+        };
         Some(&self.asked.insert((event_id, wish)).1)
     }
 
@@ -102,7 +108,10 @@ impl Responses {
         if unwanted {
             self.mute(id);
         }
-        self.state = State::Active { id: id.to_owned(), ending: unwanted.then(|| now + CANCEL_MAX) };
+        self.state = State::Active {
+            id: id.to_owned(),
+            ending: unwanted.then(|| now + CANCEL_MAX),
+        };
         unwanted
     }
 
@@ -120,11 +129,18 @@ impl Responses {
 
     /// The server refused a wish because another response runs. False when the wish is given up.
     pub fn refused(&mut self, now: Instant, event_id: Option<u64>) -> bool {
-        let Some((_, mut wish)) = self.take_asked(event_id) else { return true };
+        let Some((_, mut wish)) = self.take_asked(event_id) else {
+            return true;
+        };
         let mut unwanted = false;
-        if let State::Asked { unwanted: overtaken, .. } = self.state {
+        if let State::Asked {
+            unwanted: overtaken, ..
+        } = self.state
+        {
             unwanted = overtaken;
-            self.state = State::Refused { until: now + REFUSED_WAIT };
+            self.state = State::Refused {
+                until: now + REFUSED_WAIT,
+            };
         }
         wish.refusals += 1;
         if unwanted {
@@ -153,7 +169,13 @@ impl Responses {
 
     /// The running response is cut off. Returns it when it is still to be cancelled.
     pub fn cut_off(&mut self, now: Instant) -> Option<String> {
-        let State::Active { id, ending: ending @ None } = &mut self.state else { return None };
+        let State::Active {
+            id,
+            ending: ending @ None,
+        } = &mut self.state
+        else {
+            return None;
+        };
         *ending = Some(now + CANCEL_MAX);
         let id = id.clone();
         self.mute(&id);
@@ -202,7 +224,8 @@ impl Responses {
     }
 
     fn take_asked(&mut self, event_id: Option<u64>) -> Option<(u64, Wish)> {
-        self.asked.take_if(|(asked, _)| event_id.is_none_or(|event_id| event_id == *asked))
+        self.asked
+            .take_if(|(asked, _)| event_id.is_none_or(|event_id| event_id == *asked))
     }
 }
 

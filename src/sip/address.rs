@@ -23,7 +23,11 @@ pub struct NameAddr {
 impl NameAddr {
     /// A bare address.
     pub fn new(uri: Uri) -> Self {
-        Self { display: None, uri, params: Params::default() }
+        Self {
+            display: None,
+            uri,
+            params: Params::default(),
+        }
     }
 
     /// Reads one address.
@@ -59,9 +63,15 @@ impl NameAddr {
     }
 
     fn read_angle(display: Option<String>, rest: &str) -> Result<Self, Malformed> {
-        let rest = trim(rest).strip_prefix('<').ok_or(Malformed("'<' must follow the display name"))?;
+        let rest = trim(rest)
+            .strip_prefix('<')
+            .ok_or(Malformed("'<' must follow the display name"))?;
         let (uri, params) = rest.split_once('>').ok_or(Malformed("a '<' is not closed"))?;
-        Ok(Self { display, uri: Uri::read(uri)?, params: Params::read(params)? })
+        Ok(Self {
+            display,
+            uri: Uri::read(uri)?,
+            params: Params::read(params)?,
+        })
     }
 
     /// Without brackets everything from the first `;` belongs to the header, and `?` and `,` cannot be told apart from
@@ -71,7 +81,11 @@ impl NameAddr {
         if uri.contains(['?', ',']) {
             return Err(Malformed("a URI with '?' or ',' must stand in '<' and '>'"));
         }
-        Ok(Self { display: None, uri: Uri::read(trim(uri))?, params: Params::read(params)? })
+        Ok(Self {
+            display: None,
+            uri: Uri::read(trim(uri))?,
+            params: Params::read(params)?,
+        })
     }
 }
 
@@ -87,7 +101,10 @@ impl fmt::Display for NameAddr {
 /// A display name without quotes should be tokens; we take every character that leaves the rest unambiguous, because
 /// gateways in the field put accents and brackets there.
 fn read_display(text: &str) -> Result<Option<String>, Malformed> {
-    match text.chars().any(|c| c.is_ascii_control() && c != '\t' || "\">,;\\".contains(c)) {
+    match text
+        .chars()
+        .any(|c| c.is_ascii_control() && c != '\t' || "\">,;\\".contains(c))
+    {
         true => Err(Malformed("a display name with special characters must stand in quotes")),
         false => Ok((!text.is_empty()).then(|| text.to_owned())),
     }
@@ -103,13 +120,27 @@ mod tests {
             ("sip:a@h;tag=1", None, "sip:a@h", Some("1")),
             ("<sip:a@h;lr>;tag=1", None, "sip:a@h;lr", Some("1")),
             ("caller<sip:a@h>", Some("caller"), "sip:a@h", None),
-            ("Bob M. (Work) <sip:a@h> ; tag = x", Some("Bob M. (Work)"), "sip:a@h", Some("x")),
-            (r#""A \"q\" \\ , <B>; C" <sip:a@h>;tag=1"#, Some(r#"A "q" \ , <B>; C"#), "sip:a@h", Some("1")),
+            (
+                "Bob M. (Work) <sip:a@h> ; tag = x",
+                Some("Bob M. (Work)"),
+                "sip:a@h",
+                Some("x"),
+            ),
+            (
+                r#""A \"q\" \\ , <B>; C" <sip:a@h>;tag=1"#,
+                Some(r#"A "q" \ , <B>; C"#),
+                "sip:a@h",
+                Some("1"),
+            ),
             ("\"\" <tel:+1555>", Some(""), "tel:+1555", None),
             ("J\u{f6}rg <sip:a@h>", Some("J\u{f6}rg"), "sip:a@h", None),
         ] {
             let read = NameAddr::read(text).unwrap();
-            assert_eq!((read.display.as_deref(), read.uri.as_str(), read.tag()), (display, uri, tag), "{text}");
+            assert_eq!(
+                (read.display.as_deref(), read.uri.as_str(), read.tag()),
+                (display, uri, tag),
+                "{text}"
+            );
             assert_eq!(NameAddr::read(&read.to_string()).unwrap(), read, "{text}");
         }
     }
@@ -120,7 +151,10 @@ mod tests {
         assert_eq!(from.display.as_deref(), Some("Bob <sip:ceo@corp>"));
         assert_eq!(from.uri.as_str(), "sip:attacker@evil");
         let all = NameAddr::read_list(r#""a, <sip:x@y>" <sip:b@c>,<sip:d@e>;q=0.5"#).unwrap();
-        assert_eq!(all.iter().map(|one| one.uri.as_str()).collect::<Vec<_>>(), ["sip:b@c", "sip:d@e"]);
+        assert_eq!(
+            all.iter().map(|one| one.uri.as_str()).collect::<Vec<_>>(),
+            ["sip:b@c", "sip:d@e"]
+        );
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub enum Defect {
     /// Content-Length is missing on a stream, not a number, or given twice with different numbers.
     #[error("{0}")]
     ContentLength(HeaderError),
+    /// The body of a stream message is longer than allowed.
+    #[error("the body makes the message longer than {0} bytes")]
+    BodyTooLarge(usize),
     /// The datagram ended before the body did (RFC 3261 section 18.3).
     #[error("the body is shorter than Content-Length says")]
     BodyTruncated,
@@ -96,7 +99,9 @@ impl Defect {
             Defect::StartLine(_) | Defect::StartLineTooLong(_) => "bad_start_line",
             Defect::Version => "bad_version",
             Defect::HeaderLine(_) | Defect::HeaderTooLong(_) | Defect::NoHeadEnd => "bad_header_line",
-            Defect::TooManyHeaders(_) | Defect::HeadTooLarge(_) | Defect::TooLarge(_) => "too_large",
+            Defect::TooManyHeaders(_) | Defect::HeadTooLarge(_) | Defect::TooLarge(_) | Defect::BodyTooLarge(_) => {
+                "too_large"
+            }
             Defect::ContentLength(_) => "bad_content_length",
             Defect::BodyTruncated => "body_truncated",
             Defect::Header(HeaderError::Missing(_)) => "missing_header",
@@ -111,6 +116,7 @@ impl Defect {
     pub fn status(&self) -> u16 {
         match self {
             Defect::Version => 505,
+            Defect::BodyTooLarge(_) => 413,
             Defect::StartLineTooLong(_) => 414,
             Defect::HeadTooLarge(_) | Defect::TooLarge(_) | Defect::StreamOverflow(_) => 513,
             _ => 400,
@@ -128,7 +134,10 @@ pub struct ReadError {
 
 impl ReadError {
     pub(super) fn new(defect: Defect, reply: Option<Response>) -> Self {
-        Self { defect, reply: reply.map(Box::new) }
+        Self {
+            defect,
+            reply: reply.map(Box::new),
+        }
     }
 
     /// What is wrong.

@@ -7,12 +7,18 @@
 
 use super::defect::Malformed;
 
+/// Most elements of one header's list. A message with more is malformed and lost; peers that need more repeat the header.
+pub const LIST_ITEMS_MAX: usize = 64;
+
 const ESCAPE_BASE: u32 = 0xF700;
 const ESCAPE_FIRST: u32 = ESCAPE_BASE + 0x80;
 const ESCAPE_LAST: u32 = ESCAPE_BASE + 0xFF;
 
 /// Wire bytes as text; a byte that is not part of UTF-8 becomes one private-use character.
 pub fn text_of(bytes: &[u8]) -> String {
+    if bytes.is_ascii() {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -70,9 +76,12 @@ pub fn split(text: &str, separator: u8) -> Result<Vec<&str>, Malformed> {
     Ok(pieces)
 }
 
-/// The elements of a comma-separated list; an empty element is an error.
+/// The elements of a comma-separated list; an empty element is an error, and so is one beyond [`LIST_ITEMS_MAX`].
 pub fn list(text: &str) -> Result<Vec<&str>, Malformed> {
     let pieces = split(text, b',')?;
+    if pieces.len() > LIST_ITEMS_MAX {
+        return Err(Malformed("there are too many list elements"));
+    }
     match pieces.iter().any(|piece| piece.is_empty()) {
         true => Err(Malformed("a list element is empty")),
         false => Ok(pieces),
@@ -81,7 +90,9 @@ pub fn list(text: &str) -> Result<Vec<&str>, Malformed> {
 
 /// Reads a quoted string at the start of the text: its content with the escapes resolved, and what follows it.
 pub fn unquote(text: &str) -> Result<(String, &str), Malformed> {
-    let inner = text.strip_prefix('"').ok_or(Malformed("a quoted string must start with '\"'"))?;
+    let inner = text
+        .strip_prefix('"')
+        .ok_or(Malformed("a quoted string must start with '\"'"))?;
     let mut content = String::new();
     let mut characters = inner.char_indices();
     while let Some((position, character)) = characters.next() {
@@ -133,7 +144,10 @@ impl Scan {
 fn push_character(text: &mut String, character: char) {
     match u32::from(character) {
         ESCAPE_FIRST..=ESCAPE_LAST => {
-            character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_escaped(text, byte));
+            character
+                .encode_utf8(&mut [0; 4])
+                .bytes()
+                .for_each(|byte| push_escaped(text, byte));
         }
         _ => text.push(character),
     }
@@ -171,11 +185,19 @@ mod tests {
         assert!(list("a,,b").is_err());
         assert!(list("\"a, b").is_err());
         assert!(list("<a, b").is_err());
+        assert_eq!(list(&["a"; LIST_ITEMS_MAX].join(",")).unwrap().len(), LIST_ITEMS_MAX);
+        assert!(list(&["a"; LIST_ITEMS_MAX + 1].join(",")).is_err());
     }
 
     #[test]
     fn quoting_and_unquoting_are_inverse() {
-        for text in ["", "a", r#"a "b" \c"#, "bell \x07 nul \0 del \x7f", "J\u{f6}rg \u{F7E9}"] {
+        for text in [
+            "",
+            "a",
+            r#"a "b" \c"#,
+            "bell \x07 nul \0 del \x7f",
+            "J\u{f6}rg \u{F7E9}",
+        ] {
             assert_eq!(unquote(&quote(text)).unwrap(), (text.to_owned(), ""));
         }
         assert!(unquote(r#""open \""#).is_err());

@@ -33,17 +33,29 @@ impl Headers {
 
     /// Appends a header; any spelling of the name will do.
     pub fn push(&mut self, name: &str, value: impl Into<String>) {
-        self.0.push(Header { name: HeaderName::new(name), value: value.into() });
+        self.0.push(Header {
+            name: HeaderName::new(name),
+            value: value.into(),
+        });
     }
 
     /// Puts a header before all others.
     pub fn push_front(&mut self, name: &str, value: impl Into<String>) {
-        self.0.insert(0, Header { name: HeaderName::new(name), value: value.into() });
+        self.0.insert(
+            0,
+            Header {
+                name: HeaderName::new(name),
+                value: value.into(),
+            },
+        );
     }
 
     /// Makes this the only header of its name, in the place of the first, else at the end.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
-        let header = Header { name: HeaderName::new(name), value: value.into() };
+        let header = Header {
+            name: HeaderName::new(name),
+            value: value.into(),
+        };
         let first = self.0.iter().position(|old| old.name == header.name);
         self.0.retain(|old| old.name != header.name);
         self.0.insert(first.unwrap_or(self.0.len()), header);
@@ -56,12 +68,18 @@ impl Headers {
 
     /// The first value of this name.
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|header| header.name.is(name)).map(|header| header.value.as_str())
+        self.0
+            .iter()
+            .find(|header| header.name.is(name))
+            .map(|header| header.value.as_str())
     }
 
     /// Every value of this name, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |header| header.name.is(name)).map(|header| header.value.as_str())
+        self.0
+            .iter()
+            .filter(move |header| header.name.is(name))
+            .map(|header| header.value.as_str())
     }
 
     /// Whether there is a header of this name.
@@ -90,7 +108,11 @@ impl Headers {
     /// The topmost Via.
     pub fn via(&self) -> Result<Via, HeaderError> {
         let value = self.first("Via").ok_or(HeaderError::Missing("Via"))?;
-        let top = list(value).map_err(malformed("Via"))?.into_iter().next().unwrap_or_default();
+        let top = list(value)
+            .map_err(malformed("Via"))?
+            .into_iter()
+            .next()
+            .unwrap_or_default();
         Via::read(top).map_err(malformed("Via"))
     }
 
@@ -134,12 +156,21 @@ impl Headers {
 
     /// The first contact address.
     pub fn contact(&self) -> Result<NameAddr, HeaderError> {
-        self.contacts()?.into_iter().next().ok_or(HeaderError::Missing("Contact"))
+        self.contacts()?
+            .into_iter()
+            .next()
+            .ok_or(HeaderError::Missing("Contact"))
     }
 
     /// Every contact address; none for `Contact: *`.
     pub fn contacts(&self) -> Result<Vec<NameAddr>, HeaderError> {
-        self.lists("Contact", |value| if value == "*" { Ok(Vec::new()) } else { NameAddr::read_list(value) })
+        self.lists("Contact", |value| {
+            if value == "*" {
+                Ok(Vec::new())
+            } else {
+                NameAddr::read_list(value)
+            }
+        })
     }
 
     /// The proxies that want to stay in the way, in the order they stand in the message.
@@ -154,12 +185,14 @@ impl Headers {
 
     /// How many more hops the request may take.
     pub fn max_forwards(&self) -> Result<Option<u8>, HeaderError> {
-        self.number("Max-Forwards", u8::MAX.into()).map(|number| number.and_then(|number| number.try_into().ok()))
+        self.number("Max-Forwards", u8::MAX.into())
+            .map(|number| number.and_then(|number| number.try_into().ok()))
     }
 
     /// Seconds until the request or registration expires.
     pub fn expires(&self) -> Result<Option<u32>, HeaderError> {
-        self.number("Expires", u32::MAX.into()).map(|number| number.and_then(|number| number.try_into().ok()))
+        self.number("Expires", u32::MAX.into())
+            .map(|number| number.and_then(|number| number.try_into().ok()))
     }
 
     /// The length of the body. Several equal values are one value; differing ones are an error, because whoever
@@ -184,7 +217,10 @@ impl Headers {
 
     /// The comma-separated words of a header such as Require, Supported or Allow.
     pub fn tokens<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.all(name).flat_map(|value| value.split(',')).map(trim).filter(|token| !token.is_empty())
+        self.all(name)
+            .flat_map(|value| value.split(','))
+            .map(trim)
+            .filter(|token| !token.is_empty())
     }
 
     /// The credentials offered to us.
@@ -247,7 +283,12 @@ mod tests {
         headers.push("VIA", "SIP/2.0/UDP c;branch=3");
         headers.push("m", r#""A, B" <sip:a@h>;q=1, <sip:b@h>"#);
         headers.push("Contact", "sip:c@h;expires=5");
-        let branches: Vec<_> = headers.vias().unwrap().iter().map(|via| via.branch().unwrap().to_owned()).collect();
+        let branches: Vec<_> = headers
+            .vias()
+            .unwrap()
+            .iter()
+            .map(|via| via.branch().unwrap().to_owned())
+            .collect();
         assert_eq!(branches, ["1", "2", "3"]);
         assert_eq!(headers.via().unwrap().host.as_str(), "a");
         assert_eq!(headers.contacts().unwrap().len(), 3);
@@ -263,7 +304,10 @@ mod tests {
         headers.set_top_via(&top);
         assert_eq!(
             headers.all("Via").collect::<Vec<_>>(),
-            ["SIP/2.0/UDP a;branch=1;received=192.0.2.1, SIP/2.0/TCP b;branch=2", "SIP/2.0/UDP c;branch=3"]
+            [
+                "SIP/2.0/UDP a;branch=1;received=192.0.2.1, SIP/2.0/TCP b;branch=2",
+                "SIP/2.0/UDP c;branch=3"
+            ]
         );
     }
 
@@ -317,7 +361,10 @@ mod tests {
         headers.push("Supported", "replaces,,");
         assert_eq!(headers.max_forwards().unwrap(), Some(68));
         assert_eq!(headers.content_type().unwrap(), "application/sdp");
-        assert_eq!(headers.tokens("Supported").collect::<Vec<_>>(), ["timer", "100rel", "replaces"]);
+        assert_eq!(
+            headers.tokens("Supported").collect::<Vec<_>>(),
+            ["timer", "100rel", "replaces"]
+        );
         headers.set("Max-Forwards", "256");
         assert!(headers.max_forwards().is_err());
     }

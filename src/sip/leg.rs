@@ -119,6 +119,12 @@ pub enum LegStep {
 }
 
 impl Leg {
+    /// A fresh request came: from now on ours go where it wants its responses.
+    pub fn follow(&mut self, flow: Flow) {
+        self.flow = flow;
+        self.flow_lost = false;
+    }
+
     /// Runs the deadlines of the phase.
     pub fn handle_timeout(&mut self, now: Instant) -> LegStep {
         match &mut self.phase {

@@ -40,7 +40,12 @@ pub struct Request {
 impl Request {
     /// A request without headers.
     pub fn new(method: Method, uri: Uri) -> Self {
-        Self { method, uri, headers: Headers::new(), body: Vec::new() }
+        Self {
+            method,
+            uri,
+            headers: Headers::new(),
+            body: Vec::new(),
+        }
     }
 
     /// A request inside a dialog, such as BYE (RFC 3261 section 12.2.1.1). When the first route is a strict router
@@ -125,7 +130,12 @@ impl Response {
         for name in REPEATED {
             headers.all(name).for_each(|value| repeated.push(name, value));
         }
-        Self { status, reason: vocabulary::reason_phrase(status), headers: repeated, body: Vec::new() }
+        Self {
+            status,
+            reason: vocabulary::reason_phrase(status),
+            headers: repeated,
+            body: Vec::new(),
+        }
     }
 
     /// The response with our tag in To, unless To has one already or cannot be read.
@@ -168,9 +178,10 @@ fn request_target(dialog: &InDialog<'_>) -> (Uri, Vec<NameAddr>) {
     match dialog.routes.split_first() {
         Some((first, rest)) if !first.uri.params().contains("lr") => {
             let target = NameAddr::new(dialog.target.clone());
-            (first.uri.clone(), rest.iter().cloned().chain([target]).collect())
+            let routes = rest.iter().cloned().chain([target]).collect();
+            (first.uri.clone().for_request_line(), routes)
         }
-        _ => (dialog.target.clone(), dialog.routes.to_vec()),
+        _ => (dialog.target.clone().for_request_line(), dialog.routes.to_vec()),
     }
 }
 
@@ -212,7 +223,10 @@ mod tests {
     fn a_bye_follows_the_route_set() {
         let bye = bye_over(&["<sip:p1;lr>", "<sip:p2;lr>"]);
         assert_eq!(bye.uri.as_str(), "sip:peer@192.0.2.9");
-        assert_eq!(bye.headers.all("Route").collect::<Vec<_>>(), ["<sip:p1;lr>", "<sip:p2;lr>"]);
+        assert_eq!(
+            bye.headers.all("Route").collect::<Vec<_>>(),
+            ["<sip:p1;lr>", "<sip:p2;lr>"]
+        );
         assert_eq!(bye.headers.cseq().unwrap().to_string(), "7 BYE");
     }
 
@@ -220,7 +234,10 @@ mod tests {
     fn a_strict_router_becomes_the_request_uri() {
         let bye = bye_over(&["<sip:strict>", "<sip:p2;lr>"]);
         assert_eq!(bye.uri.as_str(), "sip:strict");
-        assert_eq!(bye.headers.all("Route").collect::<Vec<_>>(), ["<sip:p2;lr>", "<sip:peer@192.0.2.9>"]);
+        assert_eq!(
+            bye.headers.all("Route").collect::<Vec<_>>(),
+            ["<sip:p2;lr>", "<sip:peer@192.0.2.9>"]
+        );
     }
 
     fn bye_over(routes: &[&str]) -> Request {

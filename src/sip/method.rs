@@ -76,8 +76,9 @@ pub struct CSeq {
 impl CSeq {
     /// Reads `number method`.
     pub fn read(text: &str) -> Result<Self, Malformed> {
-        let (number, method) =
-            trim(text).split_once([' ', '\t']).ok_or(Malformed("it must be a number and a method"))?;
+        let (number, method) = trim(text)
+            .split_once([' ', '\t'])
+            .ok_or(Malformed("it must be a number and a method"))?;
         if !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(Malformed("it must start with a number"));
         }
@@ -111,10 +112,25 @@ mod tests {
     #[test]
     fn cseq_takes_leading_zeros_and_refuses_what_does_not_fit() {
         let cseq = CSeq::read("0009 \t INVITE").unwrap();
-        assert_eq!(cseq, CSeq { number: 9, method: Method::Invite });
+        assert_eq!(
+            cseq,
+            CSeq {
+                number: 9,
+                method: Method::Invite
+            }
+        );
         assert_eq!(cseq.to_string(), "9 INVITE");
         assert_eq!(CSeq::read("2147483647 BYE").unwrap().number, 2_147_483_647);
-        for text in ["", "1", "INVITE", "+1 INVITE", "-1 INVITE", "2147483648 BYE", "36893488147419103232 BYE", "1 A B"] {
+        for text in [
+            "",
+            "1",
+            "INVITE",
+            "+1 INVITE",
+            "-1 INVITE",
+            "2147483648 BYE",
+            "36893488147419103232 BYE",
+            "1 A B",
+        ] {
             assert!(CSeq::read(text).is_err(), "{text}");
         }
     }

@@ -10,30 +10,50 @@
 //! Writing goes [`Request::to_bytes`] / [`Response::to_bytes`]. What we print we read back equal.
 
 pub mod address;
+mod admission;
 pub mod defect;
+pub mod dialog;
 pub mod digest;
+pub mod endpoint;
+pub mod flow;
 pub mod grammar;
+pub mod head;
 pub mod headers;
+pub mod host;
+mod leg;
 pub mod message;
 pub mod method;
+mod mint;
 pub mod names;
 pub mod nonce;
 pub mod params;
 pub mod proof;
 pub mod reader;
 pub mod reason;
+mod refusal;
+mod reply;
 pub mod stream;
 #[cfg(test)]
+pub(crate) mod test_line;
+#[cfg(test)]
+pub(crate) mod test_phone;
+#[cfg(test)]
 mod torture;
+pub mod transaction;
 pub mod uri;
 pub mod via;
 pub mod vocabulary;
 mod writer;
 
 pub use address::NameAddr;
+pub use admission::{Credentials, Network, Peer};
 pub use defect::{Defect, HeaderError, Malformed, ReadError};
 pub use digest::Authenticator;
+pub use endpoint::{Command, Counts, Endpoint, Event, Invite, Output, Refused, Settings};
+pub use flow::{Flow, Transport};
 pub use headers::{Header, Headers};
+pub use host::Host;
+pub use leg::LegId;
 pub use message::{InDialog, Message, Request, Response};
 pub use method::{CSeq, Method};
 pub use names::HeaderName;
@@ -41,5 +61,5 @@ pub use params::{Param, Params};
 pub use reader::read_datagram;
 pub use reason::Reason;
 pub use stream::{PONG, StreamEvent, StreamReader};
-pub use uri::{Host, Scheme, Uri};
+pub use uri::{Scheme, Uri};
 pub use via::Via;

@@ -10,8 +10,14 @@ impl HeaderName {
     /// The name for any spelling of it: compact, or in another case. Unknown names keep the spelling they have.
     pub fn new(spelling: &str) -> Self {
         let known = match spelling.len() {
-            1 => COMPACT.iter().find(|(compact, _)| compact.eq_ignore_ascii_case(spelling)).map(|(_, name)| *name),
-            _ => CANONICAL.iter().copied().find(|name| name.eq_ignore_ascii_case(spelling)),
+            1 => COMPACT
+                .iter()
+                .find(|(compact, _)| compact.eq_ignore_ascii_case(spelling))
+                .map(|(_, name)| *name),
+            _ => CANONICAL
+                .iter()
+                .copied()
+                .find(|name| name.eq_ignore_ascii_case(spelling)),
         };
         Self(known.map_or_else(|| Cow::Owned(spelling.to_owned()), Cow::Borrowed))
     }

@@ -55,21 +55,39 @@ impl Nonces {
     /// No nonces yet. The secret must be random and new with every start of the process.
     pub fn new(now: Instant, secret: [u8; 32], lifetime: Duration) -> Self {
         let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
-        Self { secret, epoch: now, lifetime_ms, minted: 0, used: BTreeMap::new(), forgotten: None }
+        Self {
+            secret,
+            epoch: now,
+            lifetime_ms,
+            minted: 0,
+            used: BTreeMap::new(),
+            forgotten: None,
+        }
     }
 
     /// A nonce nobody has had before.
     pub fn mint(&mut self, now: Instant) -> String {
         self.minted = self.minted.wrapping_add(1);
-        let stamp = Stamp { minted_ms: self.elapsed_ms(now), serial: self.minted }.to_bytes();
+        let stamp = Stamp {
+            minted_ms: self.elapsed_ms(now),
+            serial: self.minted,
+        }
+        .to_bytes();
         let seal = self.sealer(&stamp).finalize().into_bytes();
-        stamp.iter().chain(seal.iter().take(SEAL_BYTES)).map(|byte| format!("{byte:02x}")).collect()
+        stamp
+            .iter()
+            .chain(seal.iter().take(SEAL_BYTES))
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// The stamp of a nonce that was minted here and is still valid.
     pub fn examine(&self, now: Instant, nonce: &str) -> Result<Stamp, NonceError> {
         let stamp = self.unseal(nonce).ok_or(NonceError::Stale)?;
-        let age_ms = self.elapsed_ms(now).checked_sub(stamp.minted_ms).ok_or(NonceError::Stale)?;
+        let age_ms = self
+            .elapsed_ms(now)
+            .checked_sub(stamp.minted_ms)
+            .ok_or(NonceError::Stale)?;
         match age_ms > self.lifetime_ms || self.forgotten.is_some_and(|forgotten| stamp <= forgotten) {
             true => Err(NonceError::Stale),
             false => Ok(stamp),
@@ -97,7 +115,11 @@ impl Nonces {
 
     fn forget_expired(&mut self, now: Instant) {
         let oldest_ms = self.elapsed_ms(now).saturating_sub(self.lifetime_ms);
-        while self.used.first_key_value().is_some_and(|(stamp, _)| stamp.minted_ms < oldest_ms) {
+        while self
+            .used
+            .first_key_value()
+            .is_some_and(|(stamp, _)| stamp.minted_ms < oldest_ms)
+        {
             self.used.pop_first();
         }
     }
@@ -114,7 +136,8 @@ impl Nonces {
     }
 
     fn sealer(&self, stamp: &[u8]) -> Hmac<Sha256> {
-        let mut sealer = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
+        let mut sealer =
+            <Hmac<Sha256> as KeyInit>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
         sealer.update(SEAL_PURPOSE);
         sealer.update(stamp);
         sealer
@@ -129,7 +152,10 @@ impl Stamp {
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (minted_ms, serial) = bytes.split_at_checked(8)?;
         let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
-        Some(Self { minted_ms: number(minted_ms)?, serial: number(serial)? })
+        Some(Self {
+            minted_ms: number(minted_ms)?,
+            serial: number(serial)?,
+        })
     }
 }
 
@@ -161,7 +187,10 @@ fn bytes_of_hexadecimal(text: &str, length: usize) -> Option<Vec<u8>> {
     if text.len() != length * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    text.as_bytes().chunks_exact(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    text.as_bytes()
+        .chunks_exact(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -179,7 +208,13 @@ mod tests {
         assert_eq!(nonces.examine(late, &nonce), Err(NonceError::Stale));
         let foreign = Nonces::new(now, [8; 32], LIFETIME).mint(now);
         assert_eq!(nonces.examine(now, &foreign), Err(NonceError::Stale));
-        for broken in [&nonce[1..], "", "xyz", &nonce.replace(&nonce[..1], "1"), &format!("{nonce}00")] {
+        for broken in [
+            &nonce[1..],
+            "",
+            "xyz",
+            &nonce.replace(&nonce[..1], "1"),
+            &format!("{nonce}00"),
+        ] {
             assert_eq!(nonces.examine(now, broken), Err(NonceError::Stale), "{broken}");
         }
     }

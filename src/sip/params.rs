@@ -65,7 +65,11 @@ impl Params {
 
     /// The value of a parameter, as written; `None` also when the parameter has no value.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|param| param.name.eq_ignore_ascii_case(name))?.value.as_deref()
+        self.0
+            .iter()
+            .find(|param| param.name.eq_ignore_ascii_case(name))?
+            .value
+            .as_deref()
     }
 
     /// The value of a parameter with quotes and escapes resolved.
@@ -79,7 +83,10 @@ impl Params {
         let value = value.map(str::to_owned);
         match self.0.iter_mut().find(|param| param.name.eq_ignore_ascii_case(name)) {
             Some(param) => param.value = value,
-            None => self.0.push(Param { name: name.to_owned(), value }),
+            None => self.0.push(Param {
+                name: name.to_owned(),
+                value,
+            }),
         }
     }
 
@@ -120,7 +127,10 @@ fn read_header_param(piece: &str) -> Result<Param, Malformed> {
         return Err(Malformed("a parameter name is not a token"));
     }
     value.map_or(Ok(()), check_header_value)?;
-    Ok(Param { name: name.to_owned(), value: value.map(str::to_owned) })
+    Ok(Param {
+        name: name.to_owned(),
+        value: value.map(str::to_owned),
+    })
 }
 
 fn check_header_value(value: &str) -> Result<(), Malformed> {
@@ -143,7 +153,10 @@ fn read_uri_param(piece: &str) -> Result<Param, Malformed> {
     };
     match name.is_empty() {
         true => Err(Malformed("a URI parameter has no name")),
-        false => Ok(Param { name: name.to_owned(), value: value.map(str::to_owned) }),
+        false => Ok(Param {
+            name: name.to_owned(),
+            value: value.map(str::to_owned),
+        }),
     }
 }
 
@@ -164,7 +177,16 @@ mod tests {
 
     #[test]
     fn stray_separators_doubles_and_floods_are_malformed() {
-        for text in [";;", ";a;", "a", ";a=b c", ";a=\"b\"c", ";a=\"b", ";tag=1;TAG=2", ";a=<b>"] {
+        for text in [
+            ";;",
+            ";a;",
+            "a",
+            ";a=b c",
+            ";a=\"b\"c",
+            ";a=\"b",
+            ";tag=1;TAG=2",
+            ";a=<b>",
+        ] {
             assert!(Params::read(text).is_err(), "{text}");
         }
         let flood: String = (0..=PARAMS_MAX).map(|n| format!(";p{n}")).collect();

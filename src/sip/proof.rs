@@ -25,7 +25,9 @@ pub enum Algorithm {
 impl Algorithm {
     /// Reads an algorithm's name; one that is not ours is `None`.
     pub fn read(text: &str) -> Option<Self> {
-        [Algorithm::Sha256, Algorithm::Md5].into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text))
+        [Algorithm::Sha256, Algorithm::Md5]
+            .into_iter()
+            .find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text))
     }
 
     /// The name on the wire.
@@ -156,7 +158,10 @@ impl Directives {
     }
 
     fn proof(self) -> Result<Proof, Malformed> {
-        let quality = self.qop.map(|qop| read_quality(qop, self.cnonce, self.nc)).transpose()?;
+        let quality = self
+            .qop
+            .map(|qop| read_quality(qop, self.cnonce, self.nc))
+            .transpose()?;
         Ok(Proof {
             username: self.username.ok_or(Malformed("the username is missing"))?,
             realm: self.realm.ok_or(Malformed("the realm is missing"))?,
@@ -174,7 +179,9 @@ fn read_quality(qop: String, cnonce: Option<String>, nc: Option<String>) -> Resu
     let nc = nc.ok_or(Malformed("qop needs a nonce count"))?;
     let digits = nc.len() == 8 && nc.bytes().all(|byte| byte.is_ascii_hexdigit());
     let count = u32::from_str_radix(&nc, 16).ok().filter(|count| digits && *count > 0);
-    let count = count.ok_or(Malformed("the nonce count must be eight hexadecimal digits, from 00000001"))?;
+    let count = count.ok_or(Malformed(
+        "the nonce count must be eight hexadecimal digits, from 00000001",
+    ))?;
     Ok(Quality { qop, cnonce, nc, count })
 }
 
@@ -201,7 +208,10 @@ mod tests {
     fn the_hashes_of_rfc_7616_section_3_9_1_come_out() {
         for (algorithm, response) in [
             (Algorithm::Md5, "8ca523f5e9506fed4657c9700eebdbec"),
-            (Algorithm::Sha256, "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+            (
+                Algorithm::Sha256,
+                "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
+            ),
         ] {
             let proof = Proof::read(&format!(
                 "Digest username=\"Mufasa\", realm=\"http-auth@example.org\", uri=\"/dir/index.html\", \
@@ -211,7 +221,10 @@ mod tests {
             ));
             let proof = proof.unwrap().unwrap();
             assert_eq!(proof.algorithm(), Some(algorithm));
-            assert_eq!(proof.expected(algorithm, "GET", "Circle of Life").as_deref(), Some(response));
+            assert_eq!(
+                proof.expected(algorithm, "GET", "Circle of Life").as_deref(),
+                Some(response)
+            );
         }
     }
 
@@ -242,7 +255,9 @@ mod tests {
     fn algorithms_are_named_without_case_and_md5_is_the_default() {
         assert_eq!(Algorithm::read("sha-256"), Some(Algorithm::Sha256));
         assert_eq!(Algorithm::read("MD5-sess"), None);
-        let proof = Proof::read("Digest username=a,realm=r,nonce=n,uri=\"sip:h\",response=x").unwrap().unwrap();
+        let proof = Proof::read("Digest username=a,realm=r,nonce=n,uri=\"sip:h\",response=x")
+            .unwrap()
+            .unwrap();
         assert_eq!(proof.algorithm(), Some(Algorithm::Md5));
         assert_eq!(resolved(r#"a\"b\\"#), "a\"b\\");
     }

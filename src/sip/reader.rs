@@ -1,29 +1,18 @@
-//! Bytes to one message: the datagram reader, and the head reader that the stream framer shares.
+//! A datagram to one message.
 //!
 //! The reader is strict where leniency would let two machines see different messages in the same bytes (line ends,
 //! Content-Length, doubled headers, list separators) and takes what is merely unusual. It checks what every message
 //! needs before anyone acts on it; it does not judge whether we serve the method, the extension or the caller.
 
 use super::{
-    defect::{Defect, HeaderError, Malformed, ReadError},
-    grammar::{is_token, is_token_byte, quote, text_of, trim},
-    headers::Headers,
-    message::{Message, Request, Response},
-    method::Method,
-    names::HeaderName,
-    reason::Reason,
-    uri::Uri,
-    via::BRANCH_MAGIC,
+    defect::{Defect, ReadError},
+    head::{Head, split_head},
+    message::Message,
+    refusal::refuse,
 };
 
 /// Largest datagram read, in bytes. A larger one is answered 513 and lost.
 pub const DATAGRAM_BYTES_MAX: usize = 16 * 1024;
-/// Most headers of one message. A message with more is answered 400 and lost.
-pub const HEADERS_MAX: usize = 128;
-/// Longest header value in bytes, folds joined. A message with a longer one is answered 400 and lost.
-pub const HEADER_BYTES_MAX: usize = 8 * 1024;
-/// Longest first line in bytes. A request with a longer one is answered 414 and lost.
-pub const START_LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// Reads the one message of a datagram. Without Content-Length the body is the rest; bytes behind the body are
 /// dropped; a body shorter than Content-Length is an error (RFC 3261 section 18.3).
@@ -51,121 +40,6 @@ fn read_whole(bytes: &[u8]) -> Result<Message, Defect> {
     head.into_message(body)
 }
 
-/// Everything before the body, read but not yet checked for what every message must have.
-#[derive(Debug)]
-pub(super) struct Head {
-    start: Start,
-    headers: Headers,
-}
-
-#[derive(Debug)]
-enum Start {
-    Request(Method, Uri),
-    Response(u16, String),
-}
-
-impl Head {
-    /// Reads the first line and the headers; `head` is what stands before the empty line.
-    pub(super) fn read(head: &[u8]) -> Result<Self, Defect> {
-        check_line_ends(head)?;
-        let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        let start = read_start(lines.next().unwrap_or_default())?;
-        Ok(Self { start, headers: read_headers(lines)? })
-    }
-
-    /// What Content-Length says.
-    pub(super) fn body_bytes(&self) -> Result<Option<u64>, Defect> {
-        self.headers.content_length().map_err(Defect::ContentLength)
-    }
-
-    /// Joins head and body and checks what every message must have. Content-Length leaves the headers: from here on
-    /// the length of the body is what it is, and the writer states it anew.
-    pub(super) fn into_message(mut self, body: &[u8]) -> Result<Message, Defect> {
-        self.check()?;
-        self.headers.remove("Content-Length");
-        let (headers, body) = (self.headers, body.to_vec());
-        Ok(match self.start {
-            Start::Request(method, uri) => Message::Request(Request { method, uri, headers, body }),
-            Start::Response(status, reason) => Message::Response(Response { status, reason, headers, body }),
-        })
-    }
-
-    fn check(&self) -> Result<(), Defect> {
-        let top = self.headers.via()?;
-        self.headers.from()?;
-        self.headers.to()?;
-        self.headers.call_id()?;
-        let cseq = self.headers.cseq()?;
-        let Start::Request(method, _) = &self.start else {
-            return Ok(());
-        };
-        if cseq.method != *method {
-            return Err(Defect::MethodMismatch);
-        }
-        if top.branch().is_some_and(|branch| branch.is_empty() || branch == BRANCH_MAGIC) {
-            return Err(Defect::Header(HeaderError::Malformed { name: "Via", problem: Malformed("its branch is empty") }));
-        }
-        self.check_request_headers()
-    }
-
-    /// Headers a request may lack but must not have wrong, because a dialog is built from them.
-    fn check_request_headers(&self) -> Result<(), Defect> {
-        self.headers.vias()?;
-        self.headers.contacts()?;
-        self.headers.record_routes()?;
-        self.headers.max_forwards()?;
-        Ok(())
-    }
-}
-
-/// Splits the head from what follows the empty line; the head keeps no trailing line break.
-pub(super) fn split_head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    Some((bytes.get(..end)?, bytes.get(end + 4..)?))
-}
-
-/// The error for a message whose first bytes are these, with the reply its sender should get.
-pub(super) fn refuse(bytes: &[u8], defect: Defect) -> ReadError {
-    let reply = salvage(bytes).map(|headers| {
-        let status = defect.status();
-        Response::repeating(&headers, status)
-            .with_header("Reason", Reason::sip(status, "bad_request").to_string())
-            .with_header("Warning", format!("399 patchcord {}", quote(&defect.to_string())))
-    });
-    ReadError::new(defect, reply)
-}
-
-/// The headers a reply repeats, from a head that could not be read as a whole. `None` when nobody can be answered:
-/// a response, an ACK, something that is not SIP, or no Via.
-fn salvage(bytes: &[u8]) -> Option<Headers> {
-    let mut lines = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    if !is_answerable(lines.next()?) {
-        return None;
-    }
-    let mut headers = Headers::new();
-    for line in unfolded(lines.take_while(|line| !line.is_empty())).take(HEADERS_MAX) {
-        if let Ok((name, value)) = read_header(&line) {
-            salvage_header(&mut headers, name, value);
-        }
-    }
-    headers.contains("Via").then_some(headers)
-}
-
-fn salvage_header(headers: &mut Headers, name: &str, value: &str) {
-    let name = HeaderName::new(name);
-    let single = ["From", "To", "Call-ID", "CSeq"].iter().any(|single| name.is(single));
-    if name.is("Via") || single && !headers.contains(name.as_str()) {
-        headers.push(name.as_str(), value);
-    }
-}
-
-/// A request line is answerable as soon as its method and the protocol are beyond doubt.
-fn is_answerable(line: &[u8]) -> bool {
-    let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-    let speaks_sip = line.windows(5).any(|window| window.eq_ignore_ascii_case(b" SIP/"));
-    !method.is_empty() && method.iter().all(|byte| is_token_byte(*byte)) && method != b"ACK" && speaks_sip
-}
-
 fn skip_blank_lines(mut bytes: &[u8]) -> &[u8] {
     while let Some(rest) = bytes.strip_prefix(b"\r\n") {
         bytes = rest;
@@ -173,124 +47,43 @@ fn skip_blank_lines(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// A lone CR or LF ends a line for some readers and not for others, so it is not taken at all.
-fn check_line_ends(head: &[u8]) -> Result<(), Defect> {
-    let lone_lf = head.iter().zip([b' '].iter().chain(head)).any(|(byte, before)| *byte == b'\n' && *before != b'\r');
-    let lone_cr = head.iter().zip(head.iter().skip(1).chain(b"\n")).any(|(byte, after)| *byte == b'\r' && *after != b'\n');
-    match lone_lf || lone_cr || head.ends_with(b"\r") {
-        true => Err(Defect::HeaderLine(Malformed("a line must end in CR LF"))),
-        false => Ok(()),
-    }
-}
-
-fn read_start(line: &[u8]) -> Result<Start, Defect> {
-    if line.len() > START_LINE_BYTES_MAX {
-        return Err(Defect::StartLineTooLong(START_LINE_BYTES_MAX));
-    }
-    let line = text_of(line);
-    match line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("SIP/")) {
-        true => read_status_line(&line),
-        false => read_request_line(&line),
-    }
-}
-
-fn read_status_line(line: &str) -> Result<Start, Defect> {
-    let (version, rest) = line.split_once(' ').unwrap_or((line, ""));
-    check_version(version)?;
-    let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-    let digits = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit());
-    match code.parse().ok().filter(|code| digits && (100..700).contains(code)) {
-        Some(status) => Ok(Start::Response(status, reason.to_owned())),
-        None => Err(Defect::StartLine(Malformed("the status code must be 100 to 699"))),
-    }
-}
-
-fn read_request_line(line: &str) -> Result<Start, Defect> {
-    let malformed = |problem| Defect::StartLine(Malformed(problem));
-    let (method, rest) = line.split_once(' ').ok_or(malformed("it has no spaces"))?;
-    let (uri, version) = rest.rsplit_once(' ').ok_or(malformed("it has no version"))?;
-    let method = Method::read(method).ok_or(malformed("the method is not a token"))?;
-    check_version(version)?;
-    let uri = Uri::read(uri).map_err(Defect::StartLine)?;
-    match uri.headers() {
-        Some(_) => Err(malformed("the Request-URI has headers")),
-        None => Ok(Start::Request(method, uri)),
-    }
-}
-
-fn check_version(version: &str) -> Result<(), Defect> {
-    let (protocol, number) = version.split_once('/').unwrap_or((version, ""));
-    let is_number = number.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
-    match (protocol.eq_ignore_ascii_case("SIP"), number, is_number) {
-        (true, "2.0", _) => Ok(()),
-        (true, _, true) => Err(Defect::Version),
-        _ => Err(Defect::StartLine(Malformed("SIP/2.0 is missing or out of place"))),
-    }
-}
-
-fn read_headers<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Headers, Defect> {
-    let mut lines = lines.peekable();
-    if lines.peek().is_some_and(|line| is_continuation(line)) {
-        return Err(Defect::HeaderLine(Malformed("the first header line starts with white space")));
-    }
-    let mut headers = Headers::new();
-    for line in unfolded(lines) {
-        if headers.len() == HEADERS_MAX {
-            return Err(Defect::TooManyHeaders(HEADERS_MAX));
-        }
-        if line.len() > HEADER_BYTES_MAX {
-            return Err(Defect::HeaderTooLong(HEADER_BYTES_MAX));
-        }
-        let (name, value) = read_header(&line).map_err(Defect::HeaderLine)?;
-        headers.push(name, value);
-    }
-    Ok(headers)
-}
-
-/// Joins each line with its continuations by one space (RFC 3261 section 7.3.1).
-fn unfolded<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = String> {
-    let mut lines = lines.peekable();
-    std::iter::from_fn(move || {
-        let mut line = lines.next()?.to_vec();
-        while let Some(continuation) = lines.next_if(|next| is_continuation(next)) {
-            line.truncate(line.trim_ascii_end().len());
-            line.push(b' ');
-            line.extend_from_slice(continuation.trim_ascii_start());
-        }
-        Some(text_of(&line))
-    })
-}
-
-fn is_continuation(line: &[u8]) -> bool {
-    matches!(line.first(), Some(b' ' | b'\t'))
-}
-
-/// `name: value`; white space before the colon is legal.
-fn read_header(line: &str) -> Result<(&str, &str), Malformed> {
-    let (name, value) = line.split_once(':').ok_or(Malformed("it has no colon"))?;
-    let name = name.trim_end_matches([' ', '\t']);
-    match is_token(name) {
-        true => Ok((name, trim(value))),
-        false => Err(Malformed("the header name is not a token")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::{
+        head::{HEADER_BYTES_MAX, HEADERS_MAX, START_LINE_BYTES_MAX},
+        message::Request,
+    };
 
     #[test]
     fn compact_names_are_the_full_ones() {
-        let text = INVITE.replace("Via:", "v:").replace("From:", "f:").replace("To:", "t:").replace("Call-ID:", "i:");
+        let text = INVITE
+            .replace("Via:", "v:")
+            .replace("From:", "f:")
+            .replace("To:", "t:")
+            .replace("Call-ID:", "i:");
         assert_eq!(read(&text).headers, read(INVITE).headers);
-        assert_eq!(request_with("m: <sip:a@192.0.2.1>").headers.contact().unwrap().uri.as_str(), "sip:a@192.0.2.1");
+        assert_eq!(
+            request_with("m: <sip:a@192.0.2.1>")
+                .headers
+                .contact()
+                .unwrap()
+                .uri
+                .as_str(),
+            "sip:a@192.0.2.1"
+        );
     }
 
     #[test]
     fn folded_lines_are_one_line() {
-        let folded = INVITE.replace("From: Alice ", "From:\r\n\tAlice  \r\n   ").replace("CSeq: 1 ", "CSeq: 1\r\n ");
+        let folded = INVITE
+            .replace("From: Alice ", "From:\r\n\tAlice  \r\n   ")
+            .replace("CSeq: 1 ", "CSeq: 1\r\n ");
         assert_eq!(read(&folded).headers, read(INVITE).headers);
-        assert_eq!(request_with("Subject: a\r\n \r\n b").headers.first("Subject"), Some("a b"));
+        assert_eq!(
+            request_with("Subject: a\r\n \r\n b").headers.first("Subject"),
+            Some("a b")
+        );
         assert_eq!(reason_of(&INVITE.replace("\r\nVia", "\r\n Via")), "bad_header_line");
     }
 
@@ -302,7 +95,10 @@ mod tests {
         assert_eq!(tel.uri.user(), Some("+15551234567"));
         assert!(tel.to_bytes().starts_with(b"INVITE tel:+15551234567 SIP/2.0\r\n"));
         let hash = read(&INVITE.replace("sip:bob@example.com SIP", "sip:%23911@example.com SIP"));
-        assert!(hash.to_bytes().starts_with(b"INVITE sip:%23911@example.com SIP/2.0\r\n"));
+        assert!(
+            hash.to_bytes()
+                .starts_with(b"INVITE sip:%23911@example.com SIP/2.0\r\n")
+        );
     }
 
     #[test]
@@ -316,8 +112,14 @@ mod tests {
     #[test]
     fn the_caller_is_the_address_and_not_the_quoted_name() {
         let spoof = "From: \"Bob <sip:ceo@corp>\" <sip:attacker@evil>;tag=1";
-        let from = read(&INVITE.replace("From: Alice <sip:alice@example.com>;tag=1", spoof)).headers.from().unwrap();
-        assert_eq!((from.uri.as_str(), from.display.as_deref()), ("sip:attacker@evil", Some("Bob <sip:ceo@corp>")));
+        let from = read(&INVITE.replace("From: Alice <sip:alice@example.com>;tag=1", spoof))
+            .headers
+            .from()
+            .unwrap();
+        assert_eq!(
+            (from.uri.as_str(), from.display.as_deref()),
+            ("sip:attacker@evil", Some("Bob <sip:ceo@corp>"))
+        );
     }
 
     #[test]
@@ -333,14 +135,23 @@ mod tests {
     #[test]
     fn a_datagram_without_content_length_gives_its_rest_as_the_body() {
         assert_eq!(read(&INVITE.replace("Content-Length: 3\r\n", "")).body, b"v=0");
-        assert_eq!(read(&(INVITE.replace("Content-Length: 3\r\n", "") + "\r\n\r\n")).body, b"v=0\r\n\r\n");
+        assert_eq!(
+            read(&(INVITE.replace("Content-Length: 3\r\n", "") + "\r\n\r\n")).body,
+            b"v=0\r\n\r\n"
+        );
     }
 
     #[test]
     fn content_length_decides_when_it_is_there() {
         assert_eq!(read(&(INVITE.to_owned() + "dropped")).body, b"v=0");
-        assert_eq!(read(&INVITE.replace("Content-Length: 3", "Content-Length : 2")).body, b"v=");
-        assert_eq!(read(&INVITE.replace("Content-Length: 3", "l: 3\r\nContent-Length: 3")).body, b"v=0");
+        assert_eq!(
+            read(&INVITE.replace("Content-Length: 3", "Content-Length : 2")).body,
+            b"v="
+        );
+        assert_eq!(
+            read(&INVITE.replace("Content-Length: 3", "l: 3\r\nContent-Length: 3")).body,
+            b"v=0"
+        );
         for (length, reason) in [
             ("Content-Length: 4", "body_truncated"),
             ("Content-Length: 18446744073709551615", "body_truncated"),
@@ -349,14 +160,23 @@ mod tests {
             ("Content-Length: -1", "bad_content_length"),
         ] {
             let error = read_datagram(INVITE.replace("Content-Length: 3", length).as_bytes()).unwrap_err();
-            assert_eq!((error.reason(), error.reply().unwrap().status), (reason, 400), "{length}");
+            assert_eq!(
+                (error.reason(), error.reply().unwrap().status),
+                (reason, 400),
+                "{length}"
+            );
         }
     }
 
     #[test]
     fn a_byte_that_is_not_utf8_costs_neither_itself_nor_the_headers_behind_it() {
-        let bytes: Vec<u8> = INVITE.bytes().map(|byte| if byte == b'A' { 0xC4 } else { byte }).collect();
-        let Message::Request(invite) = read_datagram(&bytes).unwrap() else { panic!() };
+        let bytes: Vec<u8> = INVITE
+            .bytes()
+            .map(|byte| if byte == b'A' { 0xC4 } else { byte })
+            .collect();
+        let Message::Request(invite) = read_datagram(&bytes).unwrap() else {
+            panic!()
+        };
         assert_eq!(invite.headers.len(), read(INVITE).headers.len());
         assert_eq!(invite.headers.cseq().unwrap().number, 1);
         assert!(invite.headers.from().unwrap().display.is_some());
@@ -366,13 +186,17 @@ mod tests {
 
     #[test]
     fn limits_hold_and_are_answered() {
-        let long_uri = INVITE.replace("bob@", &("b".repeat(START_LINE_BYTES_MAX) + "@"));
+        let long_uri = INVITE.replacen("bob@", &("b".repeat(START_LINE_BYTES_MAX) + "@"), 1);
         let many = format!("X: y\r\n{}", "X: y\r\n".repeat(HEADERS_MAX));
         for (text, reason, status) in [
             (INVITE.to_owned() + &"x".repeat(DATAGRAM_BYTES_MAX), "too_large", 513),
             (long_uri, "bad_start_line", 414),
             (INVITE.replace("Call-ID", &(many + "Call-ID")), "too_large", 400),
-            (INVITE.replace("Call-ID", &format!("X: {}\r\nCall-ID", "y".repeat(HEADER_BYTES_MAX))), "bad_header_line", 400),
+            (
+                INVITE.replace("Call-ID", &format!("X: {}\r\nCall-ID", "y".repeat(HEADER_BYTES_MAX))),
+                "bad_header_line",
+                400,
+            ),
         ] {
             let error = read_datagram(text.as_bytes()).unwrap_err();
             assert_eq!((error.reason(), error.reply().unwrap().status), (reason, status));
@@ -383,22 +207,49 @@ mod tests {
     fn a_refusal_repeats_what_could_be_read_and_says_why() {
         let error = read_datagram(INVITE.replace("CSeq: 1", "CSeq: one").as_bytes()).unwrap_err();
         let reply = error.reply().unwrap();
-        assert_eq!(error.to_string(), "the CSeq header cannot be read: it must start with a number");
+        assert_eq!(
+            error.to_string(),
+            "the CSeq header cannot be read: it must start with a number"
+        );
         assert_eq!((reply.status, reply.reason.as_str()), (400, "Bad Request"));
-        assert_eq!(reply.headers.first("Via"), Some("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1"));
+        assert_eq!(
+            reply.headers.first("Via"),
+            Some("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1")
+        );
         assert_eq!(reply.headers.first("CSeq"), Some("one INVITE"));
-        assert_eq!(reply.headers.first("Reason"), Some("SIP;cause=400;text=\"bad_request\""));
-        assert!(reply.headers.first("Warning").unwrap().contains("the CSeq header cannot be read"));
+        assert_eq!(
+            reply.headers.first("Reason"),
+            Some("SIP;cause=400;text=\"bad_request\"")
+        );
+        assert!(
+            reply
+                .headers
+                .first("Warning")
+                .unwrap()
+                .contains("the CSeq header cannot be read")
+        );
         let version = read_datagram(INVITE.replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia").as_bytes()).unwrap_err();
-        assert_eq!((version.reason(), version.reply().unwrap().status), ("bad_version", 505));
+        assert_eq!(
+            (version.reason(), version.reply().unwrap().status),
+            ("bad_version", 505)
+        );
     }
 
     #[test]
     fn what_cannot_or_must_not_be_answered_has_no_reply() {
         let ack = INVITE.replace("INVITE", "ACK").replace("Call-ID: c1\r\n", "");
-        let response = INVITE.replace("INVITE sip:bob@example.com SIP/2.0", "SIP/2.0 200 OK").replace("Call-ID: c1\r\n", "");
+        let response = INVITE
+            .replace("INVITE sip:bob@example.com SIP/2.0", "SIP/2.0 200 OK")
+            .replace("Call-ID: c1\r\n", "");
         let no_via = INVITE.replace("Via", "X-Via");
-        for text in [ack.as_str(), &response, &no_via, "GET / HTTP/1.1\r\nVia: x\r\n\r\n", "\x16\x03\x01\x02", "x"] {
+        for text in [
+            ack.as_str(),
+            &response,
+            &no_via,
+            "GET / HTTP/1.1\r\nVia: x\r\n\r\n",
+            "\x16\x03\x01\x02",
+            "x",
+        ] {
             assert_eq!(read_datagram(text.as_bytes()).unwrap_err().reply(), None, "{text}");
         }
         for keep_alive in ["", "\r\n\r\n", "\r\n", "\0", "\0\0\0\0", "   "] {
@@ -420,10 +271,16 @@ mod tests {
             "SIP/2.0 0200 OK",
             "SIP/2.0 4294967301 better not break the receiver",
         ] {
-            assert_eq!(reason_of(&INVITE.replace("INVITE sip:bob@example.com SIP/2.0", line)), "bad_start_line", "{line}");
+            assert_eq!(
+                reason_of(&INVITE.replace("INVITE sip:bob@example.com SIP/2.0", line)),
+                "bad_start_line",
+                "{line}"
+            );
         }
         let empty = INVITE.replace("INVITE sip:bob@example.com SIP/2.0", "SIP/2.0 100 ");
-        let Message::Response(trying) = read_datagram(empty.as_bytes()).unwrap() else { panic!() };
+        let Message::Response(trying) = read_datagram(empty.as_bytes()).unwrap() else {
+            panic!()
+        };
         assert_eq!((trying.status, trying.reason.as_str()), (100, ""));
         let blank = read_datagram(format!("\r\n\r\n{INVITE}").as_bytes()).unwrap();
         assert_eq!(blank, Message::Request(read(INVITE)));

@@ -23,7 +23,11 @@ pub struct Reason {
 impl Reason {
     /// The reason with a SIP status and a reason word: `SIP;cause=404;text="no_route"`.
     pub fn sip(status: u16, word: &str) -> Self {
-        Self { protocol: "SIP".to_owned(), cause: Some(status), text: Some(word.to_owned()) }
+        Self {
+            protocol: "SIP".to_owned(),
+            cause: Some(status),
+            text: Some(word.to_owned()),
+        }
     }
 
     /// Reads one value.
@@ -42,7 +46,9 @@ impl Reason {
 
     /// The first reason of a message that can be read; the others do not matter to a call that is over.
     pub fn of(headers: &Headers) -> Option<Self> {
-        headers.all("Reason").find_map(|value| list(value).ok()?.into_iter().find_map(|one| Self::read(one).ok()))
+        headers
+            .all("Reason")
+            .find_map(|value| list(value).ok()?.into_iter().find_map(|one| Self::read(one).ok()))
     }
 }
 

@@ -6,11 +6,12 @@
 
 use super::{
     defect::{Defect, HeaderError, ReadError},
+    head::{Head, split_head},
     message::Message,
-    reader::{Head, refuse, split_head},
+    refusal::refuse,
 };
 
-/// Largest stream message in bytes, head and body. A larger one is answered 513 and costs the connection.
+/// Largest stream message in bytes, head and body. A larger one is answered 413 and costs the connection.
 pub const STREAM_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Largest head of a stream message in bytes. A larger one is answered 513 and costs the connection.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -49,7 +50,11 @@ enum State {
     #[default]
     Head,
     /// The head is read and the body still comes.
-    Body { head: Box<Head>, head_bytes: usize, body_bytes: usize },
+    Body {
+        head: Box<Head>,
+        head_bytes: usize,
+        body_bytes: usize,
+    },
     /// More was pushed than fits.
     Overflowing,
     /// The stream broke.
@@ -81,7 +86,9 @@ impl StreamReader {
         loop {
             let step = match &self.state {
                 State::Head => self.step_head(),
-                State::Body { head_bytes, body_bytes, .. } => self.step_body(*head_bytes, *body_bytes),
+                State::Body {
+                    head_bytes, body_bytes, ..
+                } => self.step_body(*head_bytes, *body_bytes),
                 State::Overflowing => self.fail(Defect::StreamOverflow(STREAM_BUFFER_BYTES_MAX)),
                 State::Broken => Step::Wait,
             };
@@ -111,7 +118,10 @@ impl StreamReader {
         }
         let unread = self.unread();
         let from = self.scanned_bytes.saturating_sub(3);
-        let found = unread.get(from..).and_then(split_head).map(|(tail, _)| from + tail.len());
+        let found = unread
+            .get(from..)
+            .and_then(split_head)
+            .map(|(tail, _)| from + tail.len());
         match found {
             Some(end) if end <= HEAD_BYTES_MAX => self.take_head(end),
             None if unread.len() <= HEAD_BYTES_MAX => {
@@ -130,7 +140,11 @@ impl StreamReader {
         let head_bytes = end + 4;
         match body_bytes(&head, head_bytes) {
             Ok(body_bytes) => {
-                self.state = State::Body { head: Box::new(head), head_bytes, body_bytes };
+                self.state = State::Body {
+                    head: Box::new(head),
+                    head_bytes,
+                    body_bytes,
+                };
                 Step::Again
             }
             Err(defect) => self.fail(defect),
@@ -167,7 +181,10 @@ impl StreamReader {
 
     fn fail(&mut self, defect: Defect) -> Step {
         let error = refuse(self.unread(), defect);
-        *self = Self { state: State::Broken, ..Self::default() };
+        *self = Self {
+            state: State::Broken,
+            ..Self::default()
+        };
         Step::Event(StreamEvent::Broken(error))
     }
 }
@@ -202,7 +219,7 @@ fn body_bytes(head: &Head, head_bytes: usize) -> Result<usize, Defect> {
     usize::try_from(length)
         .ok()
         .filter(|length| length.saturating_add(head_bytes) <= STREAM_MESSAGE_BYTES_MAX)
-        .ok_or(Defect::TooLarge(STREAM_MESSAGE_BYTES_MAX))
+        .ok_or(Defect::BodyTooLarge(STREAM_MESSAGE_BYTES_MAX))
 }
 
 #[cfg(test)]
@@ -212,7 +229,12 @@ mod tests {
 
     #[test]
     fn pipelined_messages_come_out_one_by_one_with_their_bodies() {
-        let stream = [message("INVITE", b"v=0"), message("ACK", b""), message("BYE", b"\r\n\r\n")].concat();
+        let stream = [
+            message("INVITE", b"v=0"),
+            message("ACK", b""),
+            message("BYE", b"\r\n\r\n"),
+        ]
+        .concat();
         let mut reader = StreamReader::new();
         reader.push(&stream);
         assert_eq!(bodies(&mut reader), [&b"v=0"[..], b"", b"\r\n\r\n"]);
@@ -256,7 +278,13 @@ mod tests {
     fn white_space_before_the_colon_of_content_length_cannot_smuggle_a_message() {
         let inner = message("BYE", b"");
         let text = String::from_utf8(message("INVITE", &inner)).unwrap();
-        for spelling in ["Content-Length :", "Content-Length\t:", "l  :", "CONTENT-LENGTH:", "Content-Length:\r\n "] {
+        for spelling in [
+            "Content-Length :",
+            "Content-Length\t:",
+            "l  :",
+            "CONTENT-LENGTH:",
+            "Content-Length:\r\n ",
+        ] {
             let mut reader = StreamReader::new();
             reader.push(text.replacen("Content-Length:", spelling, 1).as_bytes());
             assert_eq!(bodies(&mut reader), [&inner[..]], "{spelling:?}");
@@ -281,9 +309,12 @@ mod tests {
         ] {
             let mut reader = StreamReader::new();
             reader.push(text.replace("Content-Length: 3", length).as_bytes());
-            let Some(StreamEvent::Broken(error)) = reader.poll_event() else { panic!("{length}") };
+            let Some(StreamEvent::Broken(error)) = reader.poll_event() else {
+                panic!("{length}")
+            };
             assert_eq!(error.reason(), reason, "{length}");
-            assert!(error.reply().is_some());
+            let status = if reason == "too_large" { 413 } else { 400 };
+            assert_eq!(error.reply().map(|reply| reply.status), Some(status));
             reader.push(&message("BYE", b""));
             assert_eq!(reader.poll_event(), None);
         }
@@ -291,12 +322,19 @@ mod tests {
 
     #[test]
     fn a_message_that_is_only_wrong_in_itself_does_not_break_the_stream() {
-        let wrong = String::from_utf8(message("INVITE", b"v=0")).unwrap().replace("1 INVITE", "1 BYE");
+        let wrong = String::from_utf8(message("INVITE", b"v=0"))
+            .unwrap()
+            .replace("1 INVITE", "1 BYE");
         let mut reader = StreamReader::new();
         reader.push(wrong.as_bytes());
         reader.push(&message("BYE", b"x"));
-        let Some(StreamEvent::Refused(error)) = reader.poll_event() else { panic!() };
-        assert_eq!((error.reason(), error.reply().unwrap().status), ("method_mismatch", 400));
+        let Some(StreamEvent::Refused(error)) = reader.poll_event() else {
+            panic!()
+        };
+        assert_eq!(
+            (error.reason(), error.reply().unwrap().status),
+            ("method_mismatch", 400)
+        );
         assert_eq!(bodies(&mut reader), [b"x"]);
     }
 
@@ -320,7 +358,9 @@ mod tests {
     fn pushing_without_polling_breaks_the_stream_at_the_bound() {
         let mut reader = StreamReader::new();
         (0..=STREAM_BUFFER_BYTES_MAX / 1024).for_each(|_| reader.push(&[b'a'; 1024]));
-        let Some(StreamEvent::Broken(error)) = reader.poll_event() else { panic!() };
+        let Some(StreamEvent::Broken(error)) = reader.poll_event() else {
+            panic!()
+        };
         assert_eq!(error.reason(), "stream_overflow");
     }
 
@@ -352,8 +392,8 @@ mod tests {
 
     fn message(method: &str, body: &[u8]) -> Vec<u8> {
         let head = format!(
-            "{method} sip:b@h SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\n\
-             Call-ID: c\r\nCSeq: 1 {method}\r\nContent-Length: {}\r\n\r\n",
+            "{method} sip:b@h SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n\
+             To: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         [head.as_bytes(), body].concat()

@@ -46,7 +46,7 @@ torture! {
     "3.1.2.12" "baddate" ACCEPTED;
     "3.1.2.13" "regbadct" "bad_header";
     "3.1.2.14" "badaspec" "bad_header";
-    "3.1.2.15" "baddn" "bad_header";
+    "3.1.2.15" "baddn" "bad_header_line";
     "3.1.2.16" "badvers" "bad_version";
     "3.1.2.17" "mismatch01" "method_mismatch";
     "3.1.2.18" "mismatch02" "method_mismatch";
@@ -79,6 +79,16 @@ fn every_torture_message_gets_its_verdict() {
     }
 }
 
+/// The published `baddn` lacks the empty line after its headers, which hides what it is meant to show.
+#[test]
+fn an_unquoted_comma_in_a_display_name_is_refused() {
+    let (_, _, bytes, _) = MESSAGES.iter().find(|(_, name, ..)| *name == "baddn").unwrap();
+    assert_eq!(
+        read_datagram(&[bytes, &b"\r\n"[..]].concat()).unwrap_err().reason(),
+        "bad_header"
+    );
+}
+
 #[test]
 fn every_refused_torture_request_is_answered_and_no_response_is() {
     for (section, name, bytes, _) in MESSAGES {
@@ -94,7 +104,9 @@ fn every_refused_torture_request_is_answered_and_no_response_is() {
 
 #[test]
 fn the_tortuous_invite_is_understood() {
-    let Message::Request(invite) = read("wsinv") else { panic!() };
+    let Message::Request(invite) = read("wsinv") else {
+        panic!()
+    };
     let headers = &invite.headers;
     assert!(invite.uri.params().contains("unknownparam"));
     assert_eq!(headers.to().unwrap().tag(), Some("1918181833n"));
@@ -105,25 +117,42 @@ fn the_tortuous_invite_is_understood() {
     let branches: Vec<_> = vias.iter().map(|via| via.branch().unwrap()).collect();
     assert_eq!(branches, ["390skdjuw", "z9hG4bK9ikj8", "z9hG4bK30239"]);
     assert_eq!(headers.first("Subject"), Some(""));
-    assert_eq!(headers.first("NewFangledHeader"), Some("newfangled value continued newfangled value"));
-    assert_eq!(headers.contact().unwrap().display.as_deref(), Some(r#"Quoted string """#));
+    assert_eq!(
+        headers.first("NewFangledHeader"),
+        Some("newfangled value continued newfangled value")
+    );
+    assert_eq!(
+        headers.contact().unwrap().display.as_deref(),
+        Some(r#"Quoted string """#)
+    );
     assert_eq!(headers.contact().unwrap().params.get("q"), Some("0.33"));
     assert_eq!(invite.body.len(), 150);
 }
 
 #[test]
 fn odd_characters_arrive_where_they_belong() {
-    let Message::Request(request) = read("intmeth") else { panic!() };
+    let Message::Request(request) = read("intmeth") else {
+        panic!()
+    };
     assert_eq!(request.method.as_str(), "!interesting-Method0123456789_*+`.%indeed'~");
     assert_eq!(request.uri.host().unwrap().as_str(), "example.com");
-    assert_eq!(request.headers.to().unwrap().display.as_deref(), Some("BEL:\x07 NUL:\0 DEL:\x7f"));
+    assert_eq!(
+        request.headers.to().unwrap().display.as_deref(),
+        Some("BEL:\x07 NUL:\0 DEL:\x7f")
+    );
     assert!(request.headers.contains("extensionHeader-!.%*+_`'~"));
-    let Message::Request(semicolons) = read("semiuri") else { panic!() };
+    let Message::Request(semicolons) = read("semiuri") else {
+        panic!()
+    };
     assert_eq!(semicolons.uri.user(), Some("user;par=u%40example.net"));
-    let Message::Request(trailing) = read("dblreq") else { panic!() };
+    let Message::Request(trailing) = read("dblreq") else {
+        panic!()
+    };
     assert!(trailing.body.is_empty());
-    let Message::Response(reason) = read("unreason") else { panic!() };
-    assert_eq!(reason.reason.chars().count(), 59);
+    let Message::Response(reason) = read("unreason") else {
+        panic!()
+    };
+    assert!(reason.reason.starts_with("= 2**3 * 5**2 \u{43d}\u{43e}"));
 }
 
 #[test]
@@ -141,13 +170,21 @@ fn twenty_thousand_mutated_messages_do_no_harm() {
     let mut random = Lcg(2024);
     let mut accepted = 0;
     for round in 0..20_000 {
-        let (_, name, seed, _) = MESSAGES[round % MESSAGES.len()];
+        let (_, name, seed, _) = MESSAGES[round / 2 % MESSAGES.len()];
+        let (name, seed) = if round % 2 == 0 {
+            ("own", OWN_SEED)
+        } else {
+            (name, seed)
+        };
         let mut bytes = seed.to_vec();
-        (0..=random.below(4)).for_each(|_| random.mutate(&mut bytes));
+        (0..=random.below(3)).for_each(|_| random.mutate(&mut bytes));
         accepted += usize::from(survives_as_datagram(name, &bytes));
         survives_as_stream(&bytes, &mut random);
     }
-    assert!(accepted > 4_000, "only {accepted} mutations were accepted: the mutations are too coarse to test much");
+    assert!(
+        accepted > 4_000,
+        "only {accepted} mutations were accepted: the mutations are too coarse to test much"
+    );
 }
 
 fn survives_as_datagram(name: &str, bytes: &[u8]) -> bool {
@@ -174,7 +211,12 @@ fn touch_everything(message: &Message) {
         assert_eq!(super::Via::read(&via.to_string()).as_ref(), Ok(&via));
         let _ = (via.branch(), via.received(), via.rport());
     }
-    let _ = (headers.routes(), headers.record_routes(), headers.expires(), headers.content_type());
+    let _ = (
+        headers.routes(),
+        headers.record_routes(),
+        headers.expires(),
+        headers.content_type(),
+    );
     let _ = (super::Reason::of(headers), headers.tokens("Require").count());
     let _ = headers.authorization().map(super::proof::Proof::read).count();
 }
@@ -200,11 +242,25 @@ fn read(wanted: &str) -> Message {
     read_datagram(bytes).unwrap()
 }
 
+/// What the torture messages lack: IPv6, tel, digest credentials, quoted names in lists, our Reason.
+const OWN_SEED: &[u8] = b"INVITE sip:%23911;npdi@[2001:db8::1]:5061;user=phone SIP/2.0\r\n\
+    v: SIP/2.0/UDP [2001:db8::2]:5060;rport;received=192.0.2.9;branch=z9hG4bK1, \
+    SIP/2.0/TLS p.example.com;branch=z9hG4bK2\r\n\
+    Record-Route: <sip:p1.example.com;lr>,<sip:p2.example.com;lr;x=\xff>\r\n\
+    f: \"Bob, \\\"<sip:ceo@corp>\\\" J\xf6rg\" <sip:attacker@evil>;tag=1\r\nt: tel:+1-555;tag=a\r\n\
+    m: \"A, B\" <sip:a@h>;q=1, sip:b@h;expires=60,<tel:+1555;phone-context=x>\r\ni: c1@h\r\nCSeq: 1 INVITE\r\n\
+    Authorization: Digest username=\"a\\\"b\", realm=\"patchcord\", nonce=\"00\", uri=\"sip:h\", response=\"ff\", \
+    algorithm=SHA-256, qop=auth, nc=0000000a, cnonce=\"c\"\r\nReason: Q.850;cause=16;text=\"x, y\"\r\n\
+    Max-Forwards: 70\r\nRequire: timer, 100rel\r\nSubject: a\r\n b\r\nc: application/sdp\r\nl : 3\r\n\r\nv=0";
+
 struct Lcg(u64);
 
 impl Lcg {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % bound.max(1)
     }
 
@@ -212,11 +268,19 @@ impl Lcg {
         let at = self.below(bytes.len());
         let end = (at + self.below(24)).min(bytes.len());
         match self.below(6) {
-            0 => bytes.splice(at..at, [b"\r\n:;,\"<>\\@ %[]=\0\xff?/"[self.below(19)]]).for_each(drop),
+            0 => bytes
+                .splice(at..at, [b"\r\n:;,\"<>\\@ %[]=\0\xff?/"[self.below(19)]])
+                .for_each(drop),
             1 => bytes.splice(at..end, []).for_each(drop),
             2 => bytes.extend_from_within(at..end),
-            3 => bytes.splice(at..end, b"99999999999999999999".iter().copied()).for_each(drop),
-            4 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << self.below(8)),
+            3 => bytes
+                .splice(at..end, b"99999999999999999999".iter().copied())
+                .for_each(drop),
+            4 => bytes
+                .iter_mut()
+                .skip(at)
+                .take(1)
+                .for_each(|byte| *byte ^= 1 << self.below(8)),
             _ => {
                 let copy = bytes[at..end].to_vec();
                 let to = self.below(bytes.len());

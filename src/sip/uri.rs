@@ -3,13 +3,11 @@
 //! A [`Uri`] keeps the text it was read from and prints exactly that: nothing is escaped or unescaped on the way
 //! through. The parts are views for decisions. It does not resolve anything.
 
-use std::{
-    fmt,
-    fmt::Write,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-};
+use std::{fmt, fmt::Write, net::SocketAddr};
 
 use super::{defect::Malformed, params::Params};
+
+pub use super::host::Host;
 
 /// A URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +57,17 @@ impl Uri {
         self
     }
 
+    /// The URI as it may stand in a request line: without headers and the `method` parameter (RFC 3261 section
+    /// 19.1.1, table 1). A peer's Contact may have both.
+    pub fn for_request_line(mut self) -> Self {
+        if self.headers.is_some() || self.params.contains("method") {
+            self.headers = None;
+            self.params.remove("method");
+            self.render();
+        }
+        self
+    }
+
     /// The whole URI as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -97,7 +106,9 @@ impl Uri {
 
     /// Where the host is a literal address: that address with the written or the default port.
     pub fn socket_address(&self) -> Option<SocketAddr> {
-        let port = self.port.unwrap_or(if self.scheme == Scheme::Sips { 5061 } else { 5060 });
+        let port = self
+            .port
+            .unwrap_or(if self.scheme == Scheme::Sips { 5061 } else { 5060 });
         Some(SocketAddr::new(self.host.as_ref()?.ip()?, port))
     }
 
@@ -170,7 +181,11 @@ impl Uri {
         let (number, params) = cut(rest, ';');
         let digits = number.strip_prefix('+').unwrap_or(number);
         let legal = |byte: u8| byte.is_ascii_hexdigit() || b"*#-.()".contains(&byte);
-        if !digits.bytes().all(legal) || !digits.bytes().any(|byte| byte.is_ascii_hexdigit() || b"*#".contains(&byte)) {
+        if !digits.bytes().all(legal)
+            || !digits
+                .bytes()
+                .any(|byte| byte.is_ascii_hexdigit() || b"*#".contains(&byte))
+        {
             return Err(Malformed("the tel URI has no number"));
         }
         self.user = Some(number.to_owned());
@@ -243,87 +258,9 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// A host as written: a name, an IPv4 address, or an IPv6 address in brackets. Compared by address, else without case.
-#[derive(Debug, Clone, Eq)]
-pub struct Host {
-    text: String,
-    ip: Option<IpAddr>,
-}
-
-impl Host {
-    /// Reads a host; an IPv6 address must be in brackets.
-    pub fn read(text: &str) -> Result<Self, Malformed> {
-        if let Some(inner) = text.strip_prefix('[') {
-            let inner = inner.strip_suffix(']').ok_or(Malformed("the ']' of an IPv6 address is missing"))?;
-            let ip: Ipv6Addr = inner.parse().map_err(|_| Malformed("the IPv6 address cannot be read"))?;
-            return Ok(Self { text: text.to_owned(), ip: Some(ip.into()) });
-        }
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        if text.is_empty() || !text.bytes().all(legal) {
-            return Err(Malformed("the host cannot be read"));
-        }
-        Ok(Self { text: text.to_owned(), ip: text.parse().ok() })
-    }
-
-    /// Reads `host` or `host:port`.
-    pub(super) fn read_with_port(text: &str) -> Result<(Self, Option<u16>), Malformed> {
-        let host_end = text.rfind(']').map_or_else(|| text.find(':').unwrap_or(text.len()), |bracket| bracket + 1);
-        let (host, tail) = text.split_at_checked(host_end).ok_or(Malformed("the host cannot be read"))?;
-        let host = Self::read(host.trim_end())?;
-        let port = match tail.trim_start() {
-            "" => None,
-            tail => Some(read_port(tail)?),
-        };
-        Ok((host, port))
-    }
-
-    /// The host as written, brackets included.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// The address, when the host is one.
-    pub fn ip(&self) -> Option<IpAddr> {
-        self.ip
-    }
-}
-
-impl PartialEq for Host {
-    fn eq(&self, other: &Self) -> bool {
-        match (self.ip, other.ip) {
-            (Some(a), Some(b)) => a == b,
-            (None, None) => self.text.eq_ignore_ascii_case(&other.text),
-            _ => false,
-        }
-    }
-}
-
-impl From<IpAddr> for Host {
-    fn from(ip: IpAddr) -> Self {
-        let text = match ip {
-            IpAddr::V4(v4) => v4.to_string(),
-            IpAddr::V6(v6) => format!("[{v6}]"),
-        };
-        Self { text, ip: Some(ip) }
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.text)
-    }
-}
-
-fn read_port(tail: &str) -> Result<u16, Malformed> {
-    let digits = tail.strip_prefix(':').ok_or(Malformed("text follows the host"))?.trim_start();
-    match digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => digits.parse().map_err(|_| Malformed("the port is not a number below 65536")),
-        false => Err(Malformed("the port is not a number")),
-    }
-}
-
 fn cut(text: &str, separator: char) -> (&str, Option<&str>) {
-    text.split_once(separator).map_or((text, None), |(head, tail)| (head, Some(tail)))
+    text.split_once(separator)
+        .map_or((text, None), |(head, tail)| (head, Some(tail)))
 }
 
 fn escape_user(user: &str) -> String {
@@ -379,7 +316,10 @@ mod tests {
 
     #[test]
     fn an_ipv6_host_keeps_its_brackets_and_its_port() {
-        assert_eq!(read("sip:bob@[2001:db8::1]").socket_address(), "[2001:db8::1]:5060".parse().ok());
+        assert_eq!(
+            read("sip:bob@[2001:db8::1]").socket_address(),
+            "[2001:db8::1]:5060".parse().ok()
+        );
         assert_eq!(read("sips:[::1]:5071;lr").socket_address(), "[::1]:5071".parse().ok());
         assert_eq!(read("sip:bob@[2001:db8::1]").host().unwrap().as_str(), "[2001:db8::1]");
         assert!(Uri::read("sip:bob@[2001:db8::1").is_err());
@@ -420,10 +360,29 @@ mod tests {
     fn other_schemes_are_kept_whole_and_broken_uris_refused() {
         assert_eq!(read("isbn:2983792873").scheme(), &Scheme::Other("isbn".into()));
         assert_eq!(read("nobodyKnowsThisScheme:x").to_string(), "nobodyKnowsThisScheme:x");
-        for text in ["", "sip:", "sip", ":x", "1sip:x", "sip:@h", "sip:a@", "sip:a@b@c", "sip:h:", "sip:h:65536"] {
+        for text in [
+            "",
+            "sip:",
+            "sip",
+            ":x",
+            "1sip:x",
+            "sip:@h",
+            "sip:a@",
+            "sip:a@b@c",
+            "sip:h:",
+            "sip:h:65536",
+        ] {
             assert!(Uri::read(text).is_err(), "{text}");
         }
-        for text in ["sip:h:-1", "sip:h;;", "sip:a b@h", "sip:a@h;lr=1;lr=2", "<sip:a@h>", "sip:h\0", "sip:h:+5060"] {
+        for text in [
+            "sip:h:-1",
+            "sip:h;;",
+            "sip:a b@h",
+            "sip:a@h;lr=1;lr=2",
+            "<sip:a@h>",
+            "sip:h\0",
+            "sip:h:+5060",
+        ] {
             assert!(Uri::read(text).is_err(), "{text}");
         }
     }
@@ -436,6 +395,16 @@ mod tests {
         ] {
             assert_eq!(Uri::read(uri.as_str()).unwrap(), uri);
         }
+    }
+
+    #[test]
+    fn a_request_line_takes_no_headers_and_no_method() {
+        let contact = read("sip:+1;npdi@[::1]:5070;method=BYE;transport=tcp?Route=x");
+        assert_eq!(
+            contact.for_request_line().as_str(),
+            "sip:+1;npdi@[::1]:5070;transport=tcp"
+        );
+        assert_eq!(read("SIP:a@h").for_request_line().as_str(), "SIP:a@h");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::{
 use super::{
     defect::Malformed,
     grammar::{is_token, list, trim},
+    host::Host,
     params::Params,
-    uri::Host,
 };
 
 /// How a branch made by RFC 3261 begins; with it the branch alone names the transaction (section 8.1.1.7).
@@ -34,7 +34,12 @@ impl Via {
         let mut params = Params::default();
         params.set("branch", Some(branch));
         params.set("rport", None);
-        Self { transport: transport.to_owned(), host: sent_by.ip().into(), port: Some(sent_by.port()), params }
+        Self {
+            transport: transport.to_owned(),
+            host: sent_by.ip().into(),
+            port: Some(sent_by.port()),
+            params,
+        }
     }
 
     /// Reads one Via value.
@@ -53,7 +58,12 @@ impl Via {
             return Err(Malformed("the transport is not a token"));
         }
         let (host, port) = Host::read_with_port(trim(sent_by))?;
-        Ok(Self { transport: transport.to_owned(), host, port, params: Params::read(params)? })
+        Ok(Self {
+            transport: transport.to_owned(),
+            host,
+            port,
+            params: Params::read(params)?,
+        })
     }
 
     /// Reads a comma-separated list of Via values.
@@ -112,9 +122,17 @@ mod tests {
     #[test]
     fn a_via_is_read_with_any_legal_white_space() {
         let via = Via::read("SIP  / 2.0  / TCP     spindle.example.com : 5061  ; branch  =   z9hG4bK9ikj8  ").unwrap();
-        assert_eq!(via.to_string(), "SIP/2.0/TCP spindle.example.com:5061;branch=z9hG4bK9ikj8");
+        assert_eq!(
+            via.to_string(),
+            "SIP/2.0/TCP spindle.example.com:5061;branch=z9hG4bK9ikj8"
+        );
         assert_eq!(via.branch(), Some("z9hG4bK9ikj8"));
-        assert_eq!(Via::read_list("SIP/2.0/UDP a;branch=1,SIP/2.0/UDP b;branch=2").unwrap().len(), 2);
+        assert_eq!(
+            Via::read_list("SIP/2.0/UDP a;branch=1,SIP/2.0/UDP b;branch=2")
+                .unwrap()
+                .len(),
+            2
+        );
     }
 
     #[test]

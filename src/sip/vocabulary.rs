@@ -64,7 +64,7 @@ fn spaced(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rsip::message::HeadersExt;
+    use rsip::{message::HeadersExt, prelude::ToTypedHeader};
 
     use super::*;
     use crate::sip::{Request, Response, Uri, Via};
@@ -89,7 +89,16 @@ mod tests {
             .with_header("CSeq", "1 BYE");
         let read = rsip::Request::try_from(request.to_bytes().as_slice()).unwrap();
         assert_eq!(read.method, Word::Bye);
-        assert_eq!(read.typed_via_header().unwrap().branch().unwrap().to_string(), "z9hG4bK1");
+        assert_eq!(
+            read.via_header()
+                .unwrap()
+                .typed()
+                .unwrap()
+                .branch()
+                .unwrap()
+                .to_string(),
+            "z9hG4bK1"
+        );
         assert_eq!(read.from_header().unwrap().tag().unwrap().unwrap().to_string(), "1");
         let response = Response::standard(&request, 486);
         let read = rsip::Response::try_from(response.to_bytes().as_slice()).unwrap();

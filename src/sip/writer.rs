@@ -22,14 +22,22 @@ impl Message {
 impl Request {
     /// The request as it goes on the wire.
     pub fn to_bytes(&self) -> Vec<u8> {
-        write(&format!("{} {} SIP/2.0", self.method, self.uri), &self.headers, &self.body)
+        write(
+            &format!("{} {} SIP/2.0", self.method, self.uri),
+            &self.headers,
+            &self.body,
+        )
     }
 }
 
 impl Response {
     /// The response as it goes on the wire.
     pub fn to_bytes(&self) -> Vec<u8> {
-        write(&format!("SIP/2.0 {} {}", self.status, self.reason), &self.headers, &self.body)
+        write(
+            &format!("SIP/2.0 {} {}", self.status, self.reason),
+            &self.headers,
+            &self.body,
+        )
     }
 }
 
@@ -51,7 +59,9 @@ fn write_line(out: &mut Vec<u8>, line: &str) {
     let start = out.len();
     bytes_of(line, out);
     let written = out.iter_mut().skip(start);
-    written.filter(|byte| matches!(byte, b'\r' | b'\n')).for_each(|byte| *byte = b' ');
+    written
+        .filter(|byte| matches!(byte, b'\r' | b'\n'))
+        .for_each(|byte| *byte = b' ');
     out.extend_from_slice(b"\r\n");
 }
 
@@ -64,7 +74,10 @@ mod tests {
     fn content_length_is_written_once_and_true() {
         let mut request = Request::new(Method::Bye, Uri::read("sip:a@h").unwrap()).with_header("l", "999");
         request.body = b"four".to_vec();
-        assert_eq!(request.to_bytes(), b"BYE sip:a@h SIP/2.0\r\nContent-Length: 4\r\n\r\nfour");
+        assert_eq!(
+            request.to_bytes(),
+            b"BYE sip:a@h SIP/2.0\r\nContent-Length: 4\r\n\r\nfour"
+        );
     }
 
     #[test]

@@ -33,7 +33,11 @@ impl RecordFile {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder)?;
         }
-        let mut file = Self { path, open: None, written: 0 };
+        let mut file = Self {
+            path,
+            open: None,
+            written: 0,
+        };
         file.follow()?;
         Ok(file)
     }
@@ -50,7 +54,9 @@ impl RecordFile {
     /// Appends one line, its line end included, with one write. After an error the same line has to be given again: what
     /// of it is in the file already is not repeated.
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        let Some(opened) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some(opened) = &mut self.open else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
         while let Some(rest) = line.get(self.written..).filter(|rest| !rest.is_empty()) {
             match opened.file.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -78,7 +84,11 @@ impl RecordFile {
 
     fn reopen(&mut self) -> io::Result<()> {
         self.open = None;
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&self.path)?;
         if ends_torn(&mut file)? {
             file.write_all(b"\n")?;
         }
@@ -119,7 +129,10 @@ pub(super) mod tests {
         fs::rename(&path, &moved).unwrap();
         file.follow().unwrap();
         file.append(b"two\n").unwrap();
-        assert_eq!((fs::read(moved).unwrap(), fs::read(path).unwrap()), (b"one\n".to_vec(), b"two\n".to_vec()));
+        assert_eq!(
+            (fs::read(moved).unwrap(), fs::read(path).unwrap()),
+            (b"one\n".to_vec(), b"two\n".to_vec())
+        );
     }
 
     #[test]

@@ -192,9 +192,16 @@ pub(super) mod tests {
             barge_ins: 0,
             reconnects: 0,
             digits: 0,
-            rtp: RtpRecord { jitter_ms: 1.5, ..RtpRecord::default() },
+            rtp: RtpRecord {
+                jitter_ms: 1.5,
+                ..RtpRecord::default()
+            },
             tokens: TokensRecord::default(),
-            outcome: OutcomeRecord { cause: "no_ports".to_owned(), fault: "gateway".to_owned(), sip_code: 503 },
+            outcome: OutcomeRecord {
+                cause: "no_ports".to_owned(),
+                fault: "gateway".to_owned(),
+                sip_code: 503,
+            },
         }
     }
 }

@@ -76,6 +76,8 @@ pub enum Queue {
     SipConnection,
     /// Orders to the SIP driver.
     SipOrders,
+    /// New calls on their way to admission.
+    IncomingCalls,
     /// What the SIP driver reports to one call.
     LegEvents,
     /// RTP to be sent.
@@ -292,6 +294,7 @@ impl Queue {
             Self::SipInbound => "sip_inbound",
             Self::SipConnection => "sip_connection",
             Self::SipOrders => "sip_orders",
+            Self::IncomingCalls => "incoming_calls",
             Self::LegEvents => "leg_events",
             Self::Rtp => "rtp",
             Self::SessionAudio => "session_audio",
@@ -331,128 +334,4 @@ fn word(text: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{HashMap, HashSet};
-
-    use super::{
-        super::metric::{Kind, Metric},
-        *,
-    };
-
-    #[test]
-    fn a_level_falls_back_when_its_holder_is_dropped_by_a_panic() {
-        let metrics = Metrics::new();
-        let holder = metrics.clone();
-        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
-            let _held = holder.hold(Level::CallsActive);
-            assert_eq!(holder.level(Level::CallsActive), 1);
-            panic!("the call breaks");
-        }));
-        assert!(panicked.is_err());
-        assert_eq!(metrics.level(Level::CallsActive), 0);
-    }
-
-    #[test]
-    fn every_metric_of_the_list_is_rendered_with_its_help_and_type_once() {
-        let text = busy().render();
-        for metric in Metric::ALL {
-            let kind = match metric.kind() {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-                Kind::Histogram(_) => "histogram",
-            };
-            let name = metric.name();
-            assert_eq!(
-                text.matches(&format!("# HELP {name} {}\n", metric.help())).count(),
-                1,
-                "{name}"
-            );
-            assert_eq!(text.matches(&format!("# TYPE {name} {kind}\n")).count(), 1, "{name}");
-        }
-    }
-
-    #[test]
-    fn every_rendered_series_belongs_to_a_listed_metric_and_carries_exactly_its_labels() {
-        let listed: HashMap<_, _> = Metric::ALL.into_iter().map(|metric| (metric.name(), metric)).collect();
-        for line in busy().render().lines().filter(|line| !line.starts_with('#')) {
-            let (name, labels) = series(line);
-            let base = ["_bucket", "_sum", "_count"]
-                .into_iter()
-                .find_map(|suffix| name.strip_suffix(suffix));
-            let metric = listed
-                .get(name)
-                .or_else(|| listed.get(base?))
-                .unwrap_or_else(|| panic!("{line}"));
-            let labels: Vec<_> = labels.into_iter().filter(|label| *label != "le").collect();
-            let expected: HashSet<_> = metric.labels().iter().copied().collect();
-            assert_eq!(labels.iter().copied().collect::<HashSet<_>>(), expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn what_a_peer_makes_up_adds_no_series() {
-        let metrics = Metrics::new();
-        for n in 0..50 {
-            metrics.sip_received(&format!("METHOD{n}"));
-            metrics.call_refused(&format!("Not a word {n}"));
-        }
-        let text = metrics.render();
-        assert!(text.contains("patchcord_sip_messages_received_total{method=\"other\"} 50"));
-        assert!(text.contains("patchcord_calls_refused_total{reason=\"other\"} 50"));
-    }
-
-    #[test]
-    fn cpu_time_never_falls_between_scrapes() {
-        let metrics = Metrics::new();
-        let cpu = |text: String| {
-            let line = text
-                .lines()
-                .find(|line| line.starts_with("process_cpu_seconds_total"))
-                .map(str::to_owned);
-            line.unwrap().rsplit(' ').next().unwrap().parse::<f64>().unwrap()
-        };
-        let first = cpu(metrics.render());
-        assert!(cpu(metrics.render()) >= first);
-    }
-
-    #[test]
-    fn a_trunk_name_with_quotes_is_escaped() {
-        let metrics = Metrics::new();
-        metrics.call_ended("cancelled", "caller", "the \"old\" pbx");
-        assert!(metrics.render().contains("trunk=\"the \\\"old\\\" pbx\""));
-    }
-
-    fn busy() -> Metrics {
-        let metrics = Metrics::new();
-        let took = Duration::from_millis(30);
-        metrics.call_ended("caller_hung_up", "caller", "lan");
-        metrics.call_refused("no_ports");
-        metrics.call_setup(took);
-        metrics.responded(took);
-        metrics.barged_in(took);
-        metrics.rtp_received(3);
-        metrics.rtp_jitter(took);
-        metrics.session_connect("operator", "ok");
-        metrics.session_reconnect("operator");
-        metrics.queue_drops(Queue::SessionAudio, 2);
-        metrics.worker_lag(took);
-        metrics.sip_received("INVITE");
-        metrics.sip_refused("unknown_source");
-        metrics.tokens("operator", "input_audio", 12);
-        metrics
-    }
-
-    fn series(line: &str) -> (&str, Vec<&str>) {
-        let (name, rest) = line.split_at(line.find(['{', ' ']).unwrap());
-        let labels = rest
-            .strip_prefix('{')
-            .map_or("", |rest| rest.rsplit_once('}').unwrap().0);
-        (
-            name,
-            labels
-                .split("\",")
-                .filter_map(|pair| Some(pair.split_once('=')?.0))
-                .collect(),
-        )
-    }
-}
+mod tests;

@@ -67,14 +67,22 @@ impl Invocation<'_> {
 
     fn hang_up(&self) -> Result<Action, Misuse> {
         let arguments: HangUp = self.arguments(HANG_UP)?;
-        Ok(Action::HangUp { reason: shortened(arguments.reason.unwrap_or_default().trim()) })
+        Ok(Action::HangUp {
+            reason: shortened(arguments.reason.unwrap_or_default().trim()),
+        })
     }
 
     /// Models leave the arguments of a call without any empty as often as they write `{}`.
     fn arguments<'de, T: Deserialize<'de>>(&'de self, tool: &'static str) -> Result<T, Misuse> {
-        let text = if self.arguments.trim().is_empty() { "{}" } else { self.arguments };
-        serde_json::from_str(text)
-            .map_err(|error| Misuse::BadArguments { tool, problem: shortened(&error.to_string()) })
+        let text = if self.arguments.trim().is_empty() {
+            "{}"
+        } else {
+            self.arguments
+        };
+        serde_json::from_str(text).map_err(|error| Misuse::BadArguments {
+            tool,
+            problem: shortened(&error.to_string()),
+        })
     }
 }
 
@@ -121,7 +129,10 @@ mod tests {
         let text = read("order_pizza", "{}").unwrap_err().to_string();
         assert_eq!(text, "There is no tool named \"order_pizza\". The tools are: hang_up.");
         let text = read("hang_up", r#"{"cause":1}"#).unwrap_err().to_string();
-        assert!(text.contains("unknown field `cause`") && text.contains("`reason`"), "{text}");
+        assert!(
+            text.contains("unknown field `cause`") && text.contains("`reason`"),
+            "{text}"
+        );
         assert!(read("hang_up", "[1").is_err());
     }
 
@@ -147,6 +158,8 @@ mod tests {
     }
 
     fn hang_up(reason: &str) -> Action {
-        Action::HangUp { reason: reason.to_owned() }
+        Action::HangUp {
+            reason: reason.to_owned(),
+        }
     }
 }

@@ -47,11 +47,12 @@ class Ports:
 
     @property
     def control(self):
-        return self.sip + 3
+        # baresip takes the port after its SIP port for TLS.
+        return self.sip + 4
 
     @property
     def backend(self):
-        return self.sip + 4
+        return self.sip + 5
 
     @property
     def gateway_rtp(self):

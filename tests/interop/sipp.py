@@ -84,8 +84,8 @@ def refusal(status, reason=None):
     """A final answer whose Reason header carries our word."""
     if reason is None:
         return PROGRESS + f'<recv response="{status}"/>'
-    word = f"regexp='{reason}' search_in='hdr' header='Reason:' check_it='true' assign_to='word'"
-    return PROGRESS + f'<recv response="{status}"><action><ereg {word}/></action></recv><Reference variables="word"/>'
+    word = f'regexp="{reason}" search_in="hdr" header="Reason:" check_it="true" assign_to="word"'
+    return PROGRESS + f'<recv response="{status}"><action><ereg {word}/></action></recv>'
 
 
 def pause(milliseconds):
@@ -106,22 +106,22 @@ def answer_bye():
     return f'<recv request="BYE" timeout="45000"/><send><![CDATA[\n\n{reply}\n\n]]></send>'
 
 
-def play(folder, ports, steps, calls, rate, transport="u1", password=None):
+def play(folder, ports, steps, calls, rate, transport="u1", password=None, target=None):
     """Runs the scenario to its end; an assertion with SIPp's own words when a call failed."""
     folder = Path(folder)
     scenario = folder / "scenario.xml"
     text = "\n".join(steps)
-    references = '<Reference variables="word"/>' if "assign_to='word'" in text else ""
-    text = text.replace('<Reference variables="word"/>', "")
+    references = '<Reference variables="word"/>\n' if 'assign_to="word"' in text else ""
     head = '<?xml version="1.0" encoding="UTF-8" ?>\n<scenario name="patchcord">\n'
     scenario.write_text(f"{head}{text}\n{references}</scenario>\n")
     errors = folder / "sipp.errors"
-    command = ["sipp", f"127.0.0.1:{ports.sip}", "-sf", str(scenario), "-t", transport]
+    command = ["sipp", f"127.0.0.1:{target or ports.sip}", "-sf", str(scenario), "-t", transport]
     command += ["-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(ports.phone), "-mp", str(ports.phone_rtp[0])]
     command += ["-m", str(calls), "-r", str(rate), "-l", str(calls), "-nostdin", "-timeout", "120", "-timeout_error"]
+    command += ["-max_socket", str(calls + 100)]
     command += ["-trace_err", "-error_file", str(errors)]
     if password is not None:
-        command += ["-au", "alice", "-ap", password]
+        command += ["-au", "alice", "-ap", password, "-auth_uri", f"operator@127.0.0.1:{target or ports.sip}"]
     with open(folder / "sipp.out", "w") as out:
         code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT).returncode
     assert code == 0, f"sipp ended with {code}: {_first_error(errors)}"

@@ -70,6 +70,13 @@ class Softphone:
         answered = self.control.wait_event("CALL_ESTABLISHED", 10)
         assert answered, f"not answered; baresip saw {self.control.event_types()}"
 
+    def wait_for_log(self, words, timeout):
+        """For what happened before the control port was reached."""
+        deadline = time.monotonic() + timeout
+        while words not in (self.folder / "log").read_text(errors="replace"):
+            assert time.monotonic() < deadline, f"baresip did not say '{words}' within {timeout} s"
+            time.sleep(0.1)
+
     def heard(self):
         """The recording of what came from the far end."""
         return next(self.folder.glob("heard/dump-*-dec.wav"))

@@ -11,7 +11,13 @@ fn an_update_is_deep_and_partial() {
     }))
     .unwrap();
     let next = session
-        .updated(&Field::new("session", &json!({"type": "realtime", "audio": {"output": {"speed": 1.25}}})), false)
+        .updated(
+            &Field::new(
+                "session",
+                &json!({"type": "realtime", "audio": {"output": {"speed": 1.25}}}),
+            ),
+            false,
+        )
         .unwrap()
         .to_json();
     assert_eq!(next["instructions"], "Be brief.");
@@ -40,11 +46,31 @@ fn each_refusal_has_the_official_code_and_path() {
     for (update, code, param) in [
         (json!({}), "missing_required_parameter", "session.type"),
         (json!({"type": "transcription"}), "invalid_value", "session.type"),
-        (json!({"type": "realtime", "voice": "alloy"}), "unknown_parameter", "session.voice"),
-        (json!({"type": "realtime", "input_audio_format": "pcm16"}), "unknown_parameter", "session.input_audio_format"),
-        (json!({"type": "realtime", "turn_detection": null}), "unknown_parameter", "session.turn_detection"),
-        (json!({"type": "realtime", "output_modalities": ["audio", "text"]}), "invalid_value", "session.output_modalities"),
-        (json!({"type": "realtime", "audio": {"input": {"format": "pcm16"}}}), "invalid_type", "session.audio.input.format"),
+        (
+            json!({"type": "realtime", "voice": "alloy"}),
+            "unknown_parameter",
+            "session.voice",
+        ),
+        (
+            json!({"type": "realtime", "input_audio_format": "pcm16"}),
+            "unknown_parameter",
+            "session.input_audio_format",
+        ),
+        (
+            json!({"type": "realtime", "turn_detection": null}),
+            "unknown_parameter",
+            "session.turn_detection",
+        ),
+        (
+            json!({"type": "realtime", "output_modalities": ["audio", "text"]}),
+            "invalid_value",
+            "session.output_modalities",
+        ),
+        (
+            json!({"type": "realtime", "audio": {"input": {"format": "pcm16"}}}),
+            "invalid_type",
+            "session.audio.input.format",
+        ),
         (
             json!({"type": "realtime", "audio": {"output": {"format": {"type": "audio/pcm"}}}}),
             "missing_required_parameter",
@@ -60,14 +86,34 @@ fn each_refusal_has_the_official_code_and_path() {
             "invalid_type",
             "session.audio.input.turn_detection.create_response",
         ),
-        (json!({"type": "realtime", "tools": [tool]}), "unknown_parameter", "session.tools[0].meta"),
-        (json!({"type": "realtime", "tool_choice": "maybe"}), "invalid_value", "session.tool_choice"),
-        (json!({"type": "realtime", "max_output_tokens": 0}), "invalid_value", "session.max_output_tokens"),
-        (json!({"type": "realtime", "audio": {"output": {"speed": 2}}}), "invalid_value", "session.audio.output.speed"),
+        (
+            json!({"type": "realtime", "tools": [tool]}),
+            "unknown_parameter",
+            "session.tools[0].meta",
+        ),
+        (
+            json!({"type": "realtime", "tool_choice": "maybe"}),
+            "invalid_value",
+            "session.tool_choice",
+        ),
+        (
+            json!({"type": "realtime", "max_output_tokens": 0}),
+            "invalid_value",
+            "session.max_output_tokens",
+        ),
+        (
+            json!({"type": "realtime", "audio": {"output": {"speed": 2}}}),
+            "invalid_value",
+            "session.audio.output.speed",
+        ),
         (json!("realtime"), "invalid_type", "session"),
     ] {
         let refusal = updated(update.clone()).expect_err(&update.to_string());
-        assert_eq!((refusal.code.as_ref(), refusal.param.as_deref()), (code, Some(param)), "{update}");
+        assert_eq!(
+            (refusal.code.as_ref(), refusal.param.as_deref()),
+            (code, Some(param)),
+            "{update}"
+        );
     }
 }
 
@@ -91,11 +137,23 @@ fn what_the_sdks_send_on_connecting_is_accepted() {
         "tool_choice": "auto",
     });
     let session = updated(update).unwrap();
-    let traced = session.updated(&Field::new("session", &json!({"type": "realtime", "tracing": "auto"})), false).unwrap();
+    let traced = session
+        .updated(
+            &Field::new("session", &json!({"type": "realtime", "tracing": "auto"})),
+            false,
+        )
+        .unwrap();
     let json = traced.to_json();
     assert_eq!((&json["tracing"], &json["model"]), (&json!("auto"), &json!("operator")));
     assert_eq!(json["audio"]["input"]["turn_detection"]["interrupt_response"], true);
-    assert!(traced.updated(&Field::new("session", &json!({"type": "realtime", "tracing": null})), false).is_err());
+    assert!(
+        traced
+            .updated(
+                &Field::new("session", &json!({"type": "realtime", "tracing": null})),
+                false
+            )
+            .is_err()
+    );
 }
 
 #[test]
@@ -104,7 +162,9 @@ fn the_voice_is_fixed_once_it_was_heard() {
     let voice = |name: &str| json!({"type": "realtime", "audio": {"output": {"voice": name}}});
     let same = session.updated(&Field::new("session", &voice("marin")), true);
     assert!(same.is_ok());
-    let other = session.updated(&Field::new("session", &voice("cedar")), true).unwrap_err();
+    let other = session
+        .updated(&Field::new("session", &voice("cedar")), true)
+        .unwrap_err();
     assert_eq!(other.code, "cannot_update_voice");
     assert!(session.updated(&Field::new("session", &voice("cedar")), false).is_ok());
 }

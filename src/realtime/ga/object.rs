@@ -34,7 +34,9 @@ pub fn session_view(session: Option<&Value>) -> SessionView {
 
 /// `audio/pcm` has only one rate in this dialect, so a server that does not repeat it means that one.
 fn audio_format(format: Option<&Value>) -> AudioFormat {
-    let Some(format) = format.filter(|format| !format.is_null()) else { return AudioFormat::Absent };
+    let Some(format) = format.filter(|format| !format.is_null()) else {
+        return AudioFormat::Absent;
+    };
     let is_pcm = format.get("type").and_then(Value::as_str) == Some("audio/pcm");
     let rate = format.get("rate").filter(|rate| !rate.is_null());
     if is_pcm && rate.is_none_or(|rate| rate.as_f64() == Some(24_000.0)) {
@@ -62,13 +64,20 @@ pub fn usage(usage: &Value) -> Usage {
 }
 
 pub fn server_error(error: Option<&Value>) -> ServerError {
-    let word = |member: &str| error.and_then(|error| error.get(member)).map(words_of).unwrap_or_default();
+    let word = |member: &str| {
+        error
+            .and_then(|error| error.get(member))
+            .map(words_of)
+            .unwrap_or_default()
+    };
     let event_id = error.and_then(|error| error.get("event_id")).and_then(Value::as_str);
     ServerError {
         kind: word("type"),
         code: word("code"),
         message: word("message"),
-        event_id: event_id.and_then(|id| id.strip_prefix(EVENT_ID_PREFIX)).and_then(|number| number.parse().ok()),
+        event_id: event_id
+            .and_then(|id| id.strip_prefix(EVENT_ID_PREFIX))
+            .and_then(|number| number.parse().ok()),
     }
 }
 
@@ -94,7 +103,10 @@ mod tests {
         let format = |text: &str| audio_format(Some(&serde_json::from_str(text).unwrap()));
         assert_eq!(format(r#"{"type":"audio/pcm","rate":24000}"#), AudioFormat::Pcm24k);
         assert_eq!(format(r#"{"type":"audio/pcm"}"#), AudioFormat::Pcm24k);
-        assert_eq!(format(r#"{"type":"audio/pcm","rate":16000}"#), other(r#"{"rate":16000,"type":"audio/pcm"}"#));
+        assert_eq!(
+            format(r#"{"type":"audio/pcm","rate":16000}"#),
+            other(r#"{"rate":16000,"type":"audio/pcm"}"#)
+        );
         assert_eq!(format(r#"{"type":"audio/pcmu"}"#), other(r#"{"type":"audio/pcmu"}"#));
         assert_eq!(format(r#""pcm16""#), other(r#""pcm16""#));
         assert_eq!(audio_format(None), AudioFormat::Absent);

@@ -120,12 +120,18 @@ impl<'a> Frame<'a> {
 
     fn audio_delta(mut self) -> Result<ServerEvent<'a>, Malformed> {
         let audio = self.delta.take().ok_or_else(|| self.lacks("delta"))?.0;
-        Ok(ServerEvent::AudioDelta { part: self.part()?, audio })
+        Ok(ServerEvent::AudioDelta {
+            part: self.part()?,
+            audio,
+        })
     }
 
     fn agent_transcript(mut self) -> Result<ServerEvent<'a>, Malformed> {
         let text = self.transcript.take().ok_or_else(|| self.lacks("transcript"))?.0;
-        Ok(ServerEvent::AgentTranscript { part: self.part()?, text })
+        Ok(ServerEvent::AgentTranscript {
+            part: self.part()?,
+            text,
+        })
     }
 
     fn caller_transcript(mut self) -> Result<ServerEvent<'a>, Malformed> {
@@ -145,18 +151,30 @@ impl<'a> Frame<'a> {
         let error = response.and_then(|response| response.pointer("/status_details/error"));
         Ok(ServerEvent::ResponseDone(ResponseDone {
             id: id.to_owned(),
-            usage: response.and_then(|response| response.get("usage")).map(usage).unwrap_or_default(),
-            error: error.filter(|error| error.is_object()).map(|error| server_error(Some(error))),
+            usage: response
+                .and_then(|response| response.get("usage"))
+                .map(usage)
+                .unwrap_or_default(),
+            error: error
+                .filter(|error| error.is_object())
+                .map(|error| server_error(Some(error))),
         }))
     }
 
     /// A server that leaves the name out here says it in the item's own event.
     fn arguments_done(mut self) -> Result<ServerEvent<'a>, Malformed> {
-        let Some(name) = id(self.name.take()) else { return Ok(ServerEvent::Noted) };
+        let Some(name) = id(self.name.take()) else {
+            return Ok(ServerEvent::Noted);
+        };
         let call = id(self.call_id.take()).ok_or_else(|| self.lacks("call_id"))?;
         let arguments = self.arguments.take().ok_or_else(|| self.lacks("arguments"))?.0;
         let response = id(self.response_id.take()).ok_or_else(|| self.lacks("response_id"))?;
-        Ok(ServerEvent::ToolCall { response, call, name, arguments })
+        Ok(ServerEvent::ToolCall {
+            response,
+            call,
+            name,
+            arguments,
+        })
     }
 
     fn item_done(mut self) -> Result<ServerEvent<'a>, Malformed> {
@@ -165,21 +183,39 @@ impl<'a> Frame<'a> {
         if word("type") != Some("function_call") || word("status") == Some("incomplete") {
             return Ok(ServerEvent::Noted);
         }
-        let call = member_id(item, "call_id").ok_or_else(|| self.lacks("item.call_id"))?.to_owned();
-        let name = member_id(item, "name").ok_or_else(|| self.lacks("item.name"))?.to_owned();
-        let arguments = word("arguments").ok_or_else(|| self.lacks("item.arguments"))?.to_owned();
+        let call = member_id(item, "call_id")
+            .ok_or_else(|| self.lacks("item.call_id"))?
+            .to_owned();
+        let name = member_id(item, "name")
+            .ok_or_else(|| self.lacks("item.name"))?
+            .to_owned();
+        let arguments = word("arguments")
+            .ok_or_else(|| self.lacks("item.arguments"))?
+            .to_owned();
         let response = id(self.response_id.take()).ok_or_else(|| self.lacks("response_id"))?;
-        Ok(ServerEvent::ToolCall { response, call: call.into(), name: name.into(), arguments: arguments.into() })
+        Ok(ServerEvent::ToolCall {
+            response,
+            call: call.into(),
+            name: name.into(),
+            arguments: arguments.into(),
+        })
     }
 
     fn part(mut self) -> Result<PartName<'a>, Malformed> {
         let response = id(self.response_id.take()).ok_or_else(|| self.lacks("response_id"))?;
         let item = id(self.item_id.take()).ok_or_else(|| self.lacks("item_id"))?;
-        Ok(PartName { response, item, content_index: self.content_index.unwrap_or(0) })
+        Ok(PartName {
+            response,
+            item,
+            content_index: self.content_index.unwrap_or(0),
+        })
     }
 
     fn lacks(&self, field: &'static str) -> Malformed {
-        Malformed::Field { kind: words(&self.kind), field }
+        Malformed::Field {
+            kind: words(&self.kind),
+            field,
+        }
     }
 }
 
@@ -192,7 +228,10 @@ fn unreadable<'a>(text: &str, error: &serde_json::Error) -> Result<ServerEvent<'
         return Ok(ServerEvent::Noted);
     }
     if is_read(&head.kind) {
-        return Err(Malformed::Field { kind: words(&head.kind), field: "members" });
+        return Err(Malformed::Field {
+            kind: words(&head.kind),
+            field: "members",
+        });
     }
     Ok(ServerEvent::Unknown)
 }
@@ -203,7 +242,10 @@ fn is_noted(kind: &str) -> bool {
 
 /// Whether [`Frame::into_event`] has an arm for this type: an empty frame of it is then anything but unknown.
 fn is_read(kind: &str) -> bool {
-    let empty = Frame { kind: kind.into(), ..Frame::default() };
+    let empty = Frame {
+        kind: kind.into(),
+        ..Frame::default()
+    };
     !matches!(empty.into_event(), Ok(ServerEvent::Unknown))
 }
 
@@ -228,8 +270,13 @@ mod tests {
     #[test]
     fn the_audio_of_a_delta_is_borrowed_from_the_text() {
         let text = sample("response.output_audio.delta");
-        let Ok(ServerEvent::AudioDelta { part, audio }) = read(&text) else { panic!("not a delta") };
-        assert_eq!((part.response.as_ref(), part.item.as_ref(), part.content_index), ("resp_1", "item_2", 0));
+        let Ok(ServerEvent::AudioDelta { part, audio }) = read(&text) else {
+            panic!("not a delta")
+        };
+        assert_eq!(
+            (part.response.as_ref(), part.item.as_ref(), part.content_index),
+            ("resp_1", "item_2", 0)
+        );
         assert!(matches!(audio, Cow::Borrowed("//8=")));
     }
 
@@ -240,16 +287,25 @@ mod tests {
 
     #[test]
     fn unknown_events_and_fields_are_ignored() {
-        assert_eq!(read(r#"{"type":"response.daydream","delta":{"deep":[1]}}"#), Ok(ServerEvent::Unknown));
+        assert_eq!(
+            read(r#"{"type":"response.daydream","delta":{"deep":[1]}}"#),
+            Ok(ServerEvent::Unknown)
+        );
         let extra = r#"{"type":"input_audio_buffer.speech_started","obfuscation":"x","phase":{"a":null}}"#;
         assert_eq!(read(extra), Ok(ServerEvent::SpeechStarted));
-        assert_eq!(read(r#"{"type":"conversation.item.added","item":3,"delta":4}"#), Ok(ServerEvent::Noted));
+        assert_eq!(
+            read(r#"{"type":"conversation.item.added","item":3,"delta":4}"#),
+            Ok(ServerEvent::Noted)
+        );
     }
 
     #[test]
     fn an_event_without_what_it_must_have_says_what_is_missing() {
         let error = read(r#"{"type":"response.output_audio.delta","delta":"","item_id":"i"}"#).unwrap_err();
-        assert_eq!(error.to_string(), "the response.output_audio.delta event has no usable response_id");
+        assert_eq!(
+            error.to_string(),
+            "the response.output_audio.delta event has no usable response_id"
+        );
         let error = read(r#"{"type":"response.output_audio.delta","delta":7}"#).unwrap_err();
         assert!(matches!(error, Malformed::Field { field: "members", .. }));
         assert!(matches!(read("[]"), Err(Malformed::NotAnEvent(_))));
@@ -259,21 +315,42 @@ mod tests {
     #[test]
     fn ids_without_end_are_refused() {
         let long = "x".repeat(1000);
-        assert!(read(&format!(r#"{{"type":"response.created","response":{{"id":"{long}"}}}}"#)).is_err());
+        assert!(
+            read(&format!(
+                r#"{{"type":"response.created","response":{{"id":"{long}"}}}}"#
+            ))
+            .is_err()
+        );
     }
 
     #[test]
     fn usage_without_details_counts_as_text() {
         let text = r#"{"type":"response.done","response":{"id":"r","usage":{"input_tokens":7,"output_tokens":5}}}"#;
-        let Ok(ServerEvent::ResponseDone(done)) = read(text) else { panic!("not done") };
-        assert_eq!(done.usage, Usage { input_text_tokens: 7, output_text_tokens: 5, ..Usage::default() });
+        let Ok(ServerEvent::ResponseDone(done)) = read(text) else {
+            panic!("not done")
+        };
+        assert_eq!(
+            done.usage,
+            Usage {
+                input_text_tokens: 7,
+                output_text_tokens: 5,
+                ..Usage::default()
+            }
+        );
     }
 
     #[test]
     fn an_error_names_the_event_of_ours_that_failed() {
         let text = r#"{"type":"error","error":{"type":"t","code":17,"message":null,"event_id":"patchcord_9"}}"#;
-        let Ok(ServerEvent::Error(error)) = read(text) else { panic!("not an error") };
-        let expected = ServerError { kind: "t".into(), code: "17".into(), message: "".into(), event_id: Some(9) };
+        let Ok(ServerEvent::Error(error)) = read(text) else {
+            panic!("not an error")
+        };
+        let expected = ServerError {
+            kind: "t".into(),
+            code: "17".into(),
+            message: "".into(),
+            event_id: Some(9),
+        };
         assert_eq!(error, expected);
     }
 
@@ -281,7 +358,9 @@ mod tests {
     fn mutated_events_never_panic() {
         let mut state = 7u64;
         let mut random = move || {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             (state >> 33) as usize
         };
         let lines: Vec<&str> = SAMPLES.lines().collect();
@@ -302,7 +381,9 @@ mod tests {
     const SAMPLES: &str = include_str!("../../../tests/data/realtime/ga_server.jsonl");
 
     fn sample(kind: &str) -> String {
-        let found = SAMPLES.lines().find(|line| line.contains(&format!("\"type\": \"{kind}\"")));
+        let found = SAMPLES
+            .lines()
+            .find(|line| line.contains(&format!("\"type\": \"{kind}\"")));
         found.expect("a sample of that type").to_owned()
     }
 }

@@ -20,7 +20,11 @@ pub fn write(event_id: u64, event: &ClientEvent<'_>) -> String {
         ClientEvent::Recall(item) => recall(item),
         ClientEvent::Say(text) => create_item(message(Speaker::Caller, text)),
         ClientEvent::ToolResult { call, output } => tool_result(call, output),
-        ClientEvent::Truncate { item, content_index, audio_end_ms } => truncate(item, *content_index, *audio_end_ms),
+        ClientEvent::Truncate {
+            item,
+            content_index,
+            audio_end_ms,
+        } => truncate(item, *content_index, *audio_end_ms),
         ClientEvent::Respond { instructions } => respond(*instructions),
         ClientEvent::Cancel { response } => json!({ "type": "response.cancel", "response_id": response }),
     };
@@ -142,9 +146,15 @@ mod tests {
     #[test]
     fn turn_detection_passes_through_as_it_is() {
         let turn_detection = json!({ "type": "semantic_vad", "eagerness": "low", "create_response": false });
-        let settings = Settings { turn_detection: turn_detection.clone(), ..Settings::default() };
+        let settings = Settings {
+            turn_detection: turn_detection.clone(),
+            ..Settings::default()
+        };
         let json: Value = serde_json::from_str(&write(1, &ClientEvent::Configure(&settings))).unwrap();
-        assert_eq!(json.pointer("/session/audio/input/turn_detection"), Some(&turn_detection));
+        assert_eq!(
+            json.pointer("/session/audio/input/turn_detection"),
+            Some(&turn_detection)
+        );
         assert_eq!(json.pointer("/session/audio/input/format"), Some(&pcm()));
         assert_eq!(json.pointer("/session/audio/output/format"), Some(&pcm()));
         assert_eq!(json.pointer("/session/type"), Some(&json!("realtime")));
@@ -152,7 +162,10 @@ mod tests {
 
     #[test]
     fn an_agent_is_recalled_as_output_text() {
-        let item = HistoryItem { who: Speaker::Agent, text: "said \"so\"".to_owned() };
+        let item = HistoryItem {
+            who: Speaker::Agent,
+            text: "said \"so\"".to_owned(),
+        };
         let json: Value = serde_json::from_str(&write(4, &ClientEvent::Recall(&item))).unwrap();
         let content = json!([{ "type": "output_text", "text": "said \"so\"" }]);
         assert_eq!(json.pointer("/item/content"), Some(&content));

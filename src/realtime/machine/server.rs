@@ -23,7 +23,12 @@ impl Machine {
             ServerEvent::AudioDelta { .. } => {}
             ServerEvent::AudioDone { part } => self.audio_done(&part),
             ServerEvent::AgentTranscript { part, text } => self.transcript(Speaker::Agent, &part.item, &text),
-            ServerEvent::ToolCall { response, call, name, arguments } => {
+            ServerEvent::ToolCall {
+                response,
+                call,
+                name,
+                arguments,
+            } => {
                 self.tool_call(now, &response, &call, &name, &arguments);
             }
             ServerEvent::Error(error) => self.server_error(now, error),
@@ -37,7 +42,9 @@ impl Machine {
             return self.fail(FaultClass::Fatal, "format_mismatch", problem);
         }
         let was_ready = self.is_ready();
-        let server_cancels = view.interrupt_response.unwrap_or(self.settings.asks_server_to_interrupt());
+        let server_cancels = view
+            .interrupt_response
+            .unwrap_or(self.settings.asks_server_to_interrupt());
         self.state = State::Ready { server_cancels };
         if !was_ready {
             self.recall();
@@ -57,7 +64,9 @@ impl Machine {
     }
 
     fn speech_started(&mut self, now: Instant) {
-        let State::Ready { server_cancels } = self.state else { return };
+        let State::Ready { server_cancels } = self.state else {
+            return;
+        };
         self.cut_off(now, !server_cancels);
         self.push(Output::SpeechStarted);
     }
@@ -128,7 +137,11 @@ impl Machine {
     fn transcript(&mut self, who: Speaker, item: &str, text: &str) {
         let text = history::bounded(text, history::TEXT_BYTES_MAX);
         self.history.push(who, text);
-        self.push(Output::Transcript(Transcript { who, text: text.to_owned(), item: item.to_owned() }));
+        self.push(Output::Transcript(Transcript {
+            who,
+            text: text.to_owned(),
+            item: item.to_owned(),
+        }));
     }
 
     fn server_error(&mut self, now: Instant, error: ServerError) {
@@ -173,7 +186,9 @@ fn format_problem(view: &SessionView) -> Option<String> {
     let problem = |side: &str, format: &AudioFormat| match format {
         AudioFormat::Pcm24k => None,
         AudioFormat::Other(other) => Some(format!("the session's {side} format is {other}, not 24 kHz audio/pcm")),
-        AudioFormat::Absent => Some(format!("the session does not confirm its {side} format as 24 kHz audio/pcm")),
+        AudioFormat::Absent => Some(format!(
+            "the session does not confirm its {side} format as 24 kHz audio/pcm"
+        )),
     };
     problem("input", &view.input_format).or_else(|| problem("output", &view.output_format))
 }

@@ -60,8 +60,9 @@ impl Endpoint {
 impl Endpoint {
     /// Sends a response to an INVITE, unless it has its final answer; the bytes, for whoever repeats them.
     pub(super) fn respond(&mut self, now: Instant, transaction: ServerId, response: Response) -> Vec<u8> {
+        let status = response.status;
         let bytes = response.with_header("Server", &self.settings.user_agent).to_bytes();
-        let flow = self.transactions.respond(now, transaction, bytes_status(&bytes), &bytes);
+        let flow = self.transactions.respond(now, transaction, status, &bytes);
         flow.into_iter().for_each(|flow| self.send(flow, bytes.clone()));
         bytes
     }
@@ -75,23 +76,26 @@ impl Endpoint {
     /// Says goodbye; when that is impossible the leg ends here.
     pub(super) fn send_bye(&mut self, now: Instant, id: LegId, reason: &str) {
         let branch = self.mint.branch();
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        if leg.flow_lost {
-            self.tell(id, Event::Failed { reason: "flow_lost" });
-            return self.finish(id);
-        }
-        let flow = leg.flow;
-        let sent_by = std::net::SocketAddr::new(self.advertised_ip(&flow), flow.local.port());
+        let Some(Leg { flow, flow_lost: false, .. }) = self.legs.get(&id) else {
+            return self.fail(id, "flow_lost");
+        };
+        let (flow, sent_by) = (*flow, self.advertised(flow));
         let via = Via::new(flow.transport.as_str(), sent_by, &branch);
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let bye = leg.dialog.request(Method::Bye, &via);
-        let bye = bye
-            .with_header("Reason", Reason::sip(200, reason).to_string())
-            .with_header("User-Agent", &self.settings.user_agent);
-        let bytes = bye.to_bytes();
+        let bye = bye.with_header("Reason", Reason::sip(200, reason).to_string());
+        let bytes = bye.with_header("User-Agent", &self.settings.user_agent).to_bytes();
         self.enter(id, Phase::Leaving);
         self.transactions.open_client(now, branch, flow, id, bytes.clone());
         self.send(flow, bytes);
+    }
+
+    /// The leg ends by itself.
+    pub(super) fn fail(&mut self, id: LegId, reason: &'static str) {
+        if self.legs.contains_key(&id) {
+            self.tell(id, Event::Failed { reason });
+            self.finish(id);
+        }
     }
 
     /// The connection of this leg has closed.
@@ -99,10 +103,7 @@ impl Endpoint {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.flow_lost = true;
         match &leg.phase {
-            Phase::Asked(asked) if asked.first => {
-                self.tell(id, Event::Failed { reason: "flow_lost" });
-                self.finish(id);
-            }
+            Phase::Asked(asked) if asked.first => self.fail(id, "flow_lost"),
             Phase::Asked(_) => self.enter(id, Phase::Talking),
             Phase::Answered(_) | Phase::Talking | Phase::Leaving => {}
         }

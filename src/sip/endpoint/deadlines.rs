@@ -44,8 +44,7 @@ impl Endpoint {
         let status = if asked.first { 480 } else { 500 };
         self.refuse_asked(now, id, &asked, status, "session_unavailable");
         if asked.first {
-            self.tell(id, Event::Failed { reason: "session_unavailable" });
-            self.finish(id);
+            self.fail(id, "session_unavailable");
         }
     }
 
@@ -57,10 +56,7 @@ impl Endpoint {
         let lost = leg.flow_lost;
         match answered.hang_up.take() {
             Some(reason) => self.send_bye(now, id, &reason),
-            None if lost => {
-                self.tell(id, Event::Failed { reason: "ack_timeout" });
-                self.finish(id);
-            }
+            None if lost => self.fail(id, "ack_timeout"),
             None => {
                 self.tell(id, Event::Failed { reason: "ack_timeout" });
                 self.send_bye(now, id, "ack_timeout");

@@ -4,19 +4,21 @@
 //! malformed, unknown or unwelcome requests) and asks the application only whether to take a call, with what media, and when to
 //! end it. It never calls anyone. Every INVITE it lets in gets exactly one final answer, at the latest when the ring limit ends.
 //!
-//! - [`contract`]: settings, events, commands.
-//! - [`requests`]: requests outside a dialog. [`in_dialog`]: requests inside one, ACK and CANCEL.
-//! - [`commands`]: what the application decides, and the ways a leg ends.
-//! - [`deadlines`]: what happens when time passes.
+//! - `contract`: settings, events, commands.
+//! - `requests`: requests outside a dialog. `in_dialog`: requests inside one, ACK and CANCEL.
+//! - `commands`: what the application decides, and the ways a leg ends.
+//! - `deadlines`: what happens when time passes.
 //!
 //! Deliberately absent: RFC 2543 transaction matching (refused with 400), reliable provisionals, session timers, UPDATE, forking
 //! on our side, TLS, and opening connections: a leg whose connection has closed is ended when something must be sent on it.
 
-pub mod commands;
-pub mod contract;
-pub mod deadlines;
-pub mod in_dialog;
-pub mod requests;
+mod commands;
+mod contract;
+mod deadlines;
+mod in_dialog;
+mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -59,9 +61,9 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint that holds nothing yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(now: Instant, settings: Settings) -> Self {
         Self {
-            admission: Admission::new(settings.peers.clone(), &settings.realm, settings.secret),
+            admission: Admission::new(now, settings.peers.clone(), &settings.realm, settings.secret),
             mint: Mint::new(&settings.secret, settings.seed),
             settings,
             transactions: Transactions::new(),
@@ -90,14 +92,14 @@ impl Endpoint {
 
     /// A connection has closed. Calls being set up over it end; established ones wait for the caller to come back on another
     /// connection and end when something must be sent to them before.
-    pub fn handle_flow_closed(&mut self, now: Instant, flow: Flow) {
+    pub fn handle_flow_closed(&mut self, flow: Flow) {
         for leg in self.transactions.handle_flow_closed(&flow) {
             self.finish(leg);
         }
         let on_flow = self.legs.iter().filter(|(_, leg)| leg.flow.shares_connection(&flow));
         let mut on_flow: Vec<_> = on_flow.map(|(id, _)| *id).collect();
         on_flow.sort_unstable();
-        on_flow.into_iter().for_each(|leg| self.lose_flow(now, leg));
+        on_flow.into_iter().for_each(|leg| self.lose_flow(leg));
     }
 
     /// Takes the application's decision about a leg.
@@ -266,9 +268,12 @@ impl Endpoint {
         self.settings.external_ip.filter(|external| external.is_ipv4() == local.is_ipv4()).unwrap_or(local)
     }
 
+    fn advertised(&self, flow: &Flow) -> SocketAddr {
+        SocketAddr::new(self.advertised_ip(flow), flow.local.port())
+    }
+
     fn contact(&self, flow: &Flow) -> String {
-        let address = SocketAddr::new(self.advertised_ip(flow), flow.local.port());
-        let uri = Uri::sip(None, address);
+        let uri = Uri::sip(None, self.advertised(flow));
         match flow.transport {
             Transport::Udp => format!("<{uri}>"),
             Transport::Tcp => format!("<{}>", uri.with_param("transport", Some("tcp"))),

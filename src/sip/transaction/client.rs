@@ -167,19 +167,14 @@ impl InviteClient {
 
     /// Runs timers A, B, D and M.
     pub fn handle_timeout(&mut self, now: Instant) -> ClientStep<'_> {
+        if self.ends_at().is_some_and(|at| now >= at) {
+            return self.end();
+        }
         match &mut self.state {
-            InviteState::Calling { give_up_at, .. } if now >= *give_up_at => {
-                self.state = InviteState::Terminated;
-                ClientStep::TimedOut
-            }
             InviteState::Calling { request, interval, resend_at: Some(at), .. } if now >= *at => {
                 *interval = interval.saturating_mul(2);
                 *at += *interval;
                 ClientStep::Send(request)
-            }
-            InviteState::Completed { until, .. } | InviteState::Accepted { until } if now >= *until => {
-                self.state = InviteState::Terminated;
-                ClientStep::Nothing
             }
             _ => ClientStep::Nothing,
         }
@@ -188,17 +183,29 @@ impl InviteClient {
     /// When [`Self::handle_timeout`] is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            InviteState::Calling { resend_at, give_up_at, .. } => {
-                Some(resend_at.map_or(*give_up_at, |at| at.min(*give_up_at)))
-            }
-            InviteState::Completed { until, .. } | InviteState::Accepted { until } => Some(*until),
-            InviteState::Proceeding | InviteState::Terminated => None,
+            InviteState::Calling { resend_at: Some(at), give_up_at, .. } => Some((*at).min(*give_up_at)),
+            _ => self.ends_at(),
         }
     }
 
     /// The transaction may be forgotten.
     pub fn is_terminated(&self) -> bool {
         matches!(self.state, InviteState::Terminated)
+    }
+
+    fn ends_at(&self) -> Option<Instant> {
+        match &self.state {
+            InviteState::Calling { give_up_at: at, .. } => Some(*at),
+            InviteState::Completed { until: at, .. } | InviteState::Accepted { until: at } => Some(*at),
+            InviteState::Proceeding | InviteState::Terminated => None,
+        }
+    }
+
+    fn end(&mut self) -> ClientStep<'_> {
+        match std::mem::replace(&mut self.state, InviteState::Terminated) {
+            InviteState::Calling { .. } => ClientStep::TimedOut,
+            _ => ClientStep::Nothing,
+        }
     }
 
     fn completed(&self, now: Instant) -> InviteState {

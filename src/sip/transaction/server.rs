@@ -78,19 +78,14 @@ impl InviteServer {
 
     /// Runs timers G, H, I and L.
     pub fn handle_timeout(&mut self, now: Instant) -> ServerStep<'_> {
+        if self.ends_at().is_some_and(|at| now >= at) {
+            return self.end();
+        }
         match &mut self.state {
-            InviteState::Completed { give_up_at, .. } if now >= *give_up_at => {
-                self.state = InviteState::Terminated;
-                ServerStep::TimedOut
-            }
             InviteState::Completed { resend_at: Some(at), interval, response, .. } if now >= *at => {
                 *interval = doubled(*interval);
                 *at += *interval;
                 ServerStep::Send(response)
-            }
-            InviteState::Confirmed { until } | InviteState::Accepted { until } if now >= *until => {
-                self.state = InviteState::Terminated;
-                ServerStep::Nothing
             }
             _ => ServerStep::Nothing,
         }
@@ -99,10 +94,8 @@ impl InviteServer {
     /// When [`Self::handle_timeout`] is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            InviteState::Proceeding { .. } | InviteState::Terminated => None,
-            InviteState::Completed { resend_at: None, give_up_at, .. } => Some(*give_up_at),
             InviteState::Completed { resend_at: Some(at), give_up_at, .. } => Some((*at).min(*give_up_at)),
-            InviteState::Confirmed { until } | InviteState::Accepted { until } => Some(*until),
+            _ => self.ends_at(),
         }
     }
 
@@ -114,6 +107,21 @@ impl InviteServer {
     /// The transaction may be forgotten.
     pub fn is_terminated(&self) -> bool {
         matches!(self.state, InviteState::Terminated)
+    }
+
+    fn ends_at(&self) -> Option<Instant> {
+        match &self.state {
+            InviteState::Proceeding { .. } | InviteState::Terminated => None,
+            InviteState::Completed { give_up_at: at, .. } => Some(*at),
+            InviteState::Confirmed { until: at } | InviteState::Accepted { until: at } => Some(*at),
+        }
+    }
+
+    fn end(&mut self) -> ServerStep<'_> {
+        match std::mem::replace(&mut self.state, InviteState::Terminated) {
+            InviteState::Completed { .. } => ServerStep::TimedOut,
+            _ => ServerStep::Nothing,
+        }
     }
 
     fn completed(&self, now: Instant, bytes: &[u8]) -> InviteState {

@@ -1,0 +1,215 @@
+//! A call's record in the making, and its share of the metrics.
+//!
+//! The ledger takes its slot in the record file before the call begins. Whatever happens to the call, exactly one record
+//! is written: when the call says how it ended, or, when it breaks, by dropping the ledger, with the cause `crashed`.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tracing::Span;
+
+use super::service::Prepared;
+use crate::{
+    call::{Cause, Outcome, bridge::Summary},
+    config::Agent,
+    sdp::Negotiated,
+    sip::Invite,
+    store::{CallRecord, MediaAddresses, OutcomeRecord, RecordSlot, RtpRecord, TokensRecord},
+    telemetry::{Metrics, log},
+};
+
+/// The call's record until it is written.
+#[derive(Debug)]
+pub struct Ledger {
+    slot: Option<RecordSlot>,
+    record: CallRecord,
+    outcome: Outcome,
+    started: Instant,
+    answered: Option<Instant>,
+    metrics: Metrics,
+    span: Span,
+}
+
+impl Ledger {
+    /// A record for an INVITE that just came in.
+    pub fn open(metrics: Metrics, slot: RecordSlot, call_id: String, invite: &Invite) -> Self {
+        let span = log::call_span(&call_id, &invite.trunk);
+        let record = CallRecord {
+            call_id,
+            sip_call_id: invite.call_id.clone(),
+            trunk: invite.trunk.clone(),
+            route: None,
+            agent: None,
+            backend: None,
+            from: invite.from.uri.to_string(),
+            to: invite.request_uri.to_string(),
+            codec: None,
+            media: MediaAddresses::default(),
+            started_at: Timestamp::now(),
+            answered_at: None,
+            ended_at: Timestamp::now(),
+            setup_ms: None,
+            duration_ms: 0,
+            caller_talk_ms: 0,
+            agent_talk_ms: 0,
+            barge_ins: 0,
+            reconnects: 0,
+            digits: 0,
+            rtp: RtpRecord::default(),
+            tokens: TokensRecord::default(),
+            outcome: OutcomeRecord { cause: String::new(), fault: String::new(), sip_code: 0 },
+        };
+        tracing::info!(parent: &span, from = record.from, to = record.to, sip_call_id = record.sip_call_id, "incoming");
+        let outcome = Outcome::refused(Cause::Crashed);
+        Self { slot: Some(slot), record, outcome, started: Instant::now(), answered: None, metrics, span }
+    }
+
+    /// The call's log span.
+    pub fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// The call's own id.
+    pub fn call_id(&self) -> &str {
+        &self.record.call_id
+    }
+
+    /// A route matched, and this agent is to answer.
+    pub fn routed(&mut self, route: usize, agent: &Agent) {
+        self.record.route = Some(format!("route[{route}]"));
+        self.record.agent = Some(agent.name.clone());
+        log::set_agent(&self.span, &agent.name);
+    }
+
+    /// Ports are there, and perhaps a codec.
+    pub fn prepared(&mut self, prepared: &Prepared) {
+        self.record.media.local = Some(format!("{}:{}", prepared.local.address, prepared.local.rtp_port));
+        if let Some(negotiated) = &prepared.negotiated {
+            self.negotiated(negotiated);
+        }
+    }
+
+    /// Offer and answer settled the leg's media.
+    pub fn negotiated(&mut self, negotiated: &Negotiated) {
+        self.record.codec = Some(negotiated.codec.name().to_owned());
+        self.record.media.remote = Some(negotiated.remote_rtp.to_string());
+    }
+
+    /// This backend is being dialled.
+    pub fn dialled(&mut self, backend: String) {
+        self.record.backend = Some(backend);
+    }
+
+    /// The session was lost and is being dialled again.
+    pub fn session_away(&mut self) {
+        self.record.reconnects = self.record.reconnects.saturating_add(1);
+    }
+
+    /// Our 200 goes out.
+    pub fn answered(&mut self) {
+        let setup = self.started.elapsed();
+        self.metrics.call_setup(setup);
+        self.record.answered_at = Some(Timestamp::now());
+        self.record.setup_ms = Some(millis(setup));
+        self.answered = Some(Instant::now());
+        self.outcome = Outcome::answered(Cause::Crashed);
+    }
+
+    /// What the media amounted to.
+    pub fn close_media(&mut self, summary: &Summary) {
+        self.record.caller_talk_ms = millis(summary.caller_talk);
+        self.record.agent_talk_ms = millis(summary.agent_talk);
+        self.record.barge_ins = summary.barge_ins;
+        self.record.digits = summary.digits;
+        self.record.tokens = tokens(summary);
+        self.record.rtp = rtp(summary);
+        if let Some(remote) = summary.media.latched {
+            self.record.media.remote = Some(remote.to_string());
+        }
+        self.count_media(summary);
+    }
+
+    /// How the call ended. The record is written by [`Self::finish`], once the media has been closed.
+    pub fn ended(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    /// Writes the record.
+    pub fn finish(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        let Outcome { cause, sip_code } = self.outcome;
+        let (word, fault) = (cause.word(), cause.fault().word());
+        self.record.ended_at = Timestamp::now();
+        self.record.duration_ms = self.answered.map_or(0, |answered| millis(answered.elapsed()));
+        self.record.outcome = OutcomeRecord { cause: word.to_owned(), fault: fault.to_owned(), sip_code };
+        if self.answered.is_none() && cause != Cause::Cancelled {
+            self.metrics.call_refused(word);
+        }
+        self.metrics.call_ended(word, fault, &self.record.trunk);
+        tracing::info!(
+            parent: &self.span,
+            outcome = word,
+            fault,
+            sip_code,
+            duration_ms = self.record.duration_ms,
+            reconnects = self.record.reconnects,
+            barge_ins = self.record.barge_ins,
+            "ended"
+        );
+        slot.write(self.record.clone());
+    }
+
+    /// Whether the record is written and the call may go.
+    pub fn written(&self) -> bool {
+        self.slot.is_none()
+    }
+
+    fn count_media(&self, summary: &Summary) {
+        self.metrics.rtp_jitter(Duration::from_secs_f64(f64::max(self.record.rtp.jitter_ms, 0.0) / 1000.0));
+        if let Some(backend) = &self.record.backend {
+            let usage = &summary.usage;
+            for (kind, tokens) in [
+                ("input_text", usage.input_text_tokens),
+                ("input_audio", usage.input_audio_tokens),
+                ("cached", usage.cached_tokens),
+                ("output_text", usage.output_text_tokens),
+                ("output_audio", usage.output_audio_tokens),
+            ] {
+                self.metrics.tokens(backend, kind, tokens);
+            }
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn tokens(summary: &Summary) -> TokensRecord {
+    TokensRecord {
+        input_text: summary.usage.input_text_tokens,
+        input_audio: summary.usage.input_audio_tokens,
+        cached: summary.usage.cached_tokens,
+        output_text: summary.usage.output_text_tokens,
+        output_audio: summary.usage.output_audio_tokens,
+    }
+}
+
+fn rtp(summary: &Summary) -> RtpRecord {
+    let media = &summary.media;
+    RtpRecord {
+        received: media.received,
+        sent: media.sent,
+        lost: media.lost,
+        jitter_ms: media.jitter_ms,
+        foreign: media.foreign,
+        late: media.late,
+        duplicate: media.duplicate,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,201 @@
+//! What all calls are served with: configuration, ports, workers, records, and the ways from one to the other.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    call::{Cause, machine},
+    config::{self, Agent, BackendKind, Config},
+    drivers::{dial::Dialler, media::Dial, worker::Workers},
+    http::{HttpState, Readiness},
+    media,
+    net::{
+        ports::{PortPair, PortPool},
+        tls::Tls,
+    },
+    realtime::{self, ReconnectSettings},
+    routing::Routes,
+    sdp,
+    sip::{self, Invite},
+    store::RecordWriter,
+    telemetry::{Level, Metrics},
+    tools,
+};
+
+/// Record slots per allowed call: calls there are, and as many refused or ended ones still being written.
+const RECORD_SLOTS_PER_CALL: usize = 2;
+
+/// What outlives a restart of the call plane.
+pub struct Shared {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The one list of metrics.
+    pub metrics: Metrics,
+    /// The RTP ports.
+    pub ports: PortPool,
+    /// The record file.
+    pub records: RecordWriter,
+    /// What the HTTP server shows.
+    pub http: HttpState,
+    routes: Routes,
+    dialler: Dialler,
+}
+
+/// What calls are served with.
+pub struct Service {
+    shared: Arc<Shared>,
+    /// The media worker threads.
+    pub workers: Workers,
+}
+
+/// Ports for a call, and what its offer settled.
+pub struct Prepared {
+    /// The bound RTP and RTCP sockets.
+    pub ports: PortPair,
+    /// Our side of the session description.
+    pub local: sdp::Local,
+    /// What the offer settled; nothing when the INVITE had no offer.
+    pub negotiated: Option<sdp::Negotiated>,
+    /// Our body for the 200.
+    pub body: Vec<u8>,
+}
+
+impl Shared {
+    /// Opens what is shared.
+    pub fn open(config: Config) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let metrics = Metrics::new();
+        let ports = PortPool::new(config.media.ports.clone());
+        let slots = config.limits.calls_max.saturating_mul(RECORD_SLOTS_PER_CALL);
+        let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
+        let http = HttpState::new(metrics.clone(), Readiness::new(), refresh(&metrics, &ports));
+        let routes = Routes::from(config.as_ref());
+        let dialler = Dialler::new(Tls::new(None)?, config.session.connect_timeout);
+        Ok(Self { config, metrics, ports, records, http, routes, dialler })
+    }
+}
+
+/// Levels that are read when somebody looks, because nobody tells when they change.
+fn refresh(metrics: &Metrics, ports: &PortPool) -> Arc<dyn Fn() + Send + Sync> {
+    let (metrics, ports) = (metrics.clone(), ports.clone());
+    Arc::new(move || metrics.set_level(Level::RtpPortsInUse, ports.in_use()))
+}
+
+impl std::ops::Deref for Service {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Service {
+    /// Serves calls with these workers.
+    pub fn new(shared: Arc<Shared>, workers: Workers) -> Self {
+        Self { shared, workers }
+    }
+
+    /// Which agent answers.
+    pub fn route(&self, invite: &Invite) -> Result<(usize, Arc<Agent>), Cause> {
+        let call = crate::routing::Call {
+            trunk: &invite.trunk,
+            to: invite.request_uri.user().unwrap_or_default(),
+            from: invite.from.uri.user().unwrap_or_default(),
+        };
+        let decision = self.routes.decide(&call);
+        let route = decision.route.ok_or(Cause::NoRoute)?;
+        let agent = self.config.agents.get(&route.agent).ok_or(Cause::NoRoute)?;
+        Ok((route.index, agent.clone()))
+    }
+
+    /// Takes ports and settles the media.
+    pub fn prepare(&self, invite: &Invite) -> Result<Prepared, Cause> {
+        let ports = self.ports.take(invite.local_ip()).map_err(|error| {
+            tracing::warn!(%error, "no RTP ports for a call");
+            Cause::NoPorts
+        })?;
+        let local = sdp::Local {
+            address: invite.advertised,
+            rtp_port: ports.lease.rtp_port(),
+            session_id: random() >> 2,
+            version: 1,
+            codecs: vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
+        };
+        let Some(offer) = &invite.offer else {
+            let body = sdp::offer(&local);
+            return Ok(Prepared { ports, local, negotiated: None, body });
+        };
+        let (negotiated, body) = sdp::answer(offer, &local).map_err(|refusal| {
+            tracing::info!(%refusal, "the offer was refused");
+            Cause::from_word(refusal.reason()).unwrap_or(Cause::BadSdp)
+        })?;
+        Ok(Prepared { ports, local, negotiated: Some(negotiated), body })
+    }
+
+    /// How one call is decided.
+    pub fn call_settings(&self, agent: &Agent) -> machine::Settings {
+        machine::Settings {
+            answer: match agent.answer {
+                config::Answer::WhenReady => machine::Answer::WhenReady,
+                config::Answer::AtOnce => machine::Answer::AtOnce,
+            },
+            ring_max: self.config.limits.ring_max,
+            duration_max: self.config.limits.call_duration_max,
+        }
+    }
+
+    /// How one leg's media starts. Numbers begin at random (RFC 3550 section 5.1).
+    pub fn media_settings(&self) -> media::Settings {
+        let random = random();
+        media::Settings {
+            ssrc: (random >> 32) as u32,
+            first_sequence: random as u16,
+            first_timestamp: (random >> 16) as u32,
+            playout_max: self.config.media.playout_max,
+            silence_timeout: self.config.media.silence_timeout,
+            ..media::Settings::default()
+        }
+    }
+
+    /// How often and how long a lost session is dialled again.
+    pub fn reconnect(&self) -> ReconnectSettings {
+        let session = &self.config.session;
+        ReconnectSettings {
+            first: session.reconnect_first,
+            delay_max: session.reconnect_max,
+            budget: session.reconnect_budget,
+        }
+    }
+
+    /// How to dial a backend for an agent, and what the session is to be.
+    pub fn dial(
+        &self,
+        agent: &Agent,
+        backend: &str,
+    ) -> Option<(Box<dyn FnOnce() -> Dial + Send>, realtime::Settings)> {
+        let backend = self.config.backends.get(backend)?;
+        let settings = realtime::Settings {
+            instructions: agent.instructions.clone(),
+            voice: agent.voice.clone(),
+            turn_detection: agent.turn_detection.clone(),
+            tools: tools::specs(),
+            greeting: agent.greeting.clone(),
+            ..realtime::Settings::default()
+        };
+        Some((self.dialler.dial(backend), settings))
+    }
+}
+
+/// The SIP endpoint as configured.
+pub fn sip_endpoint(config: &Config) -> sip::Endpoint {
+    let peers = config.trunks.iter().map(|trunk| trunk.peer()).collect();
+    sip::Endpoint::new(sip::Settings { peers, ..sip::Settings::default() })
+}
+
+/// A random number, for spreading retries and for numbers nobody should guess.
+pub fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| Instant::now().elapsed().as_nanos() as u64)
+}

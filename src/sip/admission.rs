@@ -1,0 +1,200 @@
+//! Admission: which source belongs to which peer, and what it has to prove.
+//!
+//! A source is known by its address, by its password, or both. It is decided before anything is remembered about a request, so
+//! that strangers cost no memory. Credentials never leave this file and [`super::digest`].
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Instant;
+
+pub use ipnet::IpNet as Network;
+
+use super::digest::{Authenticator, Outcome};
+use super::message::Request;
+
+/// A trunk as SIP sees it. With networks it is found by source address; with credentials its INVITEs are challenged; with
+/// credentials and no networks anyone may try, and the user name tells the peer. With neither it can never call.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it sends from.
+    pub networks: Vec<Network>,
+    /// What it logs in with.
+    pub credentials: Option<Credentials>,
+}
+
+impl Peer {
+    fn contains(&self, source: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&source))
+    }
+
+    fn is_open(&self) -> bool {
+        self.networks.is_empty() && self.credentials.is_some()
+    }
+
+    fn password_of(&self, user: &str) -> Option<&str> {
+        self.credentials.as_ref().filter(|own| own.username == user).map(|own| own.password.as_str())
+    }
+}
+
+/// A user name and a password.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Credentials(hidden)")
+    }
+}
+
+/// Who a source address belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The peer of this index.
+    Peer(usize),
+    /// No peer's network, but some peer may log in from anywhere.
+    Anyone,
+    /// Nobody.
+    Unknown,
+}
+
+/// Whether an INVITE is let in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It comes from the peer of this index.
+    Admitted(usize),
+    /// It has to prove who sent it: the WWW-Authenticate values of the 401.
+    Challenged(Vec<String>),
+    /// The proof was wrong, in this way.
+    Failed(String),
+}
+
+/// The doorkeeper.
+#[derive(Debug)]
+pub struct Admission {
+    peers: Vec<Peer>,
+    authenticator: Authenticator,
+}
+
+impl Admission {
+    /// A doorkeeper for these peers.
+    pub fn new(now: Instant, peers: Vec<Peer>, realm: &str, secret: [u8; 32]) -> Self {
+        Self { peers, authenticator: Authenticator::new(now, realm, secret) }
+    }
+
+    /// Who this address belongs to; the first peer whose networks contain it.
+    pub fn source(&self, source: IpAddr) -> Source {
+        match self.peers.iter().position(|peer| peer.contains(source)) {
+            Some(peer) => Source::Peer(peer),
+            None if self.peers.iter().any(Peer::is_open) => Source::Anyone,
+            None => Source::Unknown,
+        }
+    }
+
+    /// Whether this address gets answers at all.
+    pub fn knows(&self, source: IpAddr) -> bool {
+        self.source(source) != Source::Unknown
+    }
+
+    /// The name of a peer.
+    pub fn name(&self, peer: usize) -> &str {
+        self.peers.get(peer).map_or("", |peer| &peer.name)
+    }
+
+    /// The name of the peer this address belongs to.
+    pub fn name_at(&self, source: IpAddr) -> Option<&str> {
+        match self.source(source) {
+            Source::Peer(peer) => Some(self.name(peer)),
+            Source::Anyone | Source::Unknown => None,
+        }
+    }
+
+    /// Whether a request inside a dialog with this peer may come from this address.
+    pub fn may_send(&self, peer: usize, source: IpAddr) -> bool {
+        self.peers.get(peer).is_some_and(|peer| peer.networks.is_empty() || peer.contains(source))
+    }
+
+    /// Checks an INVITE from this source. A retransmission must not get here: its nonce count is used up.
+    pub fn check(&mut self, now: Instant, source: Source, request: &Request) -> Verdict {
+        if let Source::Peer(peer) = source
+            && self.peers.get(peer).is_some_and(|peer| peer.credentials.is_none())
+        {
+            return Verdict::Admitted(peer);
+        }
+        let may_log_in = |index: usize, peer: &Peer| match source {
+            Source::Peer(known) => known == index,
+            Source::Anyone => peer.is_open(),
+            Source::Unknown => false,
+        };
+        let candidates = self.peers.iter().enumerate().filter(|(index, peer)| may_log_in(*index, peer));
+        let password = |user: &str| candidates.clone().find_map(|(_, peer)| peer.password_of(user));
+        match self.authenticator.check(now, request, password) {
+            Outcome::Accepted { username } => {
+                let found = candidates.clone().find(|(_, peer)| peer.password_of(&username).is_some());
+                found.map_or_else(|| Verdict::Failed("no such user".to_owned()), |(index, _)| Verdict::Admitted(index))
+            }
+            Outcome::Challenge { stale, .. } => Verdict::Challenged(self.authenticator.challenge(now, stale).into()),
+            Outcome::Denied(denial) => Verdict::Failed(denial.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::method::Method;
+    use crate::sip::uri::Uri;
+
+    #[test]
+    fn the_first_peer_whose_networks_contain_the_source_is_taken() {
+        let admission = admission(vec![peer("lan", &["10.0.0.0/8"], false), peer("all", &["0.0.0.0/0"], false)]);
+        assert_eq!(admission.source(ip("10.1.2.3")), Source::Peer(0));
+        assert_eq!(admission.source(ip("192.0.2.1")), Source::Peer(1));
+        assert_eq!(admission.source(ip("2001:db8::1")), Source::Unknown);
+        assert_eq!(admission.name_at(ip("192.0.2.1")), Some("all"));
+    }
+
+    #[test]
+    fn a_stranger_may_log_in_only_where_a_peer_has_a_password_and_no_networks() {
+        let closed = admission(vec![peer("pbx", &["10.0.0.0/8"], true)]);
+        assert_eq!(closed.source(ip("192.0.2.1")), Source::Unknown);
+        let open = admission(vec![peer("pbx", &["10.0.0.0/8"], true), peer("phones", &[], true)]);
+        assert_eq!(open.source(ip("192.0.2.1")), Source::Anyone);
+        assert!(open.may_send(1, ip("198.51.100.1")) && !open.may_send(0, ip("198.51.100.1")));
+    }
+
+    #[test]
+    fn an_address_is_enough_without_a_password_and_not_enough_with_one() {
+        let mut admission = admission(vec![peer("lan", &["10.0.0.0/8"], false), peer("pbx", &["192.0.2.0/24"], true)]);
+        let now = Instant::now();
+        let invite = Request::new(Method::Invite, Uri::read("sip:operator@h").unwrap());
+        assert_eq!(admission.check(now, Source::Peer(0), &invite), Verdict::Admitted(0));
+        let Verdict::Challenged(challenges) = admission.check(now, Source::Peer(1), &invite) else { panic!() };
+        assert_eq!(challenges.len(), 2);
+    }
+
+    #[test]
+    fn a_peer_never_shows_its_password() {
+        assert!(!format!("{:?}", peer("pbx", &[], true)).contains("secret"));
+    }
+
+    fn admission(peers: Vec<Peer>) -> Admission {
+        Admission::new(Instant::now(), peers, "patchcord", [1; 32])
+    }
+
+    fn peer(name: &str, networks: &[&str], login: bool) -> Peer {
+        let credentials = login.then(|| Credentials { username: name.into(), password: "secret".into() });
+        let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+        Peer { name: name.into(), networks, credentials }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+}

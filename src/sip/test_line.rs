@@ -1,0 +1,278 @@
+//! A test line: an endpoint, phones, and a network between them that may lose, double, delay and reorder, all in virtual time
+//! and repeatable by its seed.
+//!
+//! The application's side is open: after [`TestLine::run_for`] read [`TestLine::events`] and call [`TestLine::command`], or give
+//! it a [`TestLine::application`] that answers events on its own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::admission::Peer;
+use super::endpoint::{Command, Endpoint, Event, Output, Refused, Settings};
+use super::flow::{Flow, Transport};
+use super::leg::LegId;
+use super::reader::read_datagram;
+use super::test_phone::{Habits, Phone};
+
+/// What the network does to datagrams. TCP is never harmed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Weather {
+    /// Lost, of a hundred.
+    pub(crate) lost_percent: u64,
+    /// Sent twice, of a hundred.
+    pub(crate) doubled_percent: u64,
+    /// Longest delay in milliseconds; each datagram draws its own, so they overtake each other.
+    pub(crate) delay_ms_max: u64,
+}
+
+/// Small, fast, repeatable numbers.
+#[derive(Debug, Clone)]
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound.max(1)
+    }
+}
+
+/// The endpoint and everybody around it.
+pub(crate) struct TestLine {
+    /// The endpoint.
+    pub(crate) endpoint: Endpoint,
+    /// The phones, by number.
+    pub(crate) phones: Vec<Phone>,
+    /// The time.
+    pub(crate) now: Instant,
+    /// When it began.
+    pub(crate) start: Instant,
+    /// What the endpoint told the application, in order.
+    pub(crate) events: Vec<(LegId, Event)>,
+    /// What the endpoint refused.
+    pub(crate) refused: Vec<Refused>,
+    /// What the endpoint sent: when, where to, the first line.
+    pub(crate) sent: Vec<(Duration, Flow, String)>,
+    /// What the network does.
+    pub(crate) weather: Weather,
+    /// Answers events with commands after a delay.
+    pub(crate) application: Option<fn(&Event, &mut Dice) -> Vec<(Duration, Command)>>,
+    dice: Dice,
+    under_way: BTreeMap<(Instant, u64), Parcel>,
+    sent_count: u64,
+}
+
+#[derive(Clone)]
+enum Parcel {
+    ToPhone(usize, Vec<u8>),
+    ToEndpoint(Flow, Vec<u8>),
+    Command(LegId, Command),
+}
+
+impl TestLine {
+    /// A line in fair weather with one peer that may call from 192.0.2.0/24.
+    pub(crate) fn new() -> Self {
+        Self::with_peers(vec![peer("lan", &["192.0.2.0/24"])])
+    }
+
+    /// A line with these peers.
+    pub(crate) fn with_peers(peers: Vec<Peer>) -> Self {
+        Self::with_settings(Settings { peers, ..Settings::new([7; 32], 1) })
+    }
+
+    /// A line with these settings.
+    pub(crate) fn with_settings(settings: Settings) -> Self {
+        let now = Instant::now();
+        Self {
+            endpoint: Endpoint::new(now, settings),
+            phones: Vec::new(),
+            now,
+            start: now,
+            events: Vec::new(),
+            refused: Vec::new(),
+            sent: Vec::new(),
+            weather: Weather::default(),
+            application: None,
+            dice: Dice(1),
+            under_way: BTreeMap::new(),
+            sent_count: 0,
+        }
+    }
+
+    /// The same line with another sequence of accidents.
+    pub(crate) fn with_weather(mut self, weather: Weather, seed: u64) -> Self {
+        (self.weather, self.dice) = (weather, Dice(seed));
+        self
+    }
+
+    /// Adds a phone at 192.0.2.(10 + number); its number.
+    pub(crate) fn add_phone(&mut self, transport: Transport, habits: Habits) -> usize {
+        let number = self.phones.len();
+        self.add_phone_at(transport, &format!("192.0.2.{}:40000", 10 + number), habits)
+    }
+
+    /// Adds a phone at this address; its number.
+    pub(crate) fn add_phone_at(&mut self, transport: Transport, address: &str, habits: Habits) -> usize {
+        let number = self.phones.len();
+        let connection = if transport.is_reliable() { number as u64 + 1 } else { 0 };
+        let (local, remote) = ("192.0.2.1:5060".parse().unwrap(), address.parse().unwrap());
+        let flow = Flow { transport, local, remote, connection };
+        self.phones.push(Phone::new(&format!("p{number}"), flow, habits));
+        number
+    }
+
+    /// Lets a phone do something and delivers what follows at once.
+    pub(crate) fn phone(&mut self, number: usize, act: impl FnOnce(&mut Phone, Instant)) {
+        act(&mut self.phones[number], self.now);
+        self.settle();
+    }
+
+    /// Gives the endpoint a command and delivers what follows at once.
+    pub(crate) fn command(&mut self, leg: LegId, command: Command) {
+        self.endpoint.command(self.now, leg, command);
+        self.settle();
+    }
+
+    /// Gives the endpoint bytes as if a phone had sent them.
+    pub(crate) fn inject(&mut self, flow: Flow, bytes: &[u8]) {
+        self.endpoint.handle_message(self.now, flow, read_datagram(bytes));
+        self.settle();
+    }
+
+    /// Closes the connection of a phone.
+    pub(crate) fn close_flow(&mut self, number: usize) {
+        self.endpoint.handle_flow_closed(self.phones[number].flow);
+        self.settle();
+    }
+
+    /// Lets time pass, event by event.
+    pub(crate) fn run_for(&mut self, span: Duration) {
+        let until = self.now + span;
+        self.settle();
+        while let Some(next) = self.next_deadline().filter(|next| *next <= until) {
+            self.now = next.max(self.now);
+            self.endpoint.handle_timeout(self.now);
+            let now = self.now;
+            self.phones.iter_mut().for_each(|phone| phone.handle_timeout(now));
+            self.settle();
+        }
+        self.now = until;
+    }
+
+    /// The events so far as words, and forgets them.
+    pub(crate) fn take_events(&mut self) -> Vec<String> {
+        let events = std::mem::take(&mut self.events);
+        events.into_iter().map(|(_, event)| word(&event)).collect()
+    }
+
+    /// The leg of the last event.
+    pub(crate) fn leg(&self) -> LegId {
+        self.events.last().expect("an event came").0
+    }
+
+    /// The first lines of what the endpoint sent at this time or later.
+    pub(crate) fn sent_since(&self, since: Duration) -> Vec<(u128, &str)> {
+        let sent = self.sent.iter().filter(|(at, ..)| *at >= since);
+        sent.map(|(at, _, line)| (at.as_millis(), line.as_str())).collect()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let parcels = self.under_way.keys().next().map(|(at, _)| *at);
+        let phones = self.phones.iter().filter_map(Phone::poll_timeout).min();
+        [parcels, phones, self.endpoint.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Moves everything that moves without time passing.
+    fn settle(&mut self) {
+        loop {
+            self.collect();
+            let due = self.under_way.first_entry().filter(|entry| entry.key().0 <= self.now);
+            match due.map(|entry| entry.remove()) {
+                Some(parcel) => self.deliver(parcel),
+                None => return,
+            }
+        }
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            self.take_output(output);
+        }
+        let mut from_phones = VecDeque::new();
+        for phone in &mut self.phones {
+            while let Some(bytes) = phone.poll_output() {
+                from_phones.push_back((phone.flow, bytes));
+            }
+        }
+        for (flow, bytes) in from_phones {
+            self.post(flow.transport, &Parcel::ToEndpoint(flow, bytes));
+        }
+    }
+
+    fn take_output(&mut self, output: Output) {
+        match output {
+            Output::Refused(refused) => self.refused.push(refused),
+            Output::Event { leg, event } => self.take_event(leg, event),
+            Output::Send { flow, bytes } => {
+                let line = String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().to_owned();
+                self.sent.push((self.now - self.start, flow, line));
+                let listens = |phone: &Phone| phone.flow.remote == flow.remote;
+                if let Some(number) = self.phones.iter().position(listens) {
+                    self.post(flow.transport, &Parcel::ToPhone(number, bytes));
+                }
+            }
+        }
+    }
+
+    fn take_event(&mut self, leg: LegId, event: Event) {
+        if let Some(application) = self.application {
+            for (delay, command) in application(&event, &mut self.dice) {
+                self.sent_count += 1;
+                self.under_way.insert((self.now + delay, self.sent_count), Parcel::Command(leg, command));
+            }
+        }
+        self.events.push((leg, event));
+    }
+
+    fn post(&mut self, transport: Transport, parcel: &Parcel) {
+        let weather = if transport.is_reliable() { Weather::default() } else { self.weather };
+        if self.dice.below(100) < weather.lost_percent {
+            return;
+        }
+        let copies = if self.dice.below(100) < weather.doubled_percent { 2 } else { 1 };
+        for _ in 0..copies {
+            let delay = Duration::from_millis(self.dice.below(weather.delay_ms_max + 1));
+            self.sent_count += 1;
+            self.under_way.insert((self.now + delay, self.sent_count), parcel.clone());
+        }
+    }
+
+    fn deliver(&mut self, parcel: Parcel) {
+        match parcel {
+            Parcel::ToPhone(number, bytes) => self.phones[number].handle_bytes(self.now, &bytes),
+            Parcel::ToEndpoint(flow, bytes) => self.endpoint.handle_message(self.now, flow, read_datagram(&bytes)),
+            Parcel::Command(leg, command) => self.endpoint.command(self.now, leg, command),
+        }
+    }
+}
+
+/// A peer that is known by its networks.
+pub(crate) fn peer(name: &str, networks: &[&str]) -> Peer {
+    let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+    Peer { name: name.to_owned(), networks, credentials: None }
+}
+
+/// An event as one word and what matters of it.
+fn word(event: &Event) -> String {
+    let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or("-".into(), |b| String::from_utf8_lossy(b).into_owned());
+    match event {
+        Event::Incoming(invite) => format!("Incoming from {} by {}", invite.from.uri, invite.trunk),
+        Event::Cancelled => "Cancelled".to_owned(),
+        Event::Confirmed { answer: None } => "Confirmed".to_owned(),
+        Event::Confirmed { answer } => format!("Confirmed {}", text(answer).lines().next().unwrap_or_default()),
+        Event::Reoffered { offer } => format!("Reoffered {}", text(offer).lines().next().unwrap_or_default()),
+        Event::ByeReceived { .. } => "ByeReceived".to_owned(),
+        Event::Failed { reason } => format!("Failed {reason}"),
+        Event::Gone => "Gone".to_owned(),
+    }
+}

@@ -1,0 +1,419 @@
+//! A test phone: a small pure user agent client, for tests that need somebody to call in.
+//!
+//! One phone makes one call. It repeats what is lost, acknowledges what it should, answers challenges and BYEs, and writes down
+//! what it saw; every habit can be switched off to misbehave. Bytes come in by [`Phone::handle_bytes`] and go out by
+//! [`Phone::poll_output`]; whoever owns it moves them and the time (see [`super::test_line`]).
+//!
+//! Unit tests of this crate use it as `crate::sip::test_phone::Phone`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+use super::address::NameAddr;
+use super::flow::{Flow, Transport};
+use super::message::{InDialog, Message, Request, Response};
+use super::method::Method;
+use super::proof::{Algorithm, Proof, Quality};
+use super::reader::read_datagram;
+use super::transaction::client::{ClientStep, InviteClient, Reception, RequestClient};
+use super::uri::Uri;
+use super::via::Via;
+
+/// The phone's session description; the endpoint does not read it.
+pub(crate) const OFFER: &[u8] = b"v=0\r\no=phone";
+
+/// How a phone behaves.
+#[derive(Debug, Clone)]
+pub(crate) struct Habits {
+    /// Whom it calls.
+    pub(crate) dials: String,
+    /// Asks for `rport`.
+    pub(crate) rport: bool,
+    /// Acknowledges a 2xx.
+    pub(crate) acknowledges: bool,
+    /// What it answers a BYE with; nothing when `None`.
+    pub(crate) bye_status: Option<u16>,
+    /// User name, password and the algorithm it knows.
+    pub(crate) login: Option<(&'static str, &'static str, Algorithm)>,
+    /// Headers it adds to its INVITEs.
+    pub(crate) extra: Vec<(&'static str, &'static str)>,
+    /// The host of its Via and Contact, when it does not know its own address.
+    pub(crate) claims: Option<&'static str>,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        let dials = "sip:operator@192.0.2.1".to_owned();
+        let (rport, acknowledges) = (true, true);
+        Self { dials, rport, acknowledges, bye_status: Some(200), login: None, extra: Vec::new(), claims: None }
+    }
+}
+
+/// A phone and everything it saw.
+#[derive(Debug)]
+pub(crate) struct Phone {
+    /// How it behaves.
+    pub(crate) habits: Habits,
+    /// The way to the endpoint, as the endpoint sees it.
+    pub(crate) flow: Flow,
+    /// Every response that came, retransmissions included.
+    pub(crate) responses: Vec<Response>,
+    /// Every request that came, retransmissions included.
+    pub(crate) requests: Vec<Request>,
+    /// The final statuses each INVITE of ours got, by its branch.
+    pub(crate) finals: BTreeMap<String, BTreeSet<u16>>,
+    /// The phone considers itself in a call.
+    pub(crate) in_call: bool,
+    name: String,
+    count: u32,
+    sequence: u32,
+    nonce_count: u32,
+    peer: Option<Peer>,
+    first: Option<Request>,
+    invites: Vec<Invite>,
+    others: Vec<Other>,
+    outputs: VecDeque<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    to: NameAddr,
+    target: Uri,
+    routes: Vec<NameAddr>,
+}
+
+#[derive(Debug)]
+struct Invite {
+    branch: String,
+    request: Request,
+    machine: InviteClient,
+    ack: Option<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Other {
+    branch: String,
+    machine: RequestClient,
+}
+
+impl Phone {
+    /// A phone of this name behind this flow.
+    pub(crate) fn new(name: &str, flow: Flow, habits: Habits) -> Self {
+        Self {
+            habits,
+            flow,
+            responses: Vec::new(),
+            requests: Vec::new(),
+            finals: BTreeMap::new(),
+            in_call: false,
+            name: name.to_owned(),
+            count: 0,
+            sequence: 0,
+            nonce_count: 0,
+            peer: None,
+            first: None,
+            invites: Vec::new(),
+            others: Vec::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Calls, with an offer or without.
+    pub(crate) fn invite(&mut self, now: Instant, offer: Option<&[u8]>) {
+        let mut invite = self.outside_dialog(Method::Invite);
+        for (name, value) in self.habits.extra.clone() {
+            invite.headers.push(name, value);
+        }
+        self.first = Some(invite.clone());
+        self.send_invite(now, with_offer(invite, offer));
+    }
+
+    /// Gives the pending INVITE up.
+    pub(crate) fn cancel(&mut self, now: Instant) {
+        let Some(invite) = self.invites.last() else { return };
+        let cancel = beside(&invite.request, Method::Cancel);
+        self.send_request(now, &cancel);
+    }
+
+    /// Offers something else inside the call.
+    pub(crate) fn reinvite(&mut self, now: Instant, offer: Option<&[u8]>) {
+        if let Some(invite) = self.inside_dialog(Method::Invite) {
+            let invite = invite.with_header("Contact", format!("<{}>", self.contact()));
+            self.send_invite(now, with_offer(invite, offer));
+        }
+    }
+
+    /// Hangs up, or sends any other request inside the call.
+    pub(crate) fn request(&mut self, now: Instant, method: Method) {
+        self.in_call &= method != Method::Bye;
+        if let Some(request) = self.inside_dialog(method) {
+            self.send_request(now, &request);
+        }
+    }
+
+    /// Sends any request outside the call.
+    pub(crate) fn ask(&mut self, now: Instant, method: Method) {
+        let request = self.outside_dialog(method);
+        self.send_request(now, &request);
+    }
+
+    /// Takes whatever the endpoint sent.
+    pub(crate) fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
+        match read_datagram(bytes).expect("the endpoint sends messages that can be read") {
+            Message::Request(request) => self.handle_request(request),
+            Message::Response(response) => self.handle_response(now, response),
+        }
+    }
+
+    /// Repeats what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for invite in &mut self.invites {
+            if let ClientStep::Send(bytes) = invite.machine.handle_timeout(now) {
+                self.outputs.push_back(bytes.to_vec());
+            }
+        }
+        for other in &mut self.others {
+            if let ClientStep::Send(bytes) = other.machine.handle_timeout(now) {
+                self.outputs.push_back(bytes.to_vec());
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is next due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let invites = self.invites.iter().filter_map(|invite| invite.machine.poll_timeout());
+        invites.chain(self.others.iter().filter_map(|other| other.machine.poll_timeout())).min()
+    }
+
+    /// What to send to the endpoint.
+    pub(crate) fn poll_output(&mut self) -> Option<Vec<u8>> {
+        self.outputs.pop_front()
+    }
+
+    /// The statuses that came, in order, retransmissions included.
+    pub(crate) fn statuses(&self) -> Vec<u16> {
+        self.responses.iter().map(|response| response.status).collect()
+    }
+
+    /// Whether it has sent an INVITE.
+    pub(crate) fn has_called(&self) -> bool {
+        !self.invites.is_empty()
+    }
+
+    /// The last INVITE as it was sent.
+    pub(crate) fn last_invite(&self) -> Vec<u8> {
+        self.invites.last().expect("an INVITE was sent").request.to_bytes()
+    }
+
+    /// The last response.
+    pub(crate) fn last(&self) -> &Response {
+        self.responses.last().expect("a response came")
+    }
+}
+
+impl Phone {
+    fn handle_request(&mut self, request: Request) {
+        self.requests.push(request.clone());
+        self.in_call = false;
+        if let Some(status) = self.habits.bye_status {
+            self.outputs.push_back(Response::standard(&request, status).to_bytes());
+        }
+    }
+
+    fn handle_response(&mut self, now: Instant, response: Response) {
+        self.responses.push(response.clone());
+        let branch = response.headers.via().unwrap().branch().unwrap().to_owned();
+        match response.headers.cseq().unwrap().method {
+            Method::Invite => self.handle_invite_response(now, &branch, response),
+            _ => {
+                if let Some(other) = self.others.iter_mut().find(|other| other.branch == branch) {
+                    other.machine.handle_response(now, response.status);
+                }
+            }
+        }
+    }
+
+    fn handle_invite_response(&mut self, now: Instant, branch: &str, response: Response) {
+        if response.status >= 200 {
+            self.finals.entry(branch.to_owned()).or_default().insert(response.status);
+        }
+        let Some(index) = self.invites.iter().position(|invite| invite.branch == branch) else { return };
+        match (self.invites[index].machine.handle_response(now, response.status), response.status) {
+            (Reception::Fresh, 101..=199) => self.learn_peer(&response),
+            (Reception::Fresh, 200..=299) => self.handle_accepted(index, &response),
+            (Reception::Fresh, 300..) => self.handle_refused(now, index, &response),
+            (Reception::Repeated, _) => {
+                let ack = self.invites[index].machine.repeated_ack().map(<[u8]>::to_vec);
+                self.outputs.extend(ack);
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_accepted(&mut self, index: usize, response: &Response) {
+        self.learn_peer(response);
+        if self.invites[index].ack.is_none() {
+            self.in_call = true;
+        }
+        if !self.habits.acknowledges {
+            return;
+        }
+        if self.invites[index].ack.is_none() {
+            let sequence = self.invites[index].request.headers.cseq().unwrap().number;
+            let mut ack = self.inside_dialog_numbered(Method::Ack, sequence).expect("a 2xx has made a dialog");
+            if self.invites[index].request.body.is_empty() {
+                ack = ack.with_body("application/sdp", OFFER.to_vec());
+            }
+            self.invites[index].ack = Some(ack.to_bytes());
+        }
+        self.outputs.extend(self.invites[index].ack.clone());
+    }
+
+    fn handle_refused(&mut self, now: Instant, index: usize, response: &Response) {
+        let refused = self.invites[index].request.clone();
+        let mut ack = beside(&refused, Method::Ack);
+        ack.headers.set("To", response.headers.first("To").unwrap());
+        self.invites[index].machine.acknowledge(ack.to_bytes());
+        self.outputs.push_back(ack.to_bytes());
+        if response.status == 401 && self.habits.login.is_some() && !refused.headers.contains("Authorization") {
+            self.invite_with_proof(now, refused, response);
+        }
+    }
+
+    fn invite_with_proof(&mut self, now: Instant, mut invite: Request, challenge: &Response) {
+        let proof = self.proof(&invite, challenge);
+        self.sequence += 1;
+        let branch = self.branch();
+        invite.headers.set_top_via(&self.via(&branch));
+        invite.headers.set("CSeq", format!("{} INVITE", self.sequence));
+        invite.headers.set("Authorization", proof);
+        self.send_invite(now, invite);
+    }
+
+    fn proof(&mut self, invite: &Request, challenge: &Response) -> String {
+        let (username, password, algorithm) = self.habits.login.expect("a phone that logs in");
+        let offered = challenge.headers.all("WWW-Authenticate").find(|one| one.contains(algorithm.as_str())).unwrap();
+        let part = |name: &str| offered.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
+        self.nonce_count += 1;
+        let count = self.nonce_count;
+        let quality = Quality { qop: "auth".into(), cnonce: "c".into(), nc: format!("{count:08x}"), count };
+        let proof = Proof {
+            username: username.into(),
+            realm: part("realm"),
+            nonce: part("nonce"),
+            uri: invite.uri.to_string(),
+            response: String::new(),
+            algorithm: Some(algorithm.to_string()),
+            quality: Some(quality),
+        };
+        let response = proof.expected(algorithm, "INVITE", password).unwrap();
+        let Proof { realm, nonce, uri, .. } = proof;
+        format!(
+            "Digest username=\"{username}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+             response=\"{response}\", algorithm={algorithm}, qop=auth, cnonce=\"c\", nc={count:08x}"
+        )
+    }
+
+    fn learn_peer(&mut self, response: &Response) {
+        let Ok(contact) = response.headers.contact() else { return };
+        let mut routes = response.headers.record_routes().unwrap();
+        routes.reverse();
+        self.peer = Some(Peer { to: response.headers.to().unwrap(), target: contact.uri, routes });
+    }
+
+    fn send_invite(&mut self, now: Instant, request: Request) {
+        let bytes = request.to_bytes();
+        let machine = InviteClient::sent(now, self.flow.transport.is_reliable(), bytes.clone());
+        let branch = request.headers.via().unwrap().branch().unwrap().to_owned();
+        self.finals.entry(branch.clone()).or_default();
+        self.invites.push(Invite { branch, request, machine, ack: None });
+        self.outputs.push_back(bytes);
+    }
+
+    fn send_request(&mut self, now: Instant, request: &Request) {
+        let bytes = request.to_bytes();
+        let machine = RequestClient::sent(now, self.flow.transport.is_reliable(), bytes.clone());
+        let branch = request.headers.via().unwrap().branch().unwrap().to_owned();
+        self.others.push(Other { branch, machine });
+        self.outputs.push_back(bytes);
+    }
+
+    fn outside_dialog(&mut self, method: Method) -> Request {
+        self.sequence += 1;
+        let branch = self.branch();
+        let cseq = format!("{} {method}", self.sequence);
+        Request::new(method, Uri::read(&self.habits.dials).unwrap())
+            .with_header("Via", self.via(&branch).to_string())
+            .with_header("Max-Forwards", "70")
+            .with_header("From", format!("<sip:{0}@phone.example>;tag={0}", self.name))
+            .with_header("To", format!("<{}>", self.habits.dials))
+            .with_header("Call-ID", format!("call-{}", self.name))
+            .with_header("CSeq", cseq)
+            .with_header("Contact", format!("<{}>", self.contact()))
+    }
+
+    fn inside_dialog(&mut self, method: Method) -> Option<Request> {
+        self.sequence += 1;
+        self.inside_dialog_numbered(method, self.sequence)
+    }
+
+    fn inside_dialog_numbered(&mut self, method: Method, sequence: u32) -> Option<Request> {
+        let branch = self.branch();
+        let via = self.via(&branch);
+        let (peer, first) = (self.peer.as_ref()?, self.first.as_ref()?);
+        let dialog = InDialog {
+            via: &via,
+            target: &peer.target,
+            routes: &peer.routes,
+            from: &first.headers.from().unwrap(),
+            to: &peer.to,
+            call_id: first.headers.call_id().unwrap(),
+            sequence,
+        };
+        Some(Request::in_dialog(method, &dialog))
+    }
+
+    fn branch(&mut self) -> String {
+        self.count += 1;
+        format!("z9hG4bK-{}-{}", self.name, self.count)
+    }
+
+    fn via(&self, branch: &str) -> Via {
+        let mut via = Via::new(self.flow.transport.as_str(), self.flow.remote, branch);
+        if let Some(host) = self.habits.claims {
+            via.host = super::Host::read(host).unwrap();
+        }
+        if !self.habits.rport {
+            via.params.remove("rport");
+        }
+        via
+    }
+
+    fn contact(&self) -> Uri {
+        let uri = match self.habits.claims {
+            Some(host) => Uri::read(&format!("sip:{}@{host}", self.name)).unwrap(),
+            None => Uri::sip(Some(&self.name), self.flow.remote),
+        };
+        match self.flow.transport {
+            Transport::Udp => uri,
+            Transport::Tcp => uri.with_param("transport", Some("tcp")),
+        }
+    }
+}
+
+/// The request that goes with this INVITE over the same hop: its CANCEL, or the ACK of a refusal.
+fn beside(invite: &Request, method: Method) -> Request {
+    let mut request = Request::new(method, invite.uri.clone());
+    for name in ["Via", "Max-Forwards", "From", "To", "Call-ID"] {
+        request.headers.push(name, invite.headers.first(name).unwrap());
+    }
+    let cseq = format!("{} {}", invite.headers.cseq().unwrap().number, request.method);
+    request.with_header("CSeq", cseq)
+}
+
+fn with_offer(invite: Request, offer: Option<&[u8]>) -> Request {
+    match offer {
+        Some(offer) => invite.with_body("application/sdp", offer.to_vec()),
+        None => invite,
+    }
+}

@@ -1,0 +1,16 @@
+//! What a frame costs, and what a call costs the whole process.
+//!
+//! `cargo bench` (or `tests/run bench`) prints two tables. The first is the time one 20 ms frame takes in each direction
+//! through the real bridge: packet to session message, session message to packet. The second starts the release binary
+//! twice, as gateway and as operator, places calls from this process and reads the gateway's own CPU time. Figures are
+//! of this machine; compare ratios, not numbers of different machines.
+
+mod calls;
+mod frames;
+#[path = "../it/phone.rs"]
+mod phone;
+
+fn main() {
+    frames::print();
+    calls::print();
+}
