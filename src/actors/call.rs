@@ -350,13 +350,13 @@ impl State {
 
     fn tool_call(&mut self, call_id: String, name: &str, arguments: &str) {
         tracing::info!(tool = name, "the agent calls a tool");
-        match tools::invoke(&self.agent.tools, name, arguments) {
+        match (tools::Invocation { name, arguments }).read() {
             Ok(tools::Action::HangUp { reason }) => {
                 tracing::info!(reason, "the agent hangs up");
                 self.tool_result(call_id, "the call is being ended".to_owned(), false);
                 self.hear(Input::HangUpAsked);
             }
-            Err(refusal) => self.tool_result(call_id, refusal.to_string(), true),
+            Err(misuse) => self.tool_result(call_id, misuse.to_string(), true),
         }
     }
 

@@ -123,9 +123,6 @@ impl Ledger {
         self.record.digits = summary.digits;
         self.record.tokens = tokens(summary);
         self.record.rtp = rtp(summary);
-        if let Some(remote) = summary.media.latched {
-            self.record.media.remote = Some(remote.to_string());
-        }
         self.count_media(summary);
     }
 
@@ -166,6 +163,11 @@ impl Ledger {
 
     fn count_media(&self, summary: &Summary) {
         self.metrics.rtp_jitter(Duration::from_secs_f64(f64::max(self.record.rtp.jitter_ms, 0.0) / 1000.0));
+        let media = &summary.media;
+        self.metrics.rtp_received(media.packets_received);
+        self.metrics.rtp_sent(media.packets_sent);
+        self.metrics.rtp_lost(media.lost);
+        self.metrics.rtp_foreign(media.foreign);
         if let Some(backend) = &self.record.backend {
             let usage = &summary.usage;
             for (kind, tokens) in [
@@ -200,10 +202,10 @@ fn tokens(summary: &Summary) -> TokensRecord {
 fn rtp(summary: &Summary) -> RtpRecord {
     let media = &summary.media;
     RtpRecord {
-        received: media.received,
-        sent: media.sent,
+        received: media.packets_received,
+        sent: media.packets_sent,
         lost: media.lost,
-        jitter_ms: media.jitter_ms,
+        jitter_ms: f64::from(media.jitter_ms),
         foreign: media.foreign,
         late: media.late,
         duplicate: media.duplicate,

@@ -113,12 +113,12 @@ impl Service {
 
     /// Takes ports and settles the media.
     pub fn prepare(&self, invite: &Invite) -> Result<Prepared, Cause> {
-        let ports = self.ports.take(invite.local_ip()).map_err(|error| {
+        let ports = self.ports.take(invite.flow.local.ip()).map_err(|error| {
             tracing::warn!(%error, "no RTP ports for a call");
             Cause::NoPorts
         })?;
         let local = sdp::Local {
-            address: invite.advertised,
+            address: invite.advertised_ip,
             rtp_port: ports.lease.rtp_port(),
             session_id: random() >> 2,
             version: 1,
@@ -147,16 +147,13 @@ impl Service {
         }
     }
 
-    /// How one leg's media starts. Numbers begin at random (RFC 3550 section 5.1).
+    /// How one leg's media starts. Its numbers begin at random (RFC 3550 section 5.1).
     pub fn media_settings(&self) -> media::Settings {
-        let random = random();
+        let configured = &self.config.media;
         media::Settings {
-            ssrc: (random >> 32) as u32,
-            first_sequence: random as u16,
-            first_timestamp: (random >> 16) as u32,
-            playout_max: self.config.media.playout_max,
-            silence_timeout: self.config.media.silence_timeout,
-            ..media::Settings::default()
+            playout_ms_max: configured.playout_ms_max,
+            silence_timeout: configured.silence_timeout.unwrap_or(Duration::MAX),
+            ..media::Settings::from_seed(random())
         }
     }
 

@@ -156,7 +156,7 @@ impl Bridge {
     /// Lets the agent speak first.
     pub fn greet(&mut self, now: Instant) {
         if let Some(session) = &mut self.session {
-            session.greet();
+            session.greet(now);
         }
         self.carry(now);
     }
@@ -164,7 +164,7 @@ impl Bridge {
     /// Gives a tool's result to the session; `respond` asks the agent to say something about it.
     pub fn tool_result(&mut self, now: Instant, call_id: &str, output: &str, respond: bool) {
         if let Some(session) = &mut self.session {
-            session.tool_result(call_id, output, respond);
+            session.tool_result(now, call_id, output, respond);
         }
         self.carry(now);
     }
@@ -263,7 +263,7 @@ impl Bridge {
 
     fn hear_media(&mut self, now: Instant, event: media::Event) {
         match event {
-            media::Event::Digit(digit) => self.digit(digit),
+            media::Event::Digit(digit) => self.digit(now, digit),
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
             media::Event::Finished(utterance) => self.utterance_finished(utterance),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
@@ -271,11 +271,11 @@ impl Bridge {
         }
     }
 
-    fn digit(&mut self, digit: char) {
+    fn digit(&mut self, now: Instant, digit: char) {
         self.summary.digits += 1;
         self.reports.push_back(Report::Digit(digit));
         if let Some(session) = &mut self.session {
-            session.digit(digit);
+            session.digit(now, digit);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::operator::Faults;
 mod check;
 mod operator;
 mod serve;
+mod signals;
 
 /// It failed while running.
 const EXIT_RUNTIME: u8 = 1;

@@ -2,9 +2,10 @@
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use super::{EXIT_RUNTIME, EXIT_USAGE, check};
+use super::{
+    EXIT_RUNTIME, EXIT_USAGE, check,
+    signals::{Signals, Stop},
+};
 use crate::{
     actors::tree::{self, Gateway},
     config::Config,
@@ -52,15 +53,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Which signal asked for the end.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    /// SIGTERM: let the calls come to their own end first.
-    Drain,
-    /// SIGINT: only let them finish their sentence.
-    Now,
-}
-
 async fn wind_down(gateway: &Gateway, stop: Stop, drain_max: Duration) {
     gateway.drain();
     if stop == Stop::Drain {
@@ -89,23 +81,5 @@ fn reachable(address: &std::net::SocketAddr) -> String {
         (true, true) => format!("127.0.0.1:{}", address.port()),
         (true, false) => format!("[::1]:{}", address.port()),
         (false, _) => address.to_string(),
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> Stop {
-        tokio::select! {
-            _ = self.terminate.recv() => Stop::Drain,
-            _ = self.interrupt.recv() => Stop::Now,
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::conversation::Place;
+use super::ending::Ending;
 use super::error::Refusal;
 use super::fault::{Fault, FaultError, Faults, Strike};
 use super::field::Field;
@@ -12,7 +13,6 @@ use super::input::Change;
 use super::item::Item;
 use super::machine::Machine;
 use super::request::Request;
-use super::response::Ending;
 
 /// Most responses under way, out-of-band ones included; more are refused.
 const RESPONSES_MAX: usize = 8;

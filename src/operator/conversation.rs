@@ -25,7 +25,9 @@ pub enum Place<'a> {
 /// Most items remembered; the oldest are forgotten, as a model forgets what leaves its context.
 const ITEMS_MAX: usize = 500;
 /// Most memory for text and audio of items; again the oldest are forgotten.
-const BYTES_MAX: usize = 48 << 20;
+const BYTES_MAX: usize = 24 << 20;
+/// Most memory for recorded audio, some 90 seconds; beyond it the oldest items stay but fall silent.
+const AUDIO_BYTES_MAX: usize = 4 << 20;
 
 impl Conversation {
     /// Empty.
@@ -146,15 +148,31 @@ impl Conversation {
         self.items.iter().position(|item| item.id == id)
     }
 
-    /// Drops the oldest finished items until both bounds hold; the newest always stays.
+    /// Silences and drops the oldest finished items until all bounds hold; the newest always stays whole.
     fn forget(&mut self) {
+        let mut audio: usize = self.items.iter().map(Item::audio_bytes_held).sum();
         let mut bytes: usize = self.items.iter().map(Item::bytes_held).sum();
-        let mut count = 0;
-        while self.items.len() - count > 1 && (self.items.len() - count > ITEMS_MAX || bytes > BYTES_MAX) {
-            if self.items[count].status == Status::InProgress {
+        let older = self.items.len().saturating_sub(1);
+        for item in self
+            .items
+            .iter_mut()
+            .take(older)
+            .filter(|item| item.status != Status::InProgress)
+        {
+            if audio <= AUDIO_BYTES_MAX {
                 break;
             }
-            bytes -= self.items[count].bytes_held();
+            let held = item.audio_bytes_held();
+            (audio, bytes) = (audio - held, bytes - held);
+            item.silence();
+        }
+        let mut count = 0;
+        for item in self.items.iter().take(older) {
+            let fits = self.items.len() - count <= ITEMS_MAX && bytes <= BYTES_MAX;
+            if fits || item.status == Status::InProgress {
+                break;
+            }
+            bytes -= item.bytes_held();
             count += 1;
         }
         self.items.drain(..count);
@@ -260,6 +278,35 @@ mod tests {
         }
         assert_eq!(conversation.items().len(), ITEMS_MAX);
         assert_eq!(conversation.items()[0].id, "2");
+    }
+
+    #[test]
+    fn the_oldest_recordings_fall_silent_before_their_items_go() {
+        let mut conversation = Conversation::new("conv_1".to_owned());
+        for number in 0..4 {
+            conversation.push(heard(&number.to_string(), AUDIO_BYTES_MAX / 2));
+        }
+        let held: Vec<usize> = conversation.items().iter().map(Item::audio_bytes_held).collect();
+        assert_eq!(held, [0, 0, AUDIO_BYTES_MAX / 2, AUDIO_BYTES_MAX / 2]);
+        conversation.push(heard("4", AUDIO_BYTES_MAX * 2));
+        assert_eq!(conversation.items().len(), 5);
+        assert_eq!(conversation.items()[4].audio_bytes_held(), AUDIO_BYTES_MAX * 2);
+    }
+
+    fn heard(id: &str, bytes: usize) -> Item {
+        let sound = Sound::recorded(crate::audio::SampleRate::Hz24000, &vec![0; bytes / 2]);
+        let content = vec![Content::InputAudio {
+            spoken: Some(sound.clone()),
+            sound,
+            transcript: None,
+        }];
+        Item::new(
+            id.to_owned(),
+            Body::Message {
+                role: Role::User,
+                content,
+            },
+        )
     }
 
     fn said(id: &str) -> Item {

@@ -164,6 +164,33 @@ impl Item {
         }
     }
 
+    /// The part of it that is recorded audio.
+    pub fn audio_bytes_held(&self) -> usize {
+        let sounds = self.content().iter().filter_map(Content::sound);
+        sounds.map(Sound::bytes_held).sum()
+    }
+
+    /// Lets go of recorded audio; everything else stays.
+    pub fn silence(&mut self) {
+        let Body::Message { content, .. } = &mut self.body else {
+            return;
+        };
+        for part in content {
+            match part {
+                Content::InputAudio { sound, spoken, .. } => (*sound, *spoken) = (Sound::silence(), None),
+                Content::OutputAudio { sound, .. } if sound.bytes_held() > 0 => *sound = Sound::silence(),
+                _ => (),
+            }
+        }
+    }
+
+    fn content(&self) -> &[Content] {
+        match &self.body {
+            Body::Message { content, .. } => content,
+            _ => &[],
+        }
+    }
+
     fn render(&self, audio: impl Fn(&Sound, Option<u32>) -> Option<String>) -> Value {
         let mut item = match &self.body {
             Body::Message { role, content } => json!({
@@ -217,6 +244,13 @@ impl Content {
             part["audio"] = Value::String(audio);
         }
         part
+    }
+
+    fn sound(&self) -> Option<&Sound> {
+        match self {
+            Self::InputAudio { sound, .. } | Self::OutputAudio { sound, .. } => Some(sound),
+            _ => None,
+        }
     }
 
     fn bytes_held(&self) -> usize {

@@ -8,13 +8,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::conversation::Conversation;
+use super::ending::Ending;
 use super::error::Refusal;
 use super::fault::{Fault, Strike};
 use super::field::{Field, missing};
 use super::input::Input;
 use super::outbox::Outbox;
 use super::request::Request;
-use super::response::{Ending, Response};
+use super::response::Response;
 use super::session::Session;
 use super::usage::Tokens;
 use super::{Output, Settings, agent};

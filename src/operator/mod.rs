@@ -26,9 +26,10 @@
 //!
 //! With [`Settings::control`] a client may also send `{"type":"operator.fault","fault":"drop@500"}`, counted from then.
 
-pub mod agent;
+mod agent;
 mod client;
 mod conversation;
+mod ending;
 mod error;
 pub mod fault;
 mod field;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::agent::Plan;
 use super::conversation::Conversation;
+use super::ending::Ending;
 use super::item::{Body, Content, Item, Role, Status};
 use super::outbox::Outbox;
 use super::request::Request;
@@ -37,19 +38,6 @@ enum Part {
     Speech { player: Player, words: Words, ms_max: u32 },
     Text { words: Words, len_max: usize },
     Call,
-}
-
-/// How a response ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// All was said.
-    Completed,
-    /// The caller spoke.
-    TurnDetected,
-    /// The client said so.
-    ClientCancelled,
-    /// Its token limit was reached.
-    TokensMax,
 }
 
 /// From the request to the first audio, as a fast model would take.
@@ -193,7 +181,7 @@ impl Response {
         let mut bytes = Vec::new();
         player.read(DELTA_MS.min(*ms_max - player.read_ms().min(*ms_max)), &mut bytes);
         let (read_ms, finished) = (player.read_ms(), player.finished());
-        let limited = !finished && read_ms >= *ms_max;
+        let limited = read_ms >= *ms_max;
         let said = words.up_to(read_ms, player.sound().ms()).to_owned();
         let transcript_so_far = words.said().to_owned();
         if !said.is_empty() {
@@ -204,11 +192,7 @@ impl Response {
         if let Some(Content::OutputAudio { ms, transcript, .. }) = content(&mut self.item) {
             (*ms, *transcript) = (read_ms, Some(transcript_so_far));
         }
-        if finished {
-            Some(Ending::Completed)
-        } else {
-            limited.then_some(Ending::TokensMax)
-        }
+        Ending::reached(finished, limited)
     }
 
     fn write(&mut self, outbox: &mut Outbox) -> Option<Ending> {
@@ -218,16 +202,12 @@ impl Response {
         let target = (words.said().len() + TEXT_DELTA_LEN).min(*len_max);
         let delta = words.up_to_len(target).to_owned();
         let (text, finished) = (words.said().to_owned(), words.finished());
-        let limited = !finished && text.len() >= *len_max;
+        let limited = text.len() >= *len_max;
         self.part_event(outbox, "response.output_text.delta", json!({"delta": delta}));
         if let Some(Content::OutputText(written)) = content(&mut self.item) {
             *written = text;
         }
-        if finished {
-            Some(Ending::Completed)
-        } else {
-            limited.then_some(Ending::TokensMax)
-        }
+        Ending::reached(finished, limited)
     }
 
     fn call(&mut self, outbox: &mut Outbox) -> Ending {
@@ -329,25 +309,6 @@ impl Response {
             Part::Text { words, .. } => Tokens::text(words.said()),
             Part::Call if self.opened => Tokens::CALL,
             Part::Call => Tokens::default(),
-        }
-    }
-}
-
-impl Ending {
-    fn status(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::TurnDetected | Self::ClientCancelled => "cancelled",
-            Self::TokensMax => "incomplete",
-        }
-    }
-
-    fn details(self) -> Value {
-        match self {
-            Self::Completed => Value::Null,
-            Self::TurnDetected => json!({"type": "cancelled", "reason": "turn_detected"}),
-            Self::ClientCancelled => json!({"type": "cancelled", "reason": "client_cancelled"}),
-            Self::TokensMax => json!({"type": "incomplete", "reason": "max_output_tokens"}),
         }
     }
 }

@@ -32,6 +32,11 @@ impl Sound {
         }
     }
 
+    /// Nothing.
+    pub fn silence() -> Self {
+        Self::recorded(SampleRate::Hz8000, &[])
+    }
+
     /// A stretch of a recording, clamped to what there is.
     pub fn stretch(&self, from: usize, to: usize) -> Self {
         match self {

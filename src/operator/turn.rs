@@ -5,11 +5,11 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::agent;
+use super::ending::Ending;
 use super::input::Recording;
 use super::item::{Body, Content, Item, Role};
 use super::machine::Machine;
 use super::request::Request;
-use super::response::Ending;
 
 impl Machine {
     pub(super) fn speech_started(&mut self, audio_start_ms: u64) {

@@ -18,7 +18,7 @@ use super::{
     event::{ClientEvent, ServerEvent},
     fault::{Fault, FaultClass},
     history::{History, HistoryItem, Speaker, Transcript},
-    parts::{Cut, Parts},
+    parts::Parts,
     responses::{Expired, Responses, Wish},
     settings::Settings,
     tool_calls::ToolCalls,
@@ -280,16 +280,7 @@ impl Machine {
     fn truncate(&mut self, heard: &Heard) -> Option<Output> {
         let cut = self.parts.cut(heard)?;
         self.counters.truncates += 1;
-        let Cut {
-            item,
-            content_index,
-            audio_end_ms,
-        } = cut;
-        Some(self.write(&ClientEvent::Truncate {
-            item: &item,
-            content_index,
-            audio_end_ms,
-        }))
+        Some(self.write(&cut.event()))
     }
 
     fn cancel(&mut self, response: &str) {

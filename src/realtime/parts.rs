@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::audio::{Heard, Utterance};
 
-use super::event::PartName;
+use super::event::{ClientEvent, PartName};
 
 /// Utterances that may be unheard at once; past it the oldest is forgotten and can no longer be truncated, so that the
 /// model takes it for heard.
@@ -50,9 +50,9 @@ pub(super) struct Undecodable;
 /// Where an utterance was cut off, in the server's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cut {
-    pub item: String,
-    pub content_index: u32,
-    pub audio_end_ms: u32,
+    item: String,
+    content_index: u32,
+    audio_end_ms: u32,
 }
 
 impl Parts {
@@ -148,6 +148,17 @@ impl Parts {
             closed: false,
         });
         self.parts.len() - 1
+    }
+}
+
+impl Cut {
+    /// How the server is told.
+    pub fn event(&self) -> ClientEvent<'_> {
+        ClientEvent::Truncate {
+            item: &self.item,
+            content_index: self.content_index,
+            audio_end_ms: self.audio_end_ms,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Admission: which source belongs to which peer, and what it has to prove.
 //!
-//! A source is known by its address, by its password, or both. It is decided before anything is remembered about a request, so
-//! that strangers cost no memory. Credentials never leave this file and [`super::digest`].
+//! A source is known by its address, by its password, or both. It is decided before anything is remembered about a
+//! request, so that strangers cost no memory. Credentials never leave this file and [`super::digest`].
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,8 +12,8 @@ pub use ipnet::IpNet as Network;
 use super::digest::{Authenticator, Outcome};
 use super::message::Request;
 
-/// A trunk as SIP sees it. With networks it is found by source address; with credentials its INVITEs are challenged; with
-/// credentials and no networks anyone may try, and the user name tells the peer. With neither it can never call.
+/// A trunk as SIP sees it. With networks it is found by source address; with credentials its INVITEs are challenged;
+/// with credentials and no networks anyone may try, and the user name tells the peer. With neither it can never call.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Its name in the configuration.
@@ -34,7 +34,10 @@ impl Peer {
     }
 
     fn password_of(&self, user: &str) -> Option<&str> {
-        self.credentials.as_ref().filter(|own| own.username == user).map(|own| own.password.as_str())
+        self.credentials
+            .as_ref()
+            .filter(|own| own.username == user)
+            .map(|own| own.password.as_str())
     }
 }
 
@@ -85,7 +88,10 @@ pub struct Admission {
 impl Admission {
     /// A doorkeeper for these peers.
     pub fn new(now: Instant, peers: Vec<Peer>, realm: &str, secret: [u8; 32]) -> Self {
-        Self { peers, authenticator: Authenticator::new(now, realm, secret) }
+        Self {
+            peers,
+            authenticator: Authenticator::new(now, realm, secret),
+        }
     }
 
     /// Who this address belongs to; the first peer whose networks contain it.
@@ -117,7 +123,9 @@ impl Admission {
 
     /// Whether a request inside a dialog with this peer may come from this address.
     pub fn may_send(&self, peer: usize, source: IpAddr) -> bool {
-        self.peers.get(peer).is_some_and(|peer| peer.networks.is_empty() || peer.contains(source))
+        self.peers
+            .get(peer)
+            .is_some_and(|peer| peer.networks.is_empty() || peer.contains(source))
     }
 
     /// Checks an INVITE from this source. A retransmission must not get here: its nonce count is used up.
@@ -132,12 +140,21 @@ impl Admission {
             Source::Anyone => peer.is_open(),
             Source::Unknown => false,
         };
-        let candidates = self.peers.iter().enumerate().filter(|(index, peer)| may_log_in(*index, peer));
+        let candidates = self
+            .peers
+            .iter()
+            .enumerate()
+            .filter(|(index, peer)| may_log_in(*index, peer));
         let password = |user: &str| candidates.clone().find_map(|(_, peer)| peer.password_of(user));
         match self.authenticator.check(now, request, password) {
             Outcome::Accepted { username } => {
-                let found = candidates.clone().find(|(_, peer)| peer.password_of(&username).is_some());
-                found.map_or_else(|| Verdict::Failed("no such user".to_owned()), |(index, _)| Verdict::Admitted(index))
+                let found = candidates
+                    .clone()
+                    .find(|(_, peer)| peer.password_of(&username).is_some());
+                found.map_or_else(
+                    || Verdict::Failed("no such user".to_owned()),
+                    |(index, _)| Verdict::Admitted(index),
+                )
             }
             Outcome::Challenge { stale, .. } => Verdict::Challenged(self.authenticator.challenge(now, stale).into()),
             Outcome::Denied(denial) => Verdict::Failed(denial.to_string()),
@@ -153,7 +170,10 @@ mod tests {
 
     #[test]
     fn the_first_peer_whose_networks_contain_the_source_is_taken() {
-        let admission = admission(vec![peer("lan", &["10.0.0.0/8"], false), peer("all", &["0.0.0.0/0"], false)]);
+        let admission = admission(vec![
+            peer("lan", &["10.0.0.0/8"], false),
+            peer("all", &["0.0.0.0/0"], false),
+        ]);
         assert_eq!(admission.source(ip("10.1.2.3")), Source::Peer(0));
         assert_eq!(admission.source(ip("192.0.2.1")), Source::Peer(1));
         assert_eq!(admission.source(ip("2001:db8::1")), Source::Unknown);
@@ -171,11 +191,16 @@ mod tests {
 
     #[test]
     fn an_address_is_enough_without_a_password_and_not_enough_with_one() {
-        let mut admission = admission(vec![peer("lan", &["10.0.0.0/8"], false), peer("pbx", &["192.0.2.0/24"], true)]);
+        let mut admission = admission(vec![
+            peer("lan", &["10.0.0.0/8"], false),
+            peer("pbx", &["192.0.2.0/24"], true),
+        ]);
         let now = Instant::now();
         let invite = Request::new(Method::Invite, Uri::read("sip:operator@h").unwrap());
         assert_eq!(admission.check(now, Source::Peer(0), &invite), Verdict::Admitted(0));
-        let Verdict::Challenged(challenges) = admission.check(now, Source::Peer(1), &invite) else { panic!() };
+        let Verdict::Challenged(challenges) = admission.check(now, Source::Peer(1), &invite) else {
+            panic!()
+        };
         assert_eq!(challenges.len(), 2);
     }
 
@@ -189,9 +214,16 @@ mod tests {
     }
 
     fn peer(name: &str, networks: &[&str], login: bool) -> Peer {
-        let credentials = login.then(|| Credentials { username: name.into(), password: "secret".into() });
+        let credentials = login.then(|| Credentials {
+            username: name.into(),
+            password: "secret".into(),
+        });
         let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
-        Peer { name: name.into(), networks, credentials }
+        Peer {
+            name: name.into(),
+            networks,
+            credentials,
+        }
     }
 
     fn ip(text: &str) -> IpAddr {

@@ -19,11 +19,16 @@ pub struct DialogId {
 }
 
 impl DialogId {
-    /// The dialog a request from the peer belongs to; `None` when its To has no tag, so that it stands outside any dialog.
+    /// The dialog a request from the peer belongs to; `None` when its To has no tag, so that it stands outside any
+    /// dialog.
     pub fn of_request(headers: &Headers) -> Option<Self> {
         let local_tag = headers.to().ok()?.tag()?.to_owned();
         let remote_tag = headers.from().ok()?.tag().unwrap_or_default().to_owned();
-        Some(Self { call_id: headers.call_id().ok()?.to_owned(), local_tag, remote_tag })
+        Some(Self {
+            call_id: headers.call_id().ok()?.to_owned(),
+            local_tag,
+            remote_tag,
+        })
     }
 }
 
@@ -84,7 +89,10 @@ impl Dialog {
     /// Takes the number of a new request from the peer; one that is not above the last is out of order.
     pub fn advance(&mut self, number: u32) -> Result<(), OutOfOrder> {
         if number <= self.remote_sequence {
-            return Err(OutOfOrder { got: number, seen: self.remote_sequence });
+            return Err(OutOfOrder {
+                got: number,
+                seen: self.remote_sequence,
+            });
         }
         self.remote_sequence = number;
         Ok(())

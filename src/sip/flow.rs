@@ -1,8 +1,8 @@
 //! Flow: the way a message came, which is also the way back (RFC 3261 section 18.2, RFC 3581).
 //!
-//! A flow is a value; the sockets belong to the driver. Requests inside a dialog go to the flow the dialog's last request asked
-//! its responses to be sent to, not to an address taken from Contact or Route: behind a NAT only that way is open, and behind a
-//! proxy that way leads to the proxy, which follows the Request-URI and Route we write.
+//! A flow is a value; the sockets belong to the driver. Requests inside a dialog go to the flow the dialog's last
+//! request asked its responses to be sent to, not to an address taken from Contact or Route: behind a NAT only that way
+//! is open, and behind a proxy that way leads to the proxy, which follows the Request-URI and Route we write.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -61,15 +61,18 @@ impl Flow {
         self.remote.ip().to_canonical()
     }
 
-    /// Where the response to a request with this topmost Via goes. Over TCP the connection it came on; over UDP its source
-    /// address, at the source port when the peer asked for it with `rport`, else at the port of sent-by. `maddr` is not obeyed:
-    /// it would let anyone point our responses at anyone.
+    /// Where the response to a request with this topmost Via goes. Over TCP the connection it came on; over UDP its
+    /// source address, at the source port when the peer asked for it with `rport`, else at the port of sent-by. `maddr`
+    /// is not obeyed: it would let anyone point our responses at anyone.
     pub fn reply_to(&self, via: &Via) -> Flow {
         if self.transport.is_reliable() || via.wants_rport() {
             return *self;
         }
         let port = via.port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT);
-        Flow { remote: SocketAddr::new(self.remote.ip(), port), ..*self }
+        Flow {
+            remote: SocketAddr::new(self.remote.ip(), port),
+            ..*self
+        }
     }
 
     /// Whether both use the same connection; never true of UDP.
@@ -86,7 +89,10 @@ mod tests {
     fn a_response_goes_to_the_source_port_only_when_rport_asks_for_it() {
         let flow = flow(Transport::Udp);
         let reply = |via: &str| flow.reply_to(&Via::read(via).unwrap()).remote.to_string();
-        assert_eq!(reply("SIP/2.0/UDP 10.0.0.1:5080;rport;branch=z9hG4bK1"), "192.0.2.7:40000");
+        assert_eq!(
+            reply("SIP/2.0/UDP 10.0.0.1:5080;rport;branch=z9hG4bK1"),
+            "192.0.2.7:40000"
+        );
         assert_eq!(reply("SIP/2.0/UDP 10.0.0.1:5080;branch=z9hG4bK1"), "192.0.2.7:5080");
         assert_eq!(reply("SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1"), "192.0.2.7:5060");
     }
@@ -94,12 +100,20 @@ mod tests {
     #[test]
     fn over_tcp_a_response_stays_on_the_connection() {
         let flow = flow(Transport::Tcp);
-        assert_eq!(flow.reply_to(&Via::read("SIP/2.0/TCP 10.0.0.1:5080;branch=z9hG4bK1").unwrap()), flow);
+        assert_eq!(
+            flow.reply_to(&Via::read("SIP/2.0/TCP 10.0.0.1:5080;branch=z9hG4bK1").unwrap()),
+            flow
+        );
         assert!(flow.shares_connection(&flow));
     }
 
     fn flow(transport: Transport) -> Flow {
         let [local, remote] = ["192.0.2.1:5060", "192.0.2.7:40000"].map(|address| address.parse().unwrap());
-        Flow { transport, local, remote, connection: 3 }
+        Flow {
+            transport,
+            local,
+            remote,
+            connection: 3,
+        }
     }
 }

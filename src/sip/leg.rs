@@ -1,7 +1,8 @@
 //! Leg: the caller's side of one call as SIP sees it, from its INVITE to its last BYE.
 //!
-//! A leg knows which INVITE waits for the application, repeats its own 2xx until the ACK (RFC 3261 section 13.3.1.4) and knows
-//! whether a BYE may leave already. The endpoint builds the messages and moves them; transactions outlive the leg on their own.
+//! A leg knows which INVITE waits for the application, repeats its own 2xx until the ACK (RFC 3261 section 13.3.1.4)
+//! and knows whether a BYE may leave already. The endpoint builds the messages and moves them; transactions outlive the
+//! leg on their own.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};

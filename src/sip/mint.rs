@@ -1,8 +1,8 @@
 //! Mint: the words we put into messages that nobody else may guess, such as tags and branches.
 //!
-//! Each is a keyed hash over a counter, so that the same seed gives the same words in tests, and a peer that has seen one
-//! cannot tell the next. A stateless answer's tag is hashed from the request instead: a repeated request gets the same tag
-//! although nothing was remembered (RFC 3261 section 8.2.7).
+//! Each is a keyed hash over a counter, so that the same seed gives the same words in tests, and a peer that has seen
+//! one cannot tell the next. A stateless answer's tag is hashed from the request instead: a repeated request gets the
+//! same tag although nothing was remembered (RFC 3261 section 8.2.7).
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

@@ -1,7 +1,7 @@
 //! Reply: what is kept of a request to answer it, at once or much later.
 //!
-//! It holds the headers every response repeats (RFC 3261 section 8.2.6), with `received` and `rport` filled in, and the flow the
-//! response goes to. Whether a response is remembered is the transaction table's business.
+//! It holds the headers every response repeats (RFC 3261 section 8.2.6), with `received` and `rport` filled in, and the
+//! flow the response goes to. Whether a response is remembered is the transaction table's business.
 
 use super::flow::Flow;
 use super::headers::Headers;
@@ -28,7 +28,12 @@ impl Reply {
         let mut headers = Response::standard(request, 100).headers;
         let flow = stamp(&mut headers, flow);
         let timestamp = request.headers.first("Timestamp").map(str::to_owned);
-        Self { headers, record_routes: owned("Record-Route"), timestamp, flow }
+        Self {
+            headers,
+            record_routes: owned("Record-Route"),
+            timestamp,
+            flow,
+        }
     }
 
     /// Where the responses go.
@@ -92,7 +97,10 @@ mod tests {
     #[test]
     fn only_a_dialog_response_carries_contact_and_record_route() {
         let response = Reply::to(&request(), &flow()).dialog_response(200, "ours", "<sip:192.0.2.1:5060>");
-        assert_eq!(response.headers.all("Record-Route").collect::<Vec<_>>(), ["<sip:p1;lr>", "<sip:p2;lr>"]);
+        assert_eq!(
+            response.headers.all("Record-Route").collect::<Vec<_>>(),
+            ["<sip:p1;lr>", "<sip:p2;lr>"]
+        );
         assert_eq!(response.headers.first("Contact"), Some("<sip:192.0.2.1:5060>"));
     }
 
@@ -117,6 +125,11 @@ mod tests {
 
     fn flow() -> Flow {
         let [local, remote] = ["192.0.2.1:5060", "192.0.2.7:40000"].map(|address| address.parse().unwrap());
-        Flow { transport: Transport::Udp, local, remote, connection: 0 }
+        Flow {
+            transport: Transport::Udp,
+            local,
+            remote,
+            connection: 0,
+        }
     }
 }

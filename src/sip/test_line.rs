@@ -1,16 +1,19 @@
-//! A test line: an endpoint, phones, and a network between them that may lose, double, delay and reorder, all in virtual time
-//! and repeatable by its seed.
+//! A test line: an endpoint, phones, and a network between them that may lose, double, delay and reorder, all in
+//! virtual time and repeatable by its seed.
 //!
-//! The application's side is open: after [`TestLine::run_for`] read [`TestLine::events`] and call [`TestLine::command`], or give
-//! it a [`TestLine::application`] that answers events on its own.
+//! The application's side is open: after [`TestLine::run_for`] read [`TestLine::events`] and call
+//! [`TestLine::command`], or give it a [`TestLine::application`] that answers events on its own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::admission::Peer;
 use super::endpoint::{Command, Endpoint, Event, Output, Refused, Settings};
 use super::flow::{Flow, Transport};
+use super::headers::Headers;
 use super::leg::LegId;
+use super::message::Message;
+use super::method::Method;
 use super::reader::read_datagram;
 use super::test_phone::{Habits, Phone};
 
@@ -25,6 +28,9 @@ pub(crate) struct Weather {
     pub(crate) delay_ms_max: u64,
 }
 
+/// What an application does about an event, and how much later.
+pub(crate) type Application = fn(&Event, &mut Dice) -> Vec<(Duration, Command)>;
+
 /// Small, fast, repeatable numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(pub(crate) u64);
@@ -32,7 +38,10 @@ pub(crate) struct Dice(pub(crate) u64);
 impl Dice {
     /// A number below `bound`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound.max(1)
     }
 }
@@ -53,10 +62,12 @@ pub(crate) struct TestLine {
     pub(crate) refused: Vec<Refused>,
     /// What the endpoint sent: when, where to, the first line.
     pub(crate) sent: Vec<(Duration, Flow, String)>,
+    /// Each INVITE that reached the endpoint, by its branch, and the different final statuses the endpoint sent to it.
+    pub(crate) finals: BTreeMap<String, BTreeSet<u16>>,
     /// What the network does.
     pub(crate) weather: Weather,
     /// Answers events with commands after a delay.
-    pub(crate) application: Option<fn(&Event, &mut Dice) -> Vec<(Duration, Command)>>,
+    pub(crate) application: Option<Application>,
     dice: Dice,
     under_way: BTreeMap<(Instant, u64), Parcel>,
     sent_count: u64,
@@ -77,7 +88,10 @@ impl TestLine {
 
     /// A line with these peers.
     pub(crate) fn with_peers(peers: Vec<Peer>) -> Self {
-        Self::with_settings(Settings { peers, ..Settings::new([7; 32], 1) })
+        Self::with_settings(Settings {
+            peers,
+            ..Settings::new([7; 32], 1)
+        })
     }
 
     /// A line with these settings.
@@ -91,6 +105,7 @@ impl TestLine {
             events: Vec::new(),
             refused: Vec::new(),
             sent: Vec::new(),
+            finals: BTreeMap::new(),
             weather: Weather::default(),
             application: None,
             dice: Dice(1),
@@ -116,7 +131,12 @@ impl TestLine {
         let number = self.phones.len();
         let connection = if transport.is_reliable() { number as u64 + 1 } else { 0 };
         let (local, remote) = ("192.0.2.1:5060".parse().unwrap(), address.parse().unwrap());
-        let flow = Flow { transport, local, remote, connection };
+        let flow = Flow {
+            transport,
+            local,
+            remote,
+            connection,
+        };
         self.phones.push(Phone::new(&format!("p{number}"), flow, habits));
         number
     }
@@ -135,7 +155,7 @@ impl TestLine {
 
     /// Gives the endpoint bytes as if a phone had sent them.
     pub(crate) fn inject(&mut self, flow: Flow, bytes: &[u8]) {
-        self.endpoint.handle_message(self.now, flow, read_datagram(bytes));
+        self.inject_now(flow, bytes);
         self.settle();
     }
 
@@ -176,10 +196,25 @@ impl TestLine {
         sent.map(|(at, _, line)| (at.as_millis(), line.as_str())).collect()
     }
 
+    fn inject_now(&mut self, flow: Flow, bytes: &[u8]) {
+        let message = read_datagram(bytes);
+        if let Ok(Message::Request(request)) = &message
+            && request.method == Method::Invite
+        {
+            self.finals
+                .entry(invite_branch(&request.headers).unwrap_or_default())
+                .or_default();
+        }
+        self.endpoint.handle_message(self.now, flow, message);
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         let parcels = self.under_way.keys().next().map(|(at, _)| *at);
         let phones = self.phones.iter().filter_map(Phone::poll_timeout).min();
-        [parcels, phones, self.endpoint.poll_timeout()].into_iter().flatten().min()
+        [parcels, phones, self.endpoint.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Moves everything that moves without time passing.
@@ -213,14 +248,25 @@ impl TestLine {
         match output {
             Output::Refused(refused) => self.refused.push(refused),
             Output::Event { leg, event } => self.take_event(leg, event),
-            Output::Send { flow, bytes } => {
-                let line = String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().to_owned();
-                self.sent.push((self.now - self.start, flow, line));
-                let listens = |phone: &Phone| phone.flow.remote == flow.remote;
-                if let Some(number) = self.phones.iter().position(listens) {
-                    self.post(flow.transport, &Parcel::ToPhone(number, bytes));
-                }
-            }
+            Output::Send { flow, bytes } => self.take_send(flow, bytes),
+        }
+    }
+
+    fn take_send(&mut self, flow: Flow, bytes: Vec<u8>) {
+        let line = String::from_utf8_lossy(&bytes)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        self.sent.push((self.now - self.start, flow, line));
+        if let Ok(Message::Response(response)) = read_datagram(&bytes)
+            && let Some(branch) = invite_branch(&response.headers).filter(|_| !response.is_provisional())
+        {
+            self.finals.entry(branch).or_default().insert(response.status);
+        }
+        let listener = self.phones.iter().position(|phone| phone.flow.remote == flow.remote);
+        if let Some(number) = listener {
+            self.post(flow.transport, &Parcel::ToPhone(number, bytes));
         }
     }
 
@@ -228,29 +274,39 @@ impl TestLine {
         if let Some(application) = self.application {
             for (delay, command) in application(&event, &mut self.dice) {
                 self.sent_count += 1;
-                self.under_way.insert((self.now + delay, self.sent_count), Parcel::Command(leg, command));
+                self.under_way
+                    .insert((self.now + delay, self.sent_count), Parcel::Command(leg, command));
             }
         }
         self.events.push((leg, event));
     }
 
     fn post(&mut self, transport: Transport, parcel: &Parcel) {
-        let weather = if transport.is_reliable() { Weather::default() } else { self.weather };
+        let weather = if transport.is_reliable() {
+            Weather::default()
+        } else {
+            self.weather
+        };
         if self.dice.below(100) < weather.lost_percent {
             return;
         }
-        let copies = if self.dice.below(100) < weather.doubled_percent { 2 } else { 1 };
+        let copies = if self.dice.below(100) < weather.doubled_percent {
+            2
+        } else {
+            1
+        };
         for _ in 0..copies {
             let delay = Duration::from_millis(self.dice.below(weather.delay_ms_max + 1));
             self.sent_count += 1;
-            self.under_way.insert((self.now + delay, self.sent_count), parcel.clone());
+            self.under_way
+                .insert((self.now + delay, self.sent_count), parcel.clone());
         }
     }
 
     fn deliver(&mut self, parcel: Parcel) {
         match parcel {
             Parcel::ToPhone(number, bytes) => self.phones[number].handle_bytes(self.now, &bytes),
-            Parcel::ToEndpoint(flow, bytes) => self.endpoint.handle_message(self.now, flow, read_datagram(&bytes)),
+            Parcel::ToEndpoint(flow, bytes) => self.inject_now(flow, &bytes),
             Parcel::Command(leg, command) => self.endpoint.command(self.now, leg, command),
         }
     }
@@ -259,12 +315,25 @@ impl TestLine {
 /// A peer that is known by its networks.
 pub(crate) fn peer(name: &str, networks: &[&str]) -> Peer {
     let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
-    Peer { name: name.to_owned(), networks, credentials: None }
+    Peer {
+        name: name.to_owned(),
+        networks,
+        credentials: None,
+    }
+}
+
+fn invite_branch(headers: &Headers) -> Option<String> {
+    headers.cseq().ok().filter(|cseq| cseq.method == Method::Invite)?;
+    Some(headers.via().ok()?.branch()?.to_owned())
 }
 
 /// An event as one word and what matters of it.
 fn word(event: &Event) -> String {
-    let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or("-".into(), |b| String::from_utf8_lossy(b).into_owned());
+    let text = |bytes: &Option<Vec<u8>>| {
+        bytes
+            .as_ref()
+            .map_or("-".into(), |b| String::from_utf8_lossy(b).into_owned())
+    };
     match event {
         Event::Incoming(invite) => format!("Incoming from {} by {}", invite.from.uri, invite.trunk),
         Event::Cancelled => "Cancelled".to_owned(),

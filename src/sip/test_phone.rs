@@ -1,8 +1,8 @@
 //! A test phone: a small pure user agent client, for tests that need somebody to call in.
 //!
-//! One phone makes one call. It repeats what is lost, acknowledges what it should, answers challenges and BYEs, and writes down
-//! what it saw; every habit can be switched off to misbehave. Bytes come in by [`Phone::handle_bytes`] and go out by
-//! [`Phone::poll_output`]; whoever owns it moves them and the time (see [`super::test_line`]).
+//! One phone makes one call. It repeats what is lost, acknowledges what it should, answers challenges and BYEs, and
+//! writes down what it saw; every habit can be switched off to misbehave. Bytes come in by [`Phone::handle_bytes`] and
+//! go out by [`Phone::poll_output`]; whoever owns it moves them and the time (see [`super::test_line`]).
 //!
 //! Unit tests of this crate use it as `crate::sip::test_phone::Phone`.
 
@@ -45,7 +45,15 @@ impl Default for Habits {
     fn default() -> Self {
         let dials = "sip:operator@192.0.2.1".to_owned();
         let (rport, acknowledges) = (true, true);
-        Self { dials, rport, acknowledges, bye_status: Some(200), login: None, extra: Vec::new(), claims: None }
+        Self {
+            dials,
+            rport,
+            acknowledges,
+            bye_status: Some(200),
+            login: None,
+            extra: Vec::new(),
+            claims: None,
+        }
     }
 }
 
@@ -182,7 +190,9 @@ impl Phone {
     /// When [`Self::handle_timeout`] is next due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let invites = self.invites.iter().filter_map(|invite| invite.machine.poll_timeout());
-        invites.chain(self.others.iter().filter_map(|other| other.machine.poll_timeout())).min()
+        invites
+            .chain(self.others.iter().filter_map(|other| other.machine.poll_timeout()))
+            .min()
     }
 
     /// What to send to the endpoint.
@@ -203,6 +213,12 @@ impl Phone {
     /// The last INVITE as it was sent.
     pub(crate) fn last_invite(&self) -> Vec<u8> {
         self.invites.last().expect("an INVITE was sent").request.to_bytes()
+    }
+
+    /// The last ACK of a 2xx as it was sent.
+    pub(crate) fn last_ack(&self) -> Vec<u8> {
+        let acks = self.invites.iter().rev().find_map(|invite| invite.ack.clone());
+        acks.expect("a 2xx was acknowledged")
     }
 
     /// The last response.
@@ -235,10 +251,18 @@ impl Phone {
 
     fn handle_invite_response(&mut self, now: Instant, branch: &str, response: Response) {
         if response.status >= 200 {
-            self.finals.entry(branch.to_owned()).or_default().insert(response.status);
+            self.finals
+                .entry(branch.to_owned())
+                .or_default()
+                .insert(response.status);
         }
-        let Some(index) = self.invites.iter().position(|invite| invite.branch == branch) else { return };
-        match (self.invites[index].machine.handle_response(now, response.status), response.status) {
+        let Some(index) = self.invites.iter().position(|invite| invite.branch == branch) else {
+            return;
+        };
+        match (
+            self.invites[index].machine.handle_response(now, response.status),
+            response.status,
+        ) {
             (Reception::Fresh, 101..=199) => self.learn_peer(&response),
             (Reception::Fresh, 200..=299) => self.handle_accepted(index, &response),
             (Reception::Fresh, 300..) => self.handle_refused(now, index, &response),
@@ -260,7 +284,9 @@ impl Phone {
         }
         if self.invites[index].ack.is_none() {
             let sequence = self.invites[index].request.headers.cseq().unwrap().number;
-            let mut ack = self.inside_dialog_numbered(Method::Ack, sequence).expect("a 2xx has made a dialog");
+            let mut ack = self
+                .inside_dialog_numbered(Method::Ack, sequence)
+                .expect("a 2xx has made a dialog");
             if self.invites[index].request.body.is_empty() {
                 ack = ack.with_body("application/sdp", OFFER.to_vec());
             }
@@ -292,11 +318,29 @@ impl Phone {
 
     fn proof(&mut self, invite: &Request, challenge: &Response) -> String {
         let (username, password, algorithm) = self.habits.login.expect("a phone that logs in");
-        let offered = challenge.headers.all("WWW-Authenticate").find(|one| one.contains(algorithm.as_str())).unwrap();
-        let part = |name: &str| offered.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let offered = challenge
+            .headers
+            .all("WWW-Authenticate")
+            .find(|one| one.contains(algorithm.as_str()))
+            .unwrap();
+        let part = |name: &str| {
+            offered
+                .split(&format!("{name}=\""))
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
         self.nonce_count += 1;
         let count = self.nonce_count;
-        let quality = Quality { qop: "auth".into(), cnonce: "c".into(), nc: format!("{count:08x}"), count };
+        let quality = Quality {
+            qop: "auth".into(),
+            cnonce: "c".into(),
+            nc: format!("{count:08x}"),
+            count,
+        };
         let proof = Proof {
             username: username.into(),
             realm: part("realm"),
@@ -315,10 +359,16 @@ impl Phone {
     }
 
     fn learn_peer(&mut self, response: &Response) {
-        let Ok(contact) = response.headers.contact() else { return };
+        let Ok(contact) = response.headers.contact() else {
+            return;
+        };
         let mut routes = response.headers.record_routes().unwrap();
         routes.reverse();
-        self.peer = Some(Peer { to: response.headers.to().unwrap(), target: contact.uri, routes });
+        self.peer = Some(Peer {
+            to: response.headers.to().unwrap(),
+            target: contact.uri,
+            routes,
+        });
     }
 
     fn send_invite(&mut self, now: Instant, request: Request) {
@@ -326,7 +376,12 @@ impl Phone {
         let machine = InviteClient::sent(now, self.flow.transport.is_reliable(), bytes.clone());
         let branch = request.headers.via().unwrap().branch().unwrap().to_owned();
         self.finals.entry(branch.clone()).or_default();
-        self.invites.push(Invite { branch, request, machine, ack: None });
+        self.invites.push(Invite {
+            branch,
+            request,
+            machine,
+            ack: None,
+        });
         self.outputs.push_back(bytes);
     }
 

@@ -20,6 +20,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+# The sources stay free of compiled files.
+sys.dont_write_bytecode = True
 
 import events_scenario
 import phone_scenarios

@@ -96,7 +96,7 @@ class Capture:
 
     def __init__(self, path, low_port, high_port):
         self.path = path
-        command = [sys.executable, __file__, str(path), str(low_port), str(high_port)]
+        command = [sys.executable, "-B", __file__, str(path), str(low_port), str(high_port)]
         if os.geteuid() != 0:
             command = ["sudo", "-n"] + command
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use patchcord::{
     actors::tree::{self, Gateway},
     config,
-    operator::{self, Faults},
+    drivers::operator,
+    operator::Faults,
     telemetry::Level,
 };
 use serde_json::Value;
@@ -117,9 +118,8 @@ impl TestBackend {
     pub fn on(listener: TcpListener, faults: &str) -> Self {
         let address = listener.local_addr().unwrap();
         let faults: Faults = faults.parse().unwrap();
-        let settings = patchcord::drivers::operator::Settings { faults, ..Default::default() };
-        let serving = patchcord::drivers::operator::listen(listener, settings, std::future::pending::<()>());
-        let task = tokio::spawn(async move { drop(serving.await) }).abort_handle();
+        let settings = operator::Settings::with_faults(faults);
+        let task = tokio::spawn(operator::listen(listener, settings, std::future::pending::<()>())).abort_handle();
         Self { address, task }
     }
 }

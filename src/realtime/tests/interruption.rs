@@ -72,6 +72,21 @@ fn late_audio_of_an_interrupted_response_is_dropped() {
 }
 
 #[test]
+fn audio_that_comes_before_the_bridge_answers_the_interruption_is_dropped() {
+    let mut bench = Bench::ready(Settings::default());
+    bench.speak("r", "i", 100);
+    bench.server(done("r"));
+    assert_eq!(
+        bench.machine.handle_text(bench.now, &speech_started().to_string()),
+        None
+    );
+    assert_eq!(
+        bench.machine.handle_text(bench.now, &delta("r", "i", 20).to_string()),
+        None
+    );
+}
+
+#[test]
 fn a_response_without_audio_yet_is_cut_off_as_well() {
     let mut bench = Bench::ready_to_cancel();
     bench.server(created("r"));
@@ -98,8 +113,9 @@ fn the_response_is_cancelled_when_the_server_does_not_do_it() {
 #[test]
 fn a_server_that_does_not_say_whether_it_cancels_is_taken_at_the_word_of_the_configuration() {
     for (asked, cancels) in [(json!(true), 0), (json!(false), 1)] {
+        let turn_detection = json!({ "type": "server_vad", "interrupt_response": asked });
         let mut bench = Bench::open(Settings {
-            turn_detection: asked,
+            turn_detection,
             ..Settings::default()
         });
         bench.server(session_updated(json!({ "type": "server_vad" })));

@@ -136,6 +136,21 @@ fn a_cancelled_response_that_never_ends_blocks_nothing_for_long() {
 }
 
 #[test]
+fn the_late_end_of_a_cancelled_response_is_not_taken_for_the_end_of_the_next() {
+    let mut bench = Bench::ready(Settings::default());
+    bench.server(created("r"));
+    bench.bridge(|machine, now| machine.digit(now, '1'));
+    bench.pass(Duration::from_secs(5));
+    bench.bridge(|machine, now| machine.tool_result(now, "c", "42", true));
+    bench.sent.clear();
+    bench.server(done("r"));
+    assert!(bench.sent.is_empty(), "the one asked for meanwhile has not begun");
+    bench.server(created("s"));
+    bench.server(done("s"));
+    assert_eq!(bench.sent_types(), ["response.create"]);
+}
+
+#[test]
 fn a_tool_call_told_twice_is_passed_on_once() {
     let mut bench = Bench::ready(Settings::default());
     bench.server(created("r"));

@@ -15,7 +15,14 @@ use crate::sip::via::Via;
 /// What the application's decision becomes on the wire.
 impl Endpoint {
     pub(super) fn ring(&mut self, now: Instant, id: LegId) {
-        let Some(Leg { phase: Phase::Asked(asked), dialog, .. }) = self.legs.get(&id) else { return };
+        let Some(Leg {
+            phase: Phase::Asked(asked),
+            dialog,
+            ..
+        }) = self.legs.get(&id)
+        else {
+            return;
+        };
         if !asked.first {
             return;
         }
@@ -76,7 +83,10 @@ impl Endpoint {
     /// Says goodbye; when that is impossible the leg ends here.
     pub(super) fn send_bye(&mut self, now: Instant, id: LegId, reason: &str) {
         let branch = self.mint.branch();
-        let Some(Leg { flow, flow_lost: false, .. }) = self.legs.get(&id) else {
+        let Some(Leg {
+            flow, flow_lost: false, ..
+        }) = self.legs.get(&id)
+        else {
             return self.fail(id, "flow_lost");
         };
         let (flow, sent_by) = (*flow, self.advertised(flow));
@@ -129,6 +139,9 @@ impl Endpoint {
     }
 
     fn local_tag(&self, id: LegId) -> String {
-        self.legs.get(&id).map(|leg| leg.dialog.local_tag().to_owned()).unwrap_or_default()
+        self.legs
+            .get(&id)
+            .map(|leg| leg.dialog.local_tag().to_owned())
+            .unwrap_or_default()
     }
 }

@@ -13,11 +13,12 @@ use crate::sip::uri::Uri;
 
 /// Most legs at once unless the settings say otherwise. A further INVITE is refused with 503 `overloaded`.
 pub const LEGS_MAX: usize = 10_000;
-/// Most transactions at once unless the settings say otherwise. Beyond it an INVITE gets a stateless 503 `overloaded`, and
-/// answers to other requests are not repeated for their retransmissions.
+/// Most transactions at once unless the settings say otherwise. Beyond it an INVITE gets a stateless 503 `overloaded`,
+/// and answers to other requests are not repeated for their retransmissions.
 pub const TRANSACTIONS_MAX: usize = 50_000;
-/// How long the application may leave an INVITE without a final answer unless the settings say otherwise; timer C of the
-/// proxies on the way fires at the same age (RFC 3261 section 16.6). Then the caller gets 480 `session_unavailable`.
+/// How long the application may leave an INVITE without a final answer unless the settings say otherwise; timer C of
+/// the proxies on the way fires at the same age (RFC 3261 section 16.6). Then the caller gets 480
+/// `session_unavailable`.
 pub const RING_MAX: Duration = Duration::from_secs(180);
 
 /// How the endpoint is set up.
@@ -63,8 +64,8 @@ impl Settings {
 /// What the endpoint wants the driver to do.
 #[derive(Debug)]
 pub enum Output {
-    /// Send these bytes. Failure to send needs no report: what matters is repeated, and a closed connection is reported by
-    /// [`super::Endpoint::handle_flow_closed`].
+    /// Send these bytes. Failure to send needs no report: what matters is repeated, and a closed connection is reported
+    /// by [`super::Endpoint::handle_flow_closed`].
     Send {
         /// Where to.
         flow: Flow,
@@ -109,8 +110,8 @@ pub enum Event {
         /// The body of the ACK.
         answer: Option<Vec<u8>>,
     },
-    /// The caller wants to change the call (re-INVITE); it waits for [`Command::Answer`] or [`Command::Refuse`]. When the caller
-    /// withdraws it nothing is said and a late answer is dropped.
+    /// The caller wants to change the call (re-INVITE); it waits for [`Command::Answer`] or [`Command::Refuse`]. When
+    /// the caller withdraws it nothing is said and a late answer is dropped.
     Reoffered {
         /// The new offer; `None`: the 2xx is to carry one of ours.
         offer: Option<Vec<u8>>,
@@ -169,7 +170,8 @@ pub enum Command {
         /// The reason word.
         reason: Cow<'static, str>,
     },
-    /// End the call: BYE as soon as it may leave, or 480 to an INVITE still waiting. Only `Failed` by `flow_lost` and `Gone` follow.
+    /// End the call: BYE as soon as it may leave, or 480 to an INVITE still waiting. Only `Failed` by `flow_lost` and
+    /// `Gone` follow.
     HangUp {
         /// The reason word.
         reason: Cow<'static, str>,

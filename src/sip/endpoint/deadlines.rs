@@ -23,7 +23,10 @@ impl Endpoint {
 
     /// When [`Self::handle_timeout`] is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.transactions.poll_timeout(), self.deadlines.next()].into_iter().flatten().min()
+        [self.transactions.poll_timeout(), self.deadlines.next()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn handle_leg_timeout(&mut self, now: Instant, id: LegId) {
@@ -38,7 +41,8 @@ impl Endpoint {
         }
     }
 
-    /// The application left an INVITE without an answer. A call that rings too long ends; a re-INVITE leaves the call as it was.
+    /// The application left an INVITE without an answer. A call that rings too long ends; a re-INVITE leaves the call
+    /// as it was.
     fn give_up_asking(&mut self, now: Instant, id: LegId) {
         let Some(asked) = self.take_asked(id) else { return };
         let status = if asked.first { 480 } else { 500 };
@@ -48,11 +52,13 @@ impl Endpoint {
         }
     }
 
-    /// The caller never acknowledged our 2xx: the call is ended by BYE (RFC 3261 section 13.3.1.4), which also is the moment for
-    /// one that has been waiting.
+    /// The caller never acknowledged our 2xx: the call is ended by BYE (RFC 3261 section 13.3.1.4), which also is the
+    /// moment for one that has been waiting.
     fn give_up_waiting(&mut self, now: Instant, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let Phase::Answered(answered) = &mut leg.phase else { return };
+        let Phase::Answered(answered) = &mut leg.phase else {
+            return;
+        };
         let lost = leg.flow_lost;
         match answered.hang_up.take() {
             Some(reason) => self.send_bye(now, id, &reason),

@@ -31,20 +31,22 @@ impl Endpoint {
         }
     }
 
-    /// An ACK is never answered. With the branch of a refused INVITE it ends that transaction; inside a dialog it confirms our
-    /// 2xx. Both are tried because old user agents send the latter with the INVITE's branch.
+    /// An ACK is never answered. With the branch of a refused INVITE it ends that transaction; inside a dialog it
+    /// confirms our 2xx. Both are tried because old user agents send the latter with the INVITE's branch.
     pub(super) fn handle_ack(&mut self, now: Instant, flow: Flow, key: Key, ack: &Request) {
         if let Some(transaction) = self.transactions.find(&key.of_invite()) {
             self.transactions.handle_ack(now, transaction);
         }
-        let Some(dialog) = DialogId::of_request(&ack.headers) else { return };
+        let Some(dialog) = DialogId::of_request(&ack.headers) else {
+            return;
+        };
         if let Some(leg) = self.leg_of(&dialog, &flow) {
             self.confirm(now, leg, &flow, ack);
         }
     }
 
-    /// CANCEL is answered without a transaction of its own: the answer depends only on whether the INVITE is still remembered,
-    /// and a second 200 does no harm (section 9.2).
+    /// CANCEL is answered without a transaction of its own: the answer depends only on whether the INVITE is still
+    /// remembered, and a second 200 does no harm (section 9.2).
     pub(super) fn handle_cancel(&mut self, now: Instant, flow: Flow, key: Key, cancel: &Request) {
         let Some(transaction) = self.transactions.find(&key.of_invite()) else {
             return self.refuse_without_dialog(&flow, cancel);
@@ -58,13 +60,12 @@ impl Endpoint {
         }
     }
 
-    /// The leg of this dialog, if its peer may send from there. A peer without networks may send from anywhere: callers move,
-    /// and the tags, which nobody can guess, tell that it is the caller.
+    /// The leg of this dialog, if its peer may send from there. A peer without networks may send from anywhere: callers
+    /// move, and the tags, which nobody can guess, tell that it is the caller.
     fn leg_of(&self, dialog: &DialogId, flow: &Flow) -> Option<LegId> {
         let id = *self.dialogs.get(dialog)?;
         let leg = self.legs.get(&id)?;
-        let welcome =
-            flow.source_ip() == leg.flow.source_ip() || self.admission.may_send(leg.peer, flow.source_ip());
+        let welcome = flow.source_ip() == leg.flow.source_ip() || self.admission.may_send(leg.peer, flow.source_ip());
         welcome.then_some(id)
     }
 
@@ -77,7 +78,9 @@ impl Endpoint {
 
     /// Checks the order of requests (section 12.2.2) and learns where the caller listens now.
     fn take_sequence(&mut self, leg: LegId, flow: &Flow, request: &Request) -> Result<(), Refusal> {
-        let Some(leg) = self.legs.get_mut(&leg) else { return Err(Refusal::no_dialog()) };
+        let Some(leg) = self.legs.get_mut(&leg) else {
+            return Err(Refusal::no_dialog());
+        };
         let order = leg.dialog.advance(sequence(request));
         order.map_err(|error| Refusal::new(500, "bad_request", error.to_string()))?;
         leg.follow(Reply::to(request, flow).flow());
@@ -91,23 +94,32 @@ impl Endpoint {
         }
         let reply = Reply::to(&request, &flow);
         let transaction = self.transactions.open_invite(key, None, reply.flow(), String::new());
-        let arrival = Arrival { flow, request, reply, transaction };
+        let arrival = Arrival {
+            flow,
+            request,
+            reply,
+            transaction,
+        };
         match self.check_reinvite(id, &arrival.request) {
             Ok(()) => self.begin_reoffer(now, id, arrival),
             Err(refusal) => self.refuse_arrival(now, &arrival, "", &refusal),
         }
     }
 
-    /// Before our final answer a second INVITE is too early and gets 500 (section 14.2); before the ACK of our 2xx it crosses
-    /// that ACK and gets 491 (RFC 5407 section 3.1.5).
+    /// Before our final answer a second INVITE is too early and gets 500 (section 14.2); before the ACK of our 2xx it
+    /// crosses that ACK and gets 491 (RFC 5407 section 3.1.5).
     fn check_reinvite(&mut self, id: LegId, request: &Request) -> Result<(), Refusal> {
         let retry_after = self.mint.number(REOFFER_RETRY_S_MAX).to_string();
         match self.legs.get(&id).map(|leg| &leg.phase) {
-            Some(Phase::Asked(_)) => Err(Refusal::new(500, "bad_request", "another INVITE of this call is unanswered")
-                .with_header("Retry-After", retry_after)),
-            Some(Phase::Answered(_)) => {
-                Err(Refusal::new(491, "bad_request", "another INVITE of this call is not acknowledged"))
-            }
+            Some(Phase::Asked(_)) => Err(
+                Refusal::new(500, "bad_request", "another INVITE of this call is unanswered")
+                    .with_header("Retry-After", retry_after),
+            ),
+            Some(Phase::Answered(_)) => Err(Refusal::new(
+                491,
+                "bad_request",
+                "another INVITE of this call is not acknowledged",
+            )),
             Some(Phase::Talking) => check_extensions(request).and_then(|()| check_body(request)),
             Some(Phase::Leaving) | None => Err(Refusal::no_dialog()),
         }
@@ -134,7 +146,14 @@ impl Endpoint {
             Phase::Asked(asked) => {
                 let first = asked.first;
                 self.refuse_asked(now, id, &asked, 487, "cancelled");
-                self.tell(id, if first { Event::Cancelled } else { Event::ByeReceived { reason } });
+                self.tell(
+                    id,
+                    if first {
+                        Event::Cancelled
+                    } else {
+                        Event::ByeReceived { reason }
+                    },
+                );
             }
             Phase::Answered(answered) if answered.hang_up.is_some() => {}
             Phase::Answered(_) | Phase::Talking => self.tell(id, Event::ByeReceived { reason }),
@@ -145,7 +164,9 @@ impl Endpoint {
 
     fn confirm(&mut self, now: Instant, id: LegId, flow: &Flow, ack: &Request) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let Phase::Answered(answered) = &mut leg.phase else { return };
+        let Phase::Answered(answered) = &mut leg.phase else {
+            return;
+        };
         if answered.sequence != sequence(ack) {
             return;
         }
@@ -174,7 +195,9 @@ impl Endpoint {
         if !matches!(leg.phase, Phase::Asked(_)) {
             return None;
         }
-        let Phase::Asked(asked) = std::mem::replace(&mut leg.phase, Phase::Talking) else { return None };
+        let Phase::Asked(asked) = std::mem::replace(&mut leg.phase, Phase::Talking) else {
+            return None;
+        };
         self.arm(id);
         Some(asked)
     }
@@ -201,6 +224,8 @@ impl Endpoint {
             return self.refuse_stateless(flow, request, refusal);
         }
         self.report(flow, refusal.status, refusal.reason, refusal.detail.clone());
-        self.reply_in_dialog(now, flow, key, request, refusal.status, |response| refusal.write_into(response));
+        self.reply_in_dialog(now, flow, key, request, refusal.status, |response| {
+            refusal.write_into(response)
+        });
     }
 }

@@ -1,16 +1,19 @@
-//! Endpoint: the whole SIP side of the gateway as one machine: admission, transactions, dialogs and legs behind one door.
+//! Endpoint: the whole SIP side of the gateway as one machine: admission, transactions, dialogs and legs behind one
+//! door.
 //!
-//! Bytes and flows go in, bytes and events come out. The endpoint answers by itself whatever needs no decision (100, OPTIONS,
-//! malformed, unknown or unwelcome requests) and asks the application only whether to take a call, with what media, and when to
-//! end it. It never calls anyone. Every INVITE it lets in gets exactly one final answer, at the latest when the ring limit ends.
+//! Bytes and flows go in, bytes and events come out. The endpoint answers by itself whatever needs no decision (100,
+//! OPTIONS, malformed, unknown or unwelcome requests) and asks the application only whether to take a call, with what
+//! media, and when to end it. It never calls anyone. Every INVITE it lets in gets exactly one final answer, at the
+//! latest when the ring limit ends.
 //!
 //! - `contract`: settings, events, commands.
 //! - `requests`: requests outside a dialog. `in_dialog`: requests inside one, ACK and CANCEL.
 //! - `commands`: what the application decides, and the ways a leg ends.
 //! - `deadlines`: what happens when time passes.
 //!
-//! Deliberately absent: RFC 2543 transaction matching (refused with 400), reliable provisionals, session timers, UPDATE, forking
-//! on our side, TLS, and opening connections: a leg whose connection has closed is ended when something must be sent on it.
+//! Deliberately absent: RFC 2543 transaction matching (refused with 400), reliable provisionals, session timers,
+//! UPDATE, forking on our side, TLS, and opening connections: a leg whose connection has closed is ended when something
+//! must be sent on it.
 
 mod commands;
 mod contract;
@@ -66,10 +69,10 @@ impl Endpoint {
             admission: Admission::new(now, settings.peers.clone(), &settings.realm, settings.secret),
             mint: Mint::new(&settings.secret, settings.seed),
             settings,
-            transactions: Transactions::new(),
+            transactions: Transactions::default(),
             legs: HashMap::new(),
             dialogs: HashMap::new(),
-            deadlines: Deadlines::new(),
+            deadlines: Deadlines::default(),
             outputs: VecDeque::new(),
             draining: false,
             last_leg: 0,
@@ -90,8 +93,8 @@ impl Endpoint {
         }
     }
 
-    /// A connection has closed. Calls being set up over it end; established ones wait for the caller to come back on another
-    /// connection and end when something must be sent to them before.
+    /// A connection has closed. Calls being set up over it end; established ones wait for the caller to come back on
+    /// another connection and end when something must be sent to them before.
     pub fn handle_flow_closed(&mut self, flow: Flow) {
         for leg in self.transactions.handle_flow_closed(&flow) {
             self.finish(leg);
@@ -112,8 +115,8 @@ impl Endpoint {
         }
     }
 
-    /// While draining, new calls are refused with 503 `draining` and so is OPTIONS, which tells load balancers; calls in
-    /// progress go on.
+    /// While draining, new calls are refused with 503 `draining` and so is OPTIONS, which tells load balancers; calls
+    /// in progress go on.
     pub fn set_draining(&mut self, draining: bool) {
         self.draining = draining;
     }
@@ -125,7 +128,11 @@ impl Endpoint {
 
     /// How much the endpoint holds.
     pub fn counts(&self) -> Counts {
-        Counts { legs: self.legs.len(), dialogs: self.dialogs.len(), transactions: self.transactions.len() }
+        Counts {
+            legs: self.legs.len(),
+            dialogs: self.dialogs.len(),
+            transactions: self.transactions.len(),
+        }
     }
 
     fn handle_request(&mut self, now: Instant, flow: Flow, request: Request) {
@@ -155,7 +162,9 @@ impl Endpoint {
     fn handle_response(&mut self, now: Instant, response: &Response) {
         let Ok(via) = response.headers.via() else { return };
         let of_bye = response.headers.cseq().is_ok_and(|cseq| cseq.method == Method::Bye);
-        let Some(branch) = via.branch().filter(|_| of_bye) else { return };
+        let Some(branch) = via.branch().filter(|_| of_bye) else {
+            return;
+        };
         // Whatever the peer thinks of our BYE (401, 481, ...), the call is over.
         if let Some(leg) = self.transactions.handle_response(now, branch, response.status) {
             self.finish(leg);
@@ -202,7 +211,12 @@ struct Refusal {
 
 impl Refusal {
     fn new(status: u16, reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, reason, detail: detail.into(), headers: Vec::new() }
+        Self {
+            status,
+            reason,
+            detail: detail.into(),
+            headers: Vec::new(),
+        }
     }
 
     fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -217,7 +231,9 @@ impl Refusal {
     }
 
     fn write_into(&self, mut response: Response) -> Response {
-        response.headers.push("Reason", Reason::sip(self.status, self.reason).to_string());
+        response
+            .headers
+            .push("Reason", Reason::sip(self.status, self.reason).to_string());
         for (name, value) in &self.headers {
             response.headers.push(name, value);
         }
@@ -237,11 +253,23 @@ impl Endpoint {
 
     fn report(&mut self, flow: &Flow, status: u16, reason: &'static str, detail: String) {
         let trunk = self.admission.name_at(flow.source_ip()).map(str::to_owned);
-        self.outputs.push_back(Output::Refused(Refused { source: flow.remote, trunk, status, reason, detail }));
+        self.outputs.push_back(Output::Refused(Refused {
+            source: flow.remote,
+            trunk,
+            status,
+            reason,
+            detail,
+        }));
     }
 
     /// Answers a request without remembering that it was there: the same request would get the same answer again.
-    fn reply_stateless(&mut self, flow: &Flow, request: &Request, write: impl FnOnce(Response) -> Response, status: u16) {
+    fn reply_stateless(
+        &mut self,
+        flow: &Flow,
+        request: &Request,
+        write: impl FnOnce(Response) -> Response,
+        status: u16,
+    ) {
         let reply = Reply::to(request, flow);
         let tag = self.mint.stateless_tag(&request.headers);
         let response = write(reply.response(status, &tag));
@@ -265,7 +293,10 @@ impl Endpoint {
     /// Our address as the peer behind this flow reaches it.
     fn advertised_ip(&self, flow: &Flow) -> IpAddr {
         let local = flow.local.ip().to_canonical();
-        self.settings.external_ip.filter(|external| external.is_ipv4() == local.is_ipv4()).unwrap_or(local)
+        self.settings
+            .external_ip
+            .filter(|external| external.is_ipv4() == local.is_ipv4())
+            .unwrap_or(local)
     }
 
     fn advertised(&self, flow: &Flow) -> SocketAddr {

@@ -35,7 +35,9 @@ impl Endpoint {
     /// A stateless answer, so that a flood of them costs no memory. While draining it is the answer an INVITE would get
     /// (RFC 3261 section 11.2).
     fn handle_options(&mut self, flow: &Flow, request: &Request) {
-        let refusal = check_destination(request).and_then(|()| check_extensions(request)).err();
+        let refusal = check_destination(request)
+            .and_then(|()| check_extensions(request))
+            .err();
         match refusal.or_else(|| self.refusal_when_draining()) {
             Some(refusal) => self.refuse_stateless(flow, request, &refusal),
             None => self.reply_stateless(flow, request, capabilities, 200),
@@ -58,7 +60,9 @@ impl Endpoint {
 
     fn challenge(&mut self, flow: &Flow, request: &Request, challenges: Vec<String>) {
         let write = |mut response: Response| {
-            challenges.into_iter().for_each(|challenge| response.headers.push("WWW-Authenticate", challenge));
+            challenges
+                .into_iter()
+                .for_each(|challenge| response.headers.push("WWW-Authenticate", challenge));
             response
         };
         self.reply_stateless(flow, request, write, 401);
@@ -71,10 +75,19 @@ impl Endpoint {
         let (reply, tag) = (Reply::to(&request, &flow), self.mint.tag());
         let transaction = self.transactions.open_invite(key, merge, reply.flow(), tag.clone());
         let checked = match merged {
-            true => Err(Refusal::new(482, "bad_request", "the same INVITE came by another way already")),
+            true => Err(Refusal::new(
+                482,
+                "bad_request",
+                "the same INVITE came by another way already",
+            )),
             false => self.check_invite(&request, &tag),
         };
-        let arrival = Arrival { flow, request, reply, transaction };
+        let arrival = Arrival {
+            flow,
+            request,
+            reply,
+            transaction,
+        };
         match checked {
             Ok(dialog) => self.begin_leg(now, arrival, peer, dialog),
             Err(refusal) => self.refuse_arrival(now, &arrival, &tag, &refusal),
@@ -93,23 +106,43 @@ impl Endpoint {
     }
 
     fn begin_leg(&mut self, now: Instant, arrival: Arrival, peer: usize, dialog: Dialog) {
-        let Ok(invite) = self.invite(&arrival, peer) else { return };
+        let Ok(invite) = self.invite(&arrival, peer) else {
+            return;
+        };
         self.last_leg = self.last_leg.wrapping_add(1);
         let id = LegId(self.last_leg);
         self.transactions.set_owner(arrival.transaction, id);
         self.dialogs.insert(dialog.id().clone(), id);
         let flow = arrival.reply.flow();
         let phase = Phase::Asked(self.asked(now, arrival, true));
-        self.legs.insert(id, Leg { peer, dialog, flow, flow_lost: false, phase });
+        self.legs.insert(
+            id,
+            Leg {
+                peer,
+                dialog,
+                flow,
+                flow_lost: false,
+                phase,
+            },
+        );
         self.arm(id);
         self.tell(id, Event::Incoming(Box::new(invite)));
     }
 
     /// Sends 100 and notes what waits for the application.
     pub(super) fn asked(&mut self, now: Instant, arrival: Arrival, first: bool) -> Asked {
-        let Arrival { request, reply, transaction, .. } = arrival;
+        let Arrival {
+            request,
+            reply,
+            transaction,
+            ..
+        } = arrival;
         self.respond(now, transaction, reply.trying());
-        let wait_max = if first { self.settings.ring_max } else { REOFFER_WAIT_MAX };
+        let wait_max = if first {
+            self.settings.ring_max
+        } else {
+            REOFFER_WAIT_MAX
+        };
         Asked {
             transaction,
             sequence: sequence(&request),
@@ -181,15 +214,20 @@ pub(super) fn sequence(request: &Request) -> u32 {
     request.headers.cseq().map_or(0, |cseq| cseq.number)
 }
 
-/// Whether the request may go on from here, and to whom. A gateway ends the hop count of the one side and begins that of the
-/// other; to stop loops through it, a spent count is refused (RFC 7332 section 5), except in OPTIONS, which may be meant for us.
+/// Whether the request may go on from here, and to whom. A gateway ends the hop count of the one side and begins that
+/// of the other; to stop loops through it, a spent count is refused (RFC 7332 section 5), except in OPTIONS, which may
+/// be meant for us.
 fn check_destination(request: &Request) -> Result<(), Refusal> {
     if request.method != Method::Options && request.headers.max_forwards() == Ok(Some(0)) {
         return Err(Refusal::new(483, "bad_request", "Max-Forwards is used up"));
     }
     match request.uri.scheme() {
         Scheme::Sip | Scheme::Tel => Ok(()),
-        other => Err(Refusal::new(416, "bad_request", format!("the scheme {other} of the Request-URI is not served"))),
+        other => Err(Refusal::new(
+            416,
+            "bad_request",
+            format!("the scheme {other} of the Request-URI is not served"),
+        )),
     }
 }
 
@@ -200,7 +238,11 @@ pub(super) fn check_extensions(request: &Request) -> Result<(), Refusal> {
         return Ok(());
     }
     let required = required.join(", ");
-    let refusal = Refusal::new(420, "bad_request", format!("the extensions {required} are required but not supported"));
+    let refusal = Refusal::new(
+        420,
+        "bad_request",
+        format!("the extensions {required} are required but not supported"),
+    );
     Err(refusal.with_header("Unsupported", required))
 }
 
@@ -214,11 +256,20 @@ pub(super) fn check_body(request: &Request) -> Result<(), Refusal> {
     if kind == ACCEPT && encoding.eq_ignore_ascii_case("identity") {
         return Ok(());
     }
-    let refusal = Refusal::new(415, "bad_request", format!("a body of type {kind:?} coded as {encoding:?} is not read"));
-    Err(refusal.with_header("Accept", ACCEPT).with_header("Accept-Encoding", "identity"))
+    let refusal = Refusal::new(
+        415,
+        "bad_request",
+        format!("a body of type {kind:?} coded as {encoding:?} is not read"),
+    );
+    Err(refusal
+        .with_header("Accept", ACCEPT)
+        .with_header("Accept-Encoding", "identity"))
 }
 
 /// What OPTIONS wants to know.
 pub(super) fn capabilities(response: Response) -> Response {
-    response.with_header("Allow", ALLOW).with_header("Accept", ACCEPT).with_header("Supported", "")
+    response
+        .with_header("Allow", ALLOW)
+        .with_header("Accept", ACCEPT)
+        .with_header("Supported", "")
 }

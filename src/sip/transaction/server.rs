@@ -1,8 +1,8 @@
-//! Server transactions (RFC 3261 section 17.2, INVITE as corrected by RFC 6026): one machine stands for one received request,
-//! absorbs its retransmissions and repeats its own answer for as long as the peer may have missed it.
+//! Server transactions (RFC 3261 section 17.2, INVITE as corrected by RFC 6026): one machine stands for one received
+//! request, absorbs its retransmissions and repeats its own answer for as long as the peer may have missed it.
 //!
-//! They keep bytes they were given and know nothing of dialogs. A 2xx to an INVITE passes once; repeating it until the ACK is
-//! the duty of the user agent (section 13.3.1.4), because that ACK belongs to no transaction.
+//! They keep bytes they were given and know nothing of dialogs. A 2xx to an INVITE passes once; repeating it until the
+//! ACK is the duty of the user agent (section 13.3.1.4), because that ACK belongs to no transaction.
 
 use std::time::{Duration, Instant};
 
@@ -28,21 +28,35 @@ pub struct InviteServer {
 
 #[derive(Debug)]
 enum InviteState {
-    Proceeding { last: Vec<u8> },
-    Completed { response: Vec<u8>, interval: Duration, resend_at: Option<Instant>, give_up_at: Instant },
-    Confirmed { until: Instant },
-    Accepted { until: Instant },
+    Proceeding {
+        last: Vec<u8>,
+    },
+    Completed {
+        response: Vec<u8>,
+        interval: Duration,
+        resend_at: Option<Instant>,
+        give_up_at: Instant,
+    },
+    Confirmed {
+        until: Instant,
+    },
+    Accepted {
+        until: Instant,
+    },
     Terminated,
 }
 
 impl InviteServer {
     /// A transaction that has heard its INVITE and answered nothing yet. `reliable` is true for TCP.
     pub fn new(reliable: bool) -> Self {
-        Self { reliable, state: InviteState::Proceeding { last: Vec::new() } }
+        Self {
+            reliable,
+            state: InviteState::Proceeding { last: Vec::new() },
+        }
     }
 
-    /// Takes note of a response; true when it is to be sent. After a final one every other response is refused: an INVITE has
-    /// exactly one final answer.
+    /// Takes note of a response; true when it is to be sent. After a final one every other response is refused: an
+    /// INVITE has exactly one final answer.
     #[must_use]
     pub fn respond(&mut self, now: Instant, status: u16, bytes: &[u8]) -> bool {
         if !self.is_proceeding() {
@@ -82,7 +96,12 @@ impl InviteServer {
             return self.end();
         }
         match &mut self.state {
-            InviteState::Completed { resend_at: Some(at), interval, response, .. } if now >= *at => {
+            InviteState::Completed {
+                resend_at: Some(at),
+                interval,
+                response,
+                ..
+            } if now >= *at => {
                 *interval = doubled(*interval);
                 *at += *interval;
                 ServerStep::Send(response)
@@ -94,7 +113,11 @@ impl InviteServer {
     /// When [`Self::handle_timeout`] is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            InviteState::Completed { resend_at: Some(at), give_up_at, .. } => Some((*at).min(*give_up_at)),
+            InviteState::Completed {
+                resend_at: Some(at),
+                give_up_at,
+                ..
+            } => Some((*at).min(*give_up_at)),
             _ => self.ends_at(),
         }
     }
@@ -134,7 +157,8 @@ impl InviteServer {
     }
 }
 
-/// The server transaction of any other request. The endpoint answers these at once, so it begins in Completed (timer J).
+/// The server transaction of any other request. The endpoint answers these at once, so it begins in Completed (timer
+/// J).
 #[derive(Debug)]
 pub struct RequestServer {
     response: Vec<u8>,
@@ -244,7 +268,10 @@ mod tests {
 
     fn resend_times_ms(server: &mut InviteServer, start: Instant, until_ms: u64) -> Vec<u64> {
         let mut times = Vec::new();
-        while let Some(at) = server.poll_timeout().filter(|at| *at <= start + Duration::from_millis(until_ms)) {
+        while let Some(at) = server
+            .poll_timeout()
+            .filter(|at| *at <= start + Duration::from_millis(until_ms))
+        {
             if let ServerStep::Send(_) = server.handle_timeout(at) {
                 times.push(u64::try_from((at - start).as_millis()).unwrap());
             }

@@ -1,7 +1,8 @@
-//! The transaction table: every live transaction of one endpoint, found by key or branch, woken by one ordered set of deadlines.
+//! The transaction table: every live transaction of one endpoint, found by key or branch, woken by one ordered set of
+//! deadlines.
 //!
-//! It is the only place where transactions are created and forgotten. `Owner` is whatever the endpoint wants to be told about;
-//! the table only hands it back.
+//! It is the only place where transactions are created and forgotten. `Owner` is whatever the endpoint wants to be told
+//! about; the table only hands it back.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -29,7 +30,11 @@ impl MergeKey {
     /// The key of an INVITE outside any dialog; `None` when its headers cannot be read.
     pub fn of(headers: &Headers) -> Option<Self> {
         let from_tag = headers.from().ok()?.tag().unwrap_or_default().to_owned();
-        Some(Self { call_id: headers.call_id().ok()?.to_owned(), from_tag, sequence: headers.cseq().ok()?.number })
+        Some(Self {
+            call_id: headers.call_id().ok()?.to_owned(),
+            from_tag,
+            sequence: headers.cseq().ok()?.number,
+        })
     }
 }
 
@@ -51,7 +56,7 @@ pub struct Transactions<Owner> {
     clients: HashMap<u64, Client<Owner>>,
     by_branch: HashMap<String, u64>,
     deadlines: Deadlines<Timer>,
-    next_id: u64,
+    last_id: u64,
 }
 
 #[derive(Debug)]
@@ -84,20 +89,21 @@ enum Timer {
     Client(u64),
 }
 
-impl<Owner: Copy> Transactions<Owner> {
-    /// An empty table.
-    pub fn new() -> Self {
+impl<Owner> Default for Transactions<Owner> {
+    fn default() -> Self {
         Self {
             servers: HashMap::new(),
             by_key: HashMap::new(),
             merges: HashMap::new(),
             clients: HashMap::new(),
             by_branch: HashMap::new(),
-            deadlines: Deadlines::new(),
-            next_id: 0,
+            deadlines: Deadlines::default(),
+            last_id: 0,
         }
     }
+}
 
+impl<Owner: Copy> Transactions<Owner> {
     /// How many transactions live.
     pub fn len(&self) -> usize {
         self.servers.len() + self.clients.len()
@@ -136,7 +142,17 @@ impl<Owner: Copy> Transactions<Owner> {
             self.merges.insert(merge.clone(), id);
         }
         self.by_key.insert(key.clone(), id);
-        self.servers.insert(id, Server { key, merge, flow, tag, owner: None, machine });
+        self.servers.insert(
+            id,
+            Server {
+                key,
+                merge,
+                flow,
+                tag,
+                owner: None,
+                machine,
+            },
+        );
         id
     }
 
@@ -164,7 +180,9 @@ impl<Owner: Copy> Transactions<Owner> {
     /// Responds to an INVITE; the flow to send the bytes to, unless it has its final answer already.
     pub fn respond(&mut self, now: Instant, id: ServerId, status: u16, bytes: &[u8]) -> Option<Flow> {
         let server = self.servers.get_mut(&id)?;
-        let ServerMachine::Invite(machine) = &mut server.machine else { return None };
+        let ServerMachine::Invite(machine) = &mut server.machine else {
+            return None;
+        };
         let flow = machine.respond(now, status, bytes).then_some(server.flow);
         self.arm_server(id);
         flow
@@ -172,7 +190,11 @@ impl<Owner: Copy> Transactions<Owner> {
 
     /// An ACK arrived for the INVITE of this transaction.
     pub fn handle_ack(&mut self, now: Instant, id: ServerId) {
-        if let Some(Server { machine: ServerMachine::Invite(machine), .. }) = self.servers.get_mut(&id) {
+        if let Some(Server {
+            machine: ServerMachine::Invite(machine),
+            ..
+        }) = self.servers.get_mut(&id)
+        {
             machine.handle_ack(now);
             self.arm_server(id);
         }
@@ -186,7 +208,17 @@ impl<Owner: Copy> Transactions<Owner> {
         let machine = ServerMachine::Request(RequestServer::answered(now, false, response));
         let id = ServerId(self.number());
         self.by_key.insert(key.clone(), id);
-        self.servers.insert(id, Server { key, merge: None, flow, tag: String::new(), owner: None, machine });
+        self.servers.insert(
+            id,
+            Server {
+                key,
+                merge: None,
+                flow,
+                tag: String::new(),
+                owner: None,
+                machine,
+            },
+        );
         self.arm_server(id);
     }
 
@@ -195,7 +227,15 @@ impl<Owner: Copy> Transactions<Owner> {
         let machine = RequestClient::sent(now, flow.transport.is_reliable(), request);
         let id = self.number();
         self.by_branch.insert(branch.clone(), id);
-        self.clients.insert(id, Client { branch, flow, owner, machine });
+        self.clients.insert(
+            id,
+            Client {
+                branch,
+                flow,
+                owner,
+                machine,
+            },
+        );
         self.arm_client(id);
     }
 
@@ -230,11 +270,17 @@ impl<Owner: Copy> Transactions<Owner> {
 
     /// Forgets every transaction on a closed connection; the owners of the requests of ours among them.
     pub fn handle_flow_closed(&mut self, flow: &Flow) -> Vec<Owner> {
-        let servers = self.servers.iter().filter(|(_, server)| server.flow.shares_connection(flow));
+        let servers = self
+            .servers
+            .iter()
+            .filter(|(_, server)| server.flow.shares_connection(flow));
         for id in servers.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.forget_server(id);
         }
-        let clients = self.clients.iter().filter(|(_, client)| client.flow.shares_connection(flow));
+        let clients = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.flow.shares_connection(flow));
         let clients: Vec<_> = clients.map(|(id, client)| (*id, client.owner)).collect();
         clients.iter().for_each(|(id, _)| self.forget_client(*id));
         clients.into_iter().map(|(_, owner)| owner).collect()
@@ -304,7 +350,119 @@ impl<Owner: Copy> Transactions<Owner> {
     }
 
     fn number(&mut self) -> u64 {
-        self.next_id = self.next_id.wrapping_add(1);
-        self.next_id
+        self.last_id = self.last_id.wrapping_add(1);
+        self.last_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::timers::{GIVE_UP, T1, T4};
+    use super::*;
+    use crate::sip::flow::Transport;
+    use crate::sip::message::Request;
+    use crate::sip::method::Method;
+    use crate::sip::uri::Uri;
+
+    #[test]
+    fn a_refused_invite_is_found_repeated_and_forgotten() {
+        let (mut table, now) = (Transactions::<u8>::default(), Instant::now());
+        let (key, merge) = (
+            key(Method::Invite),
+            MergeKey::of(&request(Method::Invite).headers).unwrap(),
+        );
+        let id = table.open_invite(key.clone(), Some(merge.clone()), flow(Transport::Udp), "tag".to_owned());
+        assert_eq!((table.find(&key), table.tag(id)), (Some(id), Some("tag")));
+        assert!(table.has_merged(&merge));
+        assert_eq!(table.respond(now, id, 486, b"486"), Some(flow(Transport::Udp)));
+        assert_eq!(
+            table.handle_timeout(now + T1),
+            Some(Due::Send(flow(Transport::Udp), b"486".to_vec()))
+        );
+        table.handle_ack(now + T1, id);
+        assert_eq!(table.handle_timeout(now + T1 + T4), None);
+        assert!(table.is_empty() && table.find(&key).is_none() && !table.has_merged(&merge));
+        assert_eq!(table.poll_timeout(), None);
+    }
+
+    #[test]
+    fn an_owner_is_told_of_an_invite_only_while_it_has_no_final_answer() {
+        let (mut table, now) = (Transactions::default(), Instant::now());
+        let id = table.open_invite(key(Method::Invite), None, flow(Transport::Udp), String::new());
+        assert_eq!(table.pending_owner(id), None);
+        table.set_owner(id, 7);
+        assert_eq!(table.pending_owner(id), Some(7));
+        table.respond(now, id, 200, b"200");
+        assert_eq!(table.pending_owner(id), None);
+        assert_eq!(table.respond(now, id, 487, b"487"), None);
+    }
+
+    #[test]
+    fn the_owner_of_a_request_hears_of_the_first_final_response_only() {
+        let (mut table, now) = (Transactions::default(), Instant::now());
+        table.open_client(now, "b".to_owned(), flow(Transport::Udp), 7, b"BYE".to_vec());
+        assert_eq!(table.handle_response(now, "other", 200), None);
+        assert_eq!(table.handle_response(now, "b", 100), None);
+        assert_eq!(table.handle_response(now, "b", 200), Some(7));
+        assert_eq!(table.handle_response(now, "b", 200), None);
+        assert_eq!(table.handle_timeout(now + T4), None);
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_request_nobody_answers_is_reported_after_64_t1() {
+        let (mut table, now) = (Transactions::default(), Instant::now());
+        table.open_client(now, "b".to_owned(), flow(Transport::Tcp), 7, b"BYE".to_vec());
+        assert_eq!(table.poll_timeout(), Some(now + GIVE_UP));
+        assert_eq!(table.handle_timeout(now + GIVE_UP), Some(Due::RequestTimedOut(7)));
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn an_answer_is_remembered_over_udp_and_needs_no_memory_over_tcp() {
+        let (mut table, now) = (Transactions::<u8>::default(), Instant::now());
+        table.remember(now, key(Method::Bye), flow(Transport::Tcp), b"200".to_vec());
+        assert!(table.is_empty());
+        table.remember(now, key(Method::Bye), flow(Transport::Udp), b"200".to_vec());
+        let id = table.find(&key(Method::Bye)).unwrap();
+        assert_eq!(
+            table.handle_retransmission(id),
+            Some((flow(Transport::Udp), b"200".to_vec()))
+        );
+        assert_eq!(table.handle_timeout(now + GIVE_UP), None);
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_closed_connection_takes_its_transactions_along() {
+        let (mut table, now) = (Transactions::default(), Instant::now());
+        table.open_invite(key(Method::Invite), None, flow(Transport::Tcp), String::new());
+        table.open_client(now, "b".to_owned(), flow(Transport::Tcp), 7, b"BYE".to_vec());
+        table.open_client(now, "c".to_owned(), flow(Transport::Udp), 8, b"BYE".to_vec());
+        assert_eq!(table.handle_flow_closed(&flow(Transport::Tcp)), [7]);
+        assert_eq!(table.len(), 1);
+    }
+
+    fn request(method: Method) -> Request {
+        let cseq = format!("1 {method}");
+        Request::new(method, Uri::read("sip:h").unwrap())
+            .with_header("Via", "SIP/2.0/UDP h;branch=z9hG4bKa")
+            .with_header("From", "<sip:a@h>;tag=1")
+            .with_header("Call-ID", "c1")
+            .with_header("CSeq", cseq)
+    }
+
+    fn key(method: Method) -> Key {
+        Key::of(&request(method), "192.0.2.7".parse().unwrap()).unwrap()
+    }
+
+    fn flow(transport: Transport) -> Flow {
+        let [local, remote] = ["192.0.2.1:5060", "192.0.2.7:40000"].map(|address| address.parse().unwrap());
+        Flow {
+            transport,
+            local,
+            remote,
+            connection: 3,
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! The clock of SIP: the base intervals of RFC 3261 section 17.1.1.1, the timers made of them, and [`Deadlines`], the ordered set
-//! of "wake me then" that lets an endpoint with thousands of transactions know its next deadline without looking at each.
+//! The clock of SIP: the base intervals of RFC 3261 section 17.1.1.1, the timers made of them, and [`Deadlines`], the
+//! ordered set of "wake me then" that lets an endpoint with thousands of transactions know its next deadline without
+//! looking at each.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -30,12 +31,16 @@ pub struct Deadlines<K> {
     by_key: HashMap<K, Instant>,
 }
 
-impl<K: Copy + Ord + Hash> Deadlines<K> {
-    /// No deadline at all.
-    pub fn new() -> Self {
-        Self { by_time: BTreeSet::new(), by_key: HashMap::new() }
+impl<K> Default for Deadlines<K> {
+    fn default() -> Self {
+        Self {
+            by_time: BTreeSet::new(),
+            by_key: HashMap::new(),
+        }
     }
+}
 
+impl<K: Copy + Ord + Hash> Deadlines<K> {
     /// Replaces the deadline of `key`; `None` clears it.
     pub fn set(&mut self, key: K, at: Option<Instant>) {
         self.clear(key);
@@ -68,12 +73,6 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
     }
 }
 
-impl<K: Copy + Ord + Hash> Default for Deadlines<K> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +91,7 @@ mod tests {
     #[test]
     fn deadlines_come_out_in_order_of_time_and_only_when_due() {
         let start = Instant::now();
-        let mut deadlines = Deadlines::new();
+        let mut deadlines = Deadlines::default();
         deadlines.set(1, Some(start + T2));
         deadlines.set(2, Some(start + T1));
         assert_eq!(deadlines.next(), Some(start + T1));
@@ -105,7 +104,7 @@ mod tests {
     #[test]
     fn a_new_deadline_replaces_the_old_one_of_the_same_key() {
         let start = Instant::now();
-        let mut deadlines = Deadlines::new();
+        let mut deadlines = Deadlines::default();
         deadlines.set(7, Some(start + T1));
         deadlines.set(7, Some(start + T4));
         assert_eq!(deadlines.pop_due(start + T2), None);

@@ -46,7 +46,10 @@ fn a_wrong_password_gets_403_and_is_reported_without_it() {
     assert_eq!(line.phones[0].statuses(), [401, 403]);
     let reason = line.phones[0].last().headers.first("Reason").unwrap();
     assert_eq!(reason, "SIP;cause=403;text=\"auth_failed\"");
-    assert_eq!((line.refused[0].reason, line.refused[0].trunk.as_deref()), ("auth_failed", Some("pbx")));
+    assert_eq!(
+        (line.refused[0].reason, line.refused[0].trunk.as_deref()),
+        ("auth_failed", Some("pbx"))
+    );
     assert!(!format!("{:?}", line.refused).contains("guess"));
     assert_eq!(line.endpoint.counts(), Counts::default());
     assert_eq!(line.take_events(), [""; 0]);
@@ -59,7 +62,14 @@ fn replayed_credentials_are_challenged_as_stale() {
     let copied = invite.replace("z9hG4bK", "z9hG4bKcopy").replace("call-p0", "call-copy");
     line.inject(line.phones[0].flow, copied.as_bytes());
     assert!(line.sent.last().unwrap().2.starts_with("SIP/2.0 401"));
-    assert!(line.phones[0].last().headers.first("WWW-Authenticate").unwrap().contains("stale=true"));
+    assert!(
+        line.phones[0]
+            .last()
+            .headers
+            .first("WWW-Authenticate")
+            .unwrap()
+            .contains("stale=true")
+    );
     assert_eq!(line.take_events().len(), 1);
 }
 
@@ -69,7 +79,10 @@ fn from_an_unknown_source_the_user_name_tells_the_peer() {
     assert_eq!(line.phones[0].statuses(), [401, 100]);
     let leg = line.leg();
     line.command(leg, answer());
-    assert_eq!(line.take_events(), ["Incoming from sip:p0@phone.example by phones", "Confirmed"]);
+    assert_eq!(
+        line.take_events(),
+        ["Incoming from sip:p0@phone.example by phones", "Confirmed"]
+    );
     line.phone(0, |phone, now| phone.request(now, Method::Bye));
     assert_eq!(line.take_events(), ["ByeReceived", "Gone"]);
 }
@@ -93,17 +106,33 @@ fn a_caller_that_logs_in_may_move_to_another_address() {
 
 fn peers() -> Vec<Peer> {
     let login = |username: &str, password: &str| {
-        Some(Credentials { username: username.to_owned(), password: password.to_owned() })
+        Some(Credentials {
+            username: username.to_owned(),
+            password: password.to_owned(),
+        })
     };
     vec![
-        Peer { credentials: login("alice", "wonderland"), ..peer("pbx", &["192.0.2.0/24"]) },
-        Peer { credentials: login("bob", "builder"), ..peer("phones", &[]) },
+        Peer {
+            credentials: login("alice", "wonderland"),
+            ..peer("pbx", &["192.0.2.0/24"])
+        },
+        Peer {
+            credentials: login("bob", "builder"),
+            ..peer("phones", &[])
+        },
     ]
 }
 
 fn calling(address: &str, login: (&'static str, &'static str, Algorithm)) -> TestLine {
     let mut line = TestLine::with_peers(peers());
-    line.add_phone_at(Transport::Udp, address, Habits { login: Some(login), ..Habits::default() });
+    line.add_phone_at(
+        Transport::Udp,
+        address,
+        Habits {
+            login: Some(login),
+            ..Habits::default()
+        },
+    );
     line.phone(0, |phone, now| phone.invite(now, Some(OFFER)));
     line
 }

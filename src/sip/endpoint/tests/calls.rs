@@ -11,7 +11,12 @@ fn a_call_is_tried_rung_answered_and_hung_up_by_the_caller() {
         line.run_for(SECOND);
         line.phone(0, |phone, now| phone.request(now, Method::Bye));
         assert_eq!(line.phones[0].statuses(), [100, 180, 200, 200], "{transport}");
-        let expected = ["Incoming from sip:p0@phone.example by lan", "Confirmed", "ByeReceived", "Gone"];
+        let expected = [
+            "Incoming from sip:p0@phone.example by lan",
+            "Confirmed",
+            "ByeReceived",
+            "Gone",
+        ];
         assert_eq!(line.take_events(), expected);
         expect_nothing_left(&mut line);
     }
@@ -24,7 +29,10 @@ fn a_call_is_hung_up_by_the_application() {
         line.command(leg, hang_up());
         let bye = &line.phones[0].requests[0];
         assert_eq!(bye.method, Method::Bye);
-        assert_eq!(bye.headers.first("Reason"), Some("SIP;cause=200;text=\"agent_hung_up\""));
+        assert_eq!(
+            bye.headers.first("Reason"),
+            Some("SIP;cause=200;text=\"agent_hung_up\"")
+        );
         assert_eq!(line.take_events(), ["Gone"]);
         expect_nothing_left(&mut line);
     }
@@ -45,7 +53,13 @@ fn the_200_carries_the_answer_our_contact_and_the_tag_of_the_180() {
 
 #[test]
 fn a_retransmitted_invite_gets_the_last_response_again_and_makes_no_second_call() {
-    let (mut line, leg) = ringing(Transport::Udp, Habits { acknowledges: false, ..Habits::default() });
+    let (mut line, leg) = ringing(
+        Transport::Udp,
+        Habits {
+            acknowledges: false,
+            ..Habits::default()
+        },
+    );
     let (flow, invite) = again(&line);
     line.inject(flow, &invite);
     line.command(leg, Command::Ring);
@@ -60,29 +74,62 @@ fn a_retransmitted_invite_gets_the_last_response_again_and_makes_no_second_call(
 
 #[test]
 fn a_200_is_repeated_until_its_ack_and_each_repetition_is_acknowledged() {
-    let (mut line, leg) = ringing(Transport::Udp, Habits { acknowledges: false, ..Habits::default() });
+    let (mut line, leg) = ringing(
+        Transport::Udp,
+        Habits {
+            acknowledges: false,
+            ..Habits::default()
+        },
+    );
     line.command(leg, answer());
     line.run_for(seconds(4));
     line.phones[0].habits.acknowledges = true;
     line.run_for(seconds(20));
     assert_eq!(line.phones[0].statuses(), [100, 200, 200, 200, 200, 200]);
-    assert_eq!(line.take_events(), ["Incoming from sip:p0@phone.example by lan", "Confirmed"]);
+    assert_eq!(
+        line.take_events(),
+        ["Incoming from sip:p0@phone.example by lan", "Confirmed"]
+    );
 }
 
 #[test]
 fn without_an_ack_the_200_is_repeated_on_schedule_and_given_up_with_bye() {
     for transport in [Transport::Udp, Transport::Tcp] {
-        let (mut line, leg) = ringing(transport, Habits { acknowledges: false, ..Habits::default() });
+        let (mut line, leg) = ringing(
+            transport,
+            Habits {
+                acknowledges: false,
+                ..Habits::default()
+            },
+        );
         line.run_for(SECOND);
         line.command(leg, answer());
         line.run_for(seconds(40));
-        let sent_at: Vec<_> = line.sent_since(SECOND).into_iter().filter(|(_, line)| line.contains("200 OK")).collect();
+        let sent_at: Vec<_> = line
+            .sent_since(SECOND)
+            .into_iter()
+            .filter(|(_, line)| line.contains("200 OK"))
+            .collect();
         let sent_at: Vec<_> = sent_at.into_iter().map(|(at, _)| at - 1000).collect();
-        assert_eq!(sent_at, [0, 500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
-        let byes: Vec<_> = line.sent_since(SECOND).into_iter().filter(|(_, line)| line.starts_with("BYE")).collect();
+        assert_eq!(
+            sent_at,
+            [0, 500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]
+        );
+        let byes: Vec<_> = line
+            .sent_since(SECOND)
+            .into_iter()
+            .filter(|(_, line)| line.starts_with("BYE"))
+            .collect();
         assert_eq!(byes.len(), 1);
         assert_eq!(byes[0].0, 33_000);
-        assert_eq!(line.take_events(), ["Incoming from sip:p0@phone.example by lan", "Failed ack_timeout", "Gone"]);
+        assert_eq!(
+            line.take_events(),
+            [
+                "Incoming from sip:p0@phone.example by lan",
+                "Failed ack_timeout",
+                "Gone"
+            ]
+        );
         expect_nothing_left(&mut line);
     }
 }
@@ -102,8 +149,16 @@ fn an_invite_without_offer_is_answered_with_ours_and_the_answer_comes_in_the_ack
 #[test]
 fn the_application_sees_the_call_but_never_the_credentials() {
     let extra = vec![("Authorization", "Digest username=\"a\""), ("X-Account", "7")];
-    let (line, _) = ringing(Transport::Udp, Habits { extra, ..Habits::default() });
-    let Event::Incoming(invite) = &line.events[0].1 else { panic!("not a call") };
+    let (line, _) = ringing(
+        Transport::Udp,
+        Habits {
+            extra,
+            ..Habits::default()
+        },
+    );
+    let Event::Incoming(invite) = &line.events[0].1 else {
+        panic!("not a call")
+    };
     assert_eq!((invite.trunk.as_str(), invite.call_id.as_str()), ("lan", "call-p0"));
     assert_eq!(invite.request_uri.as_str(), "sip:operator@192.0.2.1");
     assert_eq!(invite.offer.as_deref(), Some(OFFER));
@@ -120,11 +175,22 @@ fn a_thousand_calls_at_once_leave_nothing_behind() {
         _ => Vec::new(),
     });
     for number in 0..1000 {
-        line.add_phone_at(Transport::Udp, &format!("192.0.2.9:{}", 10_000 + number), Habits::default());
+        line.add_phone_at(
+            Transport::Udp,
+            &format!("192.0.2.9:{}", 10_000 + number),
+            Habits::default(),
+        );
         line.phones[number].invite(line.now, Some(OFFER));
     }
     line.run_for(seconds(5));
-    assert_eq!(line.endpoint.counts(), Counts { legs: 1000, dialogs: 1000, transactions: 1000 });
+    assert_eq!(
+        line.endpoint.counts(),
+        Counts {
+            legs: 1000,
+            dialogs: 1000,
+            transactions: 1000
+        }
+    );
     expect_nothing_left(&mut line);
 }
 

@@ -48,7 +48,13 @@ fn a_re_invite_the_application_forgets_is_refused_and_the_call_goes_on() {
 
 #[test]
 fn a_re_invite_that_crosses_the_ack_gets_491() {
-    let (mut line, leg) = ringing(Transport::Udp, Habits { acknowledges: false, ..Habits::default() });
+    let (mut line, leg) = ringing(
+        Transport::Udp,
+        Habits {
+            acknowledges: false,
+            ..Habits::default()
+        },
+    );
     line.command(leg, answer());
     line.phone(0, |phone, now| phone.reinvite(now, Some(HOLD)));
     assert_eq!(line.phones[0].last().status, 491);
@@ -143,4 +149,18 @@ fn a_request_for_an_unknown_call_gets_481() {
     line.phone(0, |phone, now| phone.reinvite(now, Some(HOLD)));
     assert_eq!(line.phones[0].last().status, 481);
     expect_nothing_left(&mut line);
+}
+
+#[test]
+fn a_late_ack_of_the_first_200_does_not_confirm_the_second() {
+    let (mut line, leg) = talking(Transport::Udp, Habits::default());
+    let late = line.phones[0].last_ack();
+    line.phones[0].habits.acknowledges = false;
+    line.phone(0, |phone, now| phone.reinvite(now, Some(HOLD)));
+    line.command(leg, answer());
+    line.inject(line.phones[0].flow, &late);
+    assert_eq!(line.take_events(), ["Reoffered v=0 hold"]);
+    line.phones[0].habits.acknowledges = true;
+    line.run_for(SECOND);
+    assert_eq!(line.take_events(), ["Confirmed"]);
 }

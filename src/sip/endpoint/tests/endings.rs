@@ -9,7 +9,9 @@ fn a_cancel_before_the_answer_gets_200_and_the_invite_487() {
         line.command(leg, Command::Ring);
         line.phone(0, |phone, now| phone.cancel(now));
         assert_eq!(line.phones[0].statuses(), [100, 180, 200, 487]);
-        let [ok, refused] = &line.phones[0].responses[2..] else { panic!() };
+        let [ok, refused] = &line.phones[0].responses[2..] else {
+            panic!()
+        };
         assert_eq!(ok.headers.to().unwrap(), refused.headers.to().unwrap());
         assert_eq!(line.take_events()[1..], ["Cancelled", "Gone"]);
         line.command(leg, answer());
@@ -38,7 +40,12 @@ fn a_cancel_of_nothing_gets_481() {
 
 #[test]
 fn a_refusal_says_why_and_its_ack_is_absorbed() {
-    for (status, reason) in [(486, "busy"), (488, "no_common_codec"), (503, "no_ports"), (404, "no_route")] {
+    for (status, reason) in [
+        (486, "busy"),
+        (488, "no_common_codec"),
+        (503, "no_ports"),
+        (404, "no_route"),
+    ] {
         let (mut line, leg) = ringing(Transport::Udp, Habits::default());
         line.command(leg, refuse(status, reason));
         let response = line.phones[0].last();
@@ -90,7 +97,13 @@ fn hanging_up_while_it_rings_refuses_the_call() {
 
 #[test]
 fn hanging_up_before_the_ack_waits_for_the_ack() {
-    let (mut line, leg) = ringing(Transport::Udp, Habits { acknowledges: false, ..Habits::default() });
+    let (mut line, leg) = ringing(
+        Transport::Udp,
+        Habits {
+            acknowledges: false,
+            ..Habits::default()
+        },
+    );
     line.command(leg, answer());
     line.command(leg, hang_up());
     assert!(line.phones[0].requests.is_empty());
@@ -103,7 +116,13 @@ fn hanging_up_before_the_ack_waits_for_the_ack() {
 
 #[test]
 fn a_bye_that_waits_for_an_ack_leaves_when_the_ack_is_given_up() {
-    let (mut line, leg) = ringing(Transport::Udp, Habits { acknowledges: false, ..Habits::default() });
+    let (mut line, leg) = ringing(
+        Transport::Udp,
+        Habits {
+            acknowledges: false,
+            ..Habits::default()
+        },
+    );
     line.command(leg, answer());
     line.command(leg, hang_up());
     line.run_for(seconds(33));
@@ -113,7 +132,13 @@ fn a_bye_that_waits_for_an_ack_leaves_when_the_ack_is_given_up() {
 
 #[test]
 fn an_unanswered_bye_is_repeated_and_the_leg_ends_anyway() {
-    let (mut line, leg) = talking(Transport::Udp, Habits { bye_status: None, ..Habits::default() });
+    let (mut line, leg) = talking(
+        Transport::Udp,
+        Habits {
+            bye_status: None,
+            ..Habits::default()
+        },
+    );
     line.command(leg, hang_up());
     line.run_for(seconds(31));
     assert_eq!(line.phones[0].requests.len(), 10);
@@ -126,7 +151,13 @@ fn an_unanswered_bye_is_repeated_and_the_leg_ends_anyway() {
 #[test]
 fn a_refused_bye_ends_the_leg_as_well() {
     for status in [401, 408, 481, 500] {
-        let (mut line, leg) = talking(Transport::Udp, Habits { bye_status: Some(status), ..Habits::default() });
+        let (mut line, leg) = talking(
+            Transport::Udp,
+            Habits {
+                bye_status: Some(status),
+                ..Habits::default()
+            },
+        );
         line.command(leg, hang_up());
         assert_eq!(line.take_events(), ["Gone"]);
         expect_nothing_left(&mut line);
@@ -149,8 +180,46 @@ fn a_bye_whose_answer_was_lost_is_answered_again_without_a_second_event() {
 }
 
 #[test]
+fn a_provisional_answer_to_our_bye_ends_nothing() {
+    let (mut line, leg) = talking(
+        Transport::Udp,
+        Habits {
+            bye_status: Some(100),
+            ..Habits::default()
+        },
+    );
+    line.command(leg, hang_up());
+    assert_eq!(line.take_events(), [""; 0]);
+    line.phones[0].habits.bye_status = Some(200);
+    line.run_for(SECOND);
+    assert_eq!(line.take_events(), ["Gone"]);
+}
+
+#[test]
+fn a_bye_while_ours_waits_for_the_ack_ends_the_call_in_silence() {
+    let (mut line, leg) = ringing(
+        Transport::Udp,
+        Habits {
+            acknowledges: false,
+            ..Habits::default()
+        },
+    );
+    line.command(leg, answer());
+    line.command(leg, hang_up());
+    line.phone(0, |phone, now| phone.request(now, Method::Bye));
+    assert_eq!(line.take_events()[1..], ["Gone"]);
+    expect_nothing_left(&mut line);
+}
+
+#[test]
 fn both_sides_may_hang_up_at_once() {
-    let (mut line, leg) = talking(Transport::Udp, Habits { bye_status: None, ..Habits::default() });
+    let (mut line, leg) = talking(
+        Transport::Udp,
+        Habits {
+            bye_status: None,
+            ..Habits::default()
+        },
+    );
     line.command(leg, hang_up());
     line.phone(0, |phone, now| phone.request(now, Method::Bye));
     assert_eq!(line.phones[0].statuses(), [100, 200, 200]);

@@ -29,11 +29,16 @@ fn answer() -> Command {
 }
 
 fn refuse(status: u16, reason: &'static str) -> Command {
-    Command::Refuse { status, reason: reason.into() }
+    Command::Refuse {
+        status,
+        reason: reason.into(),
+    }
 }
 
 fn hang_up() -> Command {
-    Command::HangUp { reason: "agent_hung_up".into() }
+    Command::HangUp {
+        reason: "agent_hung_up".into(),
+    }
 }
 
 /// A line on which phone 0 calls with an offer.

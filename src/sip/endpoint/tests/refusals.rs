@@ -12,12 +12,18 @@ fn an_unknown_source_is_refused_and_costs_no_state() {
     line.run_for(SECOND);
     let refused = line.phones[0].last();
     assert_eq!(refused.status, 403);
-    assert_eq!(refused.headers.first("Reason"), Some("SIP;cause=403;text=\"unknown_source\""));
+    assert_eq!(
+        refused.headers.first("Reason"),
+        Some("SIP;cause=403;text=\"unknown_source\"")
+    );
     assert!(refused.headers.to().unwrap().tag().is_some());
     assert_eq!(line.phones[0].statuses(), [403]);
     assert_eq!(line.endpoint.counts(), Counts::default());
     assert_eq!(line.endpoint.poll_timeout(), None);
-    assert_eq!((line.refused[0].status, line.refused[0].reason), (403, "unknown_source"));
+    assert_eq!(
+        (line.refused[0].status, line.refused[0].reason),
+        (403, "unknown_source")
+    );
     assert_eq!(line.take_events(), [""; 0]);
 }
 
@@ -28,19 +34,29 @@ fn an_unknown_source_gets_the_same_tag_for_the_same_request() {
     line.phone(0, |phone, now| phone.invite(now, Some(OFFER)));
     let (flow, invite) = (line.phones[0].flow, line.phones[0].last_invite());
     line.inject(flow, &invite);
-    let [first, second] = &line.phones[0].responses[..] else { panic!() };
+    let [first, second] = &line.phones[0].responses[..] else {
+        panic!()
+    };
     assert_eq!(first.headers.to().unwrap(), second.headers.to().unwrap());
 }
 
 #[test]
 fn an_unknown_source_cannot_touch_a_call_it_knows_the_tags_of() {
     let (mut line, _) = talking(Transport::Udp, Habits::default());
-    let stranger = Flow { remote: "198.51.100.5:5060".parse().unwrap(), ..line.phones[0].flow };
+    let stranger = Flow {
+        remote: "198.51.100.5:5060".parse().unwrap(),
+        ..line.phones[0].flow
+    };
     line.phones[0].request(line.now, Method::Bye);
     let bye = line.phones[0].poll_output().unwrap();
     line.inject(stranger, &bye);
     line.inject(stranger, &line.phones[0].last_invite());
-    assert!(line.sent.iter().filter(|(_, flow, _)| *flow == stranger).all(|(.., line)| line.contains("403")));
+    assert!(
+        line.sent
+            .iter()
+            .filter(|(_, flow, _)| *flow == stranger)
+            .all(|(.., line)| line.contains("403"))
+    );
     assert_eq!(line.take_events(), [""; 0]);
     assert_eq!(line.endpoint.counts().legs, 1);
 }
@@ -50,7 +66,10 @@ fn a_stranger_cannot_cancel_a_call_whose_branch_it_knows() {
     let (mut line, _) = ringing(Transport::Udp, Habits::default());
     line.phones[0].cancel(line.now);
     let cancel = line.phones[0].poll_output().unwrap();
-    let neighbour = Flow { remote: "192.0.2.99:5060".parse().unwrap(), ..line.phones[0].flow };
+    let neighbour = Flow {
+        remote: "192.0.2.99:5060".parse().unwrap(),
+        ..line.phones[0].flow
+    };
     line.inject(neighbour, &cancel);
     assert!(line.sent.last().unwrap().2.contains("481"));
     assert_eq!(line.take_events().len(), 1);
@@ -61,10 +80,20 @@ fn an_invite_that_cannot_be_served_says_what_is_wrong() {
     for (extra, status, header) in [
         (("Require", "100rel, foo"), 420, ("Unsupported", "100rel, foo")),
         (("Content-Encoding", "gzip"), 415, ("Accept", "application/sdp")),
-        (("Contact", "<sip:second@h>"), 400, ("Reason", "SIP;cause=400;text=\"bad_request\"")),
+        (
+            ("Contact", "<sip:second@h>"),
+            400,
+            ("Reason", "SIP;cause=400;text=\"bad_request\""),
+        ),
     ] {
         let mut line = TestLine::new();
-        line.add_phone(Transport::Udp, Habits { extra: vec![extra], ..Habits::default() });
+        line.add_phone(
+            Transport::Udp,
+            Habits {
+                extra: vec![extra],
+                ..Habits::default()
+            },
+        );
         line.phone(0, |phone, now| phone.invite(now, Some(OFFER)));
         line.run_for(SECOND);
         assert_eq!(line.phones[0].statuses(), [status]);
@@ -78,7 +107,13 @@ fn an_invite_that_cannot_be_served_says_what_is_wrong() {
 #[test]
 fn supported_extensions_we_lack_are_ignored() {
     let extra = vec![("Supported", "timer, 100rel, replaces")];
-    let (line, _) = ringing(Transport::Udp, Habits { extra, ..Habits::default() });
+    let (line, _) = ringing(
+        Transport::Udp,
+        Habits {
+            extra,
+            ..Habits::default()
+        },
+    );
     assert_eq!(line.phones[0].statuses(), [100]);
 }
 
@@ -110,7 +145,10 @@ fn an_invite_in_other_words_is_refused_by_them() {
 fn the_same_invite_by_another_way_gets_482() {
     let (mut line, _) = ringing(Transport::Udp, Habits::default());
     let invite = String::from_utf8(line.phones[0].last_invite()).unwrap();
-    line.inject(line.phones[0].flow, invite.replace("z9hG4bK", "z9hG4bKother").as_bytes());
+    line.inject(
+        line.phones[0].flow,
+        invite.replace("z9hG4bK", "z9hG4bKother").as_bytes(),
+    );
     assert!(line.sent.last().unwrap().2.starts_with("SIP/2.0 482"));
     assert_eq!(line.take_events().len(), 1);
 }
@@ -146,14 +184,22 @@ fn while_draining_new_calls_and_options_get_503_and_calls_go_on() {
 fn beyond_the_bounds_an_invite_gets_503_overloaded() {
     for (legs_max, transactions_max) in [(1, 100), (100, 1)] {
         let peers = vec![peer("lan", &["192.0.2.0/24"])];
-        let settings = Settings { legs_max, transactions_max, peers, ..Settings::new([7; 32], 1) };
+        let settings = Settings {
+            legs_max,
+            transactions_max,
+            peers,
+            ..Settings::new([7; 32], 1)
+        };
         let mut line = TestLine::with_settings(settings);
         for number in 0..2 {
             line.add_phone(Transport::Udp, Habits::default());
             line.phone(number, |phone, now| phone.invite(now, Some(OFFER)));
         }
         assert_eq!(line.phones[1].statuses(), [503]);
-        assert_eq!(line.phones[1].last().headers.first("Reason"), Some("SIP;cause=503;text=\"overloaded\""));
+        assert_eq!(
+            line.phones[1].last().headers.first("Reason"),
+            Some("SIP;cause=503;text=\"overloaded\"")
+        );
         assert!(line.phones[1].last().headers.contains("Retry-After"));
         line.command(line.leg(), answer());
         line.phone(0, |phone, now| phone.request(now, Method::Bye));
@@ -166,7 +212,10 @@ fn beyond_the_bounds_an_invite_gets_503_overloaded() {
 fn what_cannot_be_read_is_answered_to_peers_only_and_keep_alives_to_nobody() {
     let (mut line, _) = ringing(Transport::Udp, Habits::default());
     let flow = line.phones[0].flow;
-    let stranger = Flow { remote: "198.51.100.5:5060".parse().unwrap(), ..flow };
+    let stranger = Flow {
+        remote: "198.51.100.5:5060".parse().unwrap(),
+        ..flow
+    };
     let broken = b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n\r\n";
     let before = line.sent.len();
     line.inject(stranger, broken);

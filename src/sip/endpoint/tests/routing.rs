@@ -6,7 +6,13 @@ use crate::sip::test_line::peer;
 
 #[test]
 fn behind_a_nat_responses_and_our_bye_go_to_the_source_and_say_where_it_is() {
-    let (mut line, leg) = ringing(Transport::Udp, Habits { claims: Some("10.0.0.9"), ..Habits::default() });
+    let (mut line, leg) = ringing(
+        Transport::Udp,
+        Habits {
+            claims: Some("10.0.0.9"),
+            ..Habits::default()
+        },
+    );
     line.command(leg, answer());
     let via = line.phones[0].last().headers.via().unwrap();
     assert_eq!((via.received(), via.rport()), ("192.0.2.10".parse().ok(), Some(40_000)));
@@ -18,9 +24,18 @@ fn behind_a_nat_responses_and_our_bye_go_to_the_source_and_say_where_it_is() {
 
 #[test]
 fn without_rport_responses_and_our_bye_go_to_the_port_in_via() {
-    let (mut line, leg) = ringing(Transport::Udp, Habits { rport: false, ..Habits::default() });
+    let (mut line, leg) = ringing(
+        Transport::Udp,
+        Habits {
+            rport: false,
+            ..Habits::default()
+        },
+    );
     let flow = line.phones[0].flow;
-    let from = Flow { remote: "192.0.2.10:55555".parse().unwrap(), ..flow };
+    let from = Flow {
+        remote: "192.0.2.10:55555".parse().unwrap(),
+        ..flow
+    };
     line.inject(from, &line.phones[0].last_invite());
     line.command(leg, answer());
     line.command(leg, hang_up());
@@ -42,7 +57,13 @@ fn our_bye_goes_where_the_last_request_of_the_call_came_from() {
 #[test]
 fn a_call_through_proxies_is_answered_and_ended_through_them() {
     let extra = vec![("Record-Route", "<sip:near.example;lr>, <sip:far.example;lr>")];
-    let (mut line, leg) = ringing(Transport::Udp, Habits { extra, ..Habits::default() });
+    let (mut line, leg) = ringing(
+        Transport::Udp,
+        Habits {
+            extra,
+            ..Habits::default()
+        },
+    );
     line.command(leg, Command::Ring);
     line.command(leg, answer());
     for response in &line.phones[0].responses[1..] {
@@ -58,7 +79,13 @@ fn a_call_through_proxies_is_answered_and_ended_through_them() {
 #[test]
 fn a_strict_router_gets_the_bye_in_its_own_name() {
     let extra = vec![("Record-Route", "<sip:strict.example>")];
-    let (mut line, leg) = talking(Transport::Udp, Habits { extra, ..Habits::default() });
+    let (mut line, leg) = talking(
+        Transport::Udp,
+        Habits {
+            extra,
+            ..Habits::default()
+        },
+    );
     line.command(leg, hang_up());
     let bye = &line.phones[0].requests[0];
     assert_eq!(bye.uri.as_str(), "sip:strict.example");
@@ -67,9 +94,18 @@ fn a_strict_router_gets_the_bye_in_its_own_name() {
 
 #[test]
 fn over_tcp_contact_and_via_say_so_and_everything_stays_on_the_connection() {
-    let (mut line, leg) = ringing(Transport::Tcp, Habits { claims: Some("10.0.0.9"), ..Habits::default() });
+    let (mut line, leg) = ringing(
+        Transport::Tcp,
+        Habits {
+            claims: Some("10.0.0.9"),
+            ..Habits::default()
+        },
+    );
     line.command(leg, answer());
-    assert_eq!(line.phones[0].last().headers.first("Contact"), Some("<sip:192.0.2.1:5060;transport=tcp>"));
+    assert_eq!(
+        line.phones[0].last().headers.first("Contact"),
+        Some("<sip:192.0.2.1:5060;transport=tcp>")
+    );
     line.command(leg, hang_up());
     assert_eq!(line.phones[0].requests[0].headers.via().unwrap().transport, "TCP");
     assert!(line.sent.iter().all(|(_, flow, _)| *flow == line.phones[0].flow));
@@ -79,14 +115,26 @@ fn over_tcp_contact_and_via_say_so_and_everything_stays_on_the_connection() {
 fn with_an_external_address_that_one_is_advertised() {
     let peers = vec![peer("lan", &["192.0.2.0/24"])];
     let external_ip = "203.0.113.1".parse().ok();
-    let mut line = TestLine::with_settings(Settings { external_ip, peers, ..Settings::new([7; 32], 1) });
+    let mut line = TestLine::with_settings(Settings {
+        external_ip,
+        peers,
+        ..Settings::new([7; 32], 1)
+    });
     line.add_phone(Transport::Udp, Habits::default());
     line.phone(0, |phone, now| phone.invite(now, Some(OFFER)));
     let leg = line.leg();
-    let Event::Incoming(invite) = &line.events[0].1 else { panic!("not a call") };
+    let Event::Incoming(invite) = &line.events[0].1 else {
+        panic!("not a call")
+    };
     assert_eq!(Some(invite.advertised_ip), external_ip);
     line.command(leg, answer());
-    assert_eq!(line.phones[0].last().headers.first("Contact"), Some("<sip:203.0.113.1:5060>"));
+    assert_eq!(
+        line.phones[0].last().headers.first("Contact"),
+        Some("<sip:203.0.113.1:5060>")
+    );
     line.command(leg, hang_up());
-    assert_eq!(line.phones[0].requests[0].headers.via().unwrap().host.as_str(), "203.0.113.1");
+    assert_eq!(
+        line.phones[0].requests[0].headers.via().unwrap().host.as_str(),
+        "203.0.113.1"
+    );
 }

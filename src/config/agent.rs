@@ -1,0 +1,191 @@
+//! `[agents.NAME]`: what answers a call.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::{
+    bounds::PROSE_BYTES_MAX,
+    effective::Writer,
+    section::{Section, one_of},
+    turn_detection,
+};
+
+const ANSWERS: &[(&str, Answer)] = &[("when_ready", Answer::WhenReady), ("at_once", Answer::AtOnce)];
+
+const TOOLS: &[(&str, Tool)] = &[("hang_up", Tool::HangUp)];
+
+/// What answers: how it speaks, what it may do, and where its sessions run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agent {
+    /// Its name.
+    pub name: String,
+    /// The backends its sessions run on; a later one is tried when those before it fail. At least one.
+    pub backends: Vec<String>,
+    /// What it says first; none lets the caller speak first.
+    pub greeting: Option<String>,
+    /// What it is and how it should behave, in words for the model.
+    pub instructions: String,
+    /// Its voice, by the backend's name for it; empty leaves the choice to the backend.
+    pub voice: String,
+    /// When a call is answered.
+    pub answer: Answer,
+    /// Who decides that the caller has finished speaking: an object of the protocol, passed on as it is.
+    pub turn_detection: Value,
+    /// The model that writes down what the caller says; none leaves it unwritten.
+    pub transcription_model: Option<String>,
+    /// What it may do besides speaking.
+    pub tools: Vec<Tool>,
+}
+
+/// When a call is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Answer {
+    /// Once the session is ready; the caller hears ringing until then.
+    #[default]
+    WhenReady,
+    /// At once; the caller hears comfort tone until the session is ready.
+    AtOnce,
+}
+
+/// What an agent may do besides speaking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tool {
+    /// End the call.
+    HangUp,
+}
+
+impl Tool {
+    /// The name the model calls it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HangUp => "hang_up",
+        }
+    }
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl Agent {
+    pub(super) fn read(mut section: Section<'_>, name: &str) -> Self {
+        let agent = Self {
+            name: name.to_owned(),
+            backends: read_backends(&mut section),
+            greeting: some(section.prose("greeting", PROSE_BYTES_MAX)),
+            instructions: section.prose("instructions", PROSE_BYTES_MAX),
+            voice: section.text("voice", ""),
+            answer: section.choice("answer", ANSWERS, Answer::default()),
+            transcription_model: some(section.text("transcription_model", "")),
+            tools: section.list("tools", vec![Tool::HangUp], |word| one_of(word, TOOLS)),
+            turn_detection: turn_detection::read(section.inner("turn_detection")),
+        };
+        if let Some(twice) = repeated(&agent.backends) {
+            section.wrong("backends", &format!("names \"{}\" twice", twice.escape_debug()));
+        }
+        if repeated(&agent.tools).is_some() {
+            section.wrong("tools", "names a tool twice");
+        }
+        section.finish();
+        agent
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.table(format_args!("[agents.{}]", self.name));
+        out.list("backends", &self.backends);
+        out.text("greeting", self.greeting.as_deref().unwrap_or_default());
+        out.text("instructions", &self.instructions);
+        out.text("voice", &self.voice);
+        out.text("answer", self.answer_word());
+        out.text("transcription_model", self.transcription_model.as_deref().unwrap_or_default());
+        out.list("tools", &self.tools);
+        out.object(format_args!("[agents.{}.turn_detection]", self.name), &self.turn_detection);
+    }
+
+    fn answer_word(&self) -> &'static str {
+        match self.answer {
+            Answer::WhenReady => "when_ready",
+            Answer::AtOnce => "at_once",
+        }
+    }
+}
+
+fn read_backends(section: &mut Section<'_>) -> Vec<String> {
+    if !section.gives("backends") {
+        section.missing("backends");
+    }
+    let given = section.gives("backends");
+    let backends = section.list("backends", Vec::new(), |name| Ok(name.to_owned()));
+    if given && backends.is_empty() {
+        section.wrong("backends", "names none: without a backend the agent cannot speak");
+    }
+    backends
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn repeated<T: PartialEq>(items: &[T]) -> Option<&T> {
+    items.iter().enumerate().find(|(index, item)| items[..*index].contains(item)).map(|(_, item)| item)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{problems_of, read_of};
+
+    #[test]
+    fn an_agent_needs_only_a_backend() {
+        let config = read_of("[agents.a]\nbackends = [\"operator\"]");
+        let agent = &config.agents["a"];
+        assert_eq!((agent.name.as_str(), agent.greeting.as_ref(), agent.voice.as_str()), ("a", None, ""));
+        assert_eq!((agent.answer, agent.tools.as_slice()), (Answer::WhenReady, &[Tool::HangUp][..]));
+        assert_eq!(agent.turn_detection, serde_json::json!({ "type": "server_vad" }));
+    }
+
+    #[test]
+    fn everything_can_be_set() {
+        let config = read_of(
+            "[agents.a]\nbackends = [\"operator\"]\ngreeting = \"Hi\"\ninstructions = \"\"\"\nBe\nbrief.\"\"\"\n\
+             voice = \"cedar\"\nanswer = \"at_once\"\ntools = []\ntranscription_model = \"gpt-transcribe\"",
+        );
+        let agent = &config.agents["a"];
+        assert_eq!((agent.greeting.as_deref(), agent.instructions.as_str()), (Some("Hi"), "Be\nbrief."));
+        assert_eq!((agent.voice.as_str(), agent.answer, agent.tools.len()), ("cedar", Answer::AtOnce, 0));
+        assert_eq!(agent.transcription_model.as_deref(), Some("gpt-transcribe"));
+    }
+
+    #[test]
+    fn an_agent_without_a_backend_cannot_speak() {
+        assert_eq!(problems_of("[agents.a]\nvoice = \"x\""), ["f.toml:1:1: [agents.a] needs the key \"backends\""]);
+        assert_eq!(
+            problems_of("[agents.a]\nbackends = []"),
+            ["f.toml:2:12: agents.a.backends names none: without a backend the agent cannot speak"]
+        );
+        assert_eq!(
+            problems_of("[agents.a]\nbackends = [\"operator\", \"operator\"]"),
+            ["f.toml:2:12: agents.a.backends names \"operator\" twice"]
+        );
+    }
+
+    #[test]
+    fn unknown_words_get_the_nearest_known_one() {
+        assert_eq!(
+            problems_of("[agents.a]\nbackends = [\"operator\"]\nanswer = \"at_onse\"\ntools = [\"hangup\", \"hang_up\"]"),
+            [
+                "f.toml:3:10: agents.a.answer = \"at_onse\" is not known: did you mean \"at_once\"?",
+                "f.toml:4:10: agents.a.tools[0] = \"hangup\" is not known: did you mean \"hang_up\"?",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_text_too_long_for_a_backend_is_refused() {
+        let text = format!("[agents.a]\nbackends = [\"operator\"]\ninstructions = \"{}\"", "x".repeat(70_000));
+        assert_eq!(problems_of(&text), ["f.toml:3:16: agents.a.instructions is longer than 65536 bytes"]);
+    }
+}

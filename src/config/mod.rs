@@ -1,0 +1,137 @@
+//! Settings: one file, overridden by the environment, read once into a validated [`Config`].
+//!
+//! Two layers are merged by the crate `config`: the TOML file, then the variables `PATCHCORD__SECTION__KEY`. Each section
+//! reads its own keys out of the merged tree and says what is wrong with them; nothing stops at the first mistake.
+//! Every problem names its place, a position in the file or a variable, and the nearest valid name.
+//!
+//! Everything here is pure: the text, the variables and the way to read a secret's file come in as arguments. Nothing is
+//! opened, bound or looked up; whether an address is this machine's, or a backend answers, shows when it is used.
+
+mod agent;
+mod backend;
+mod bounds;
+mod effective;
+mod http;
+mod layers;
+mod limits;
+mod log;
+mod media;
+mod names;
+mod nearest;
+mod place;
+mod problem;
+mod records;
+mod references;
+mod route;
+#[cfg(test)]
+mod sample;
+mod secret;
+mod section;
+mod session;
+mod sip;
+#[cfg(test)]
+mod tests;
+mod trunk;
+mod turn_detection;
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+pub use self::{
+    agent::{Agent, Answer, Tool},
+    backend::{Backend, BackendKind, Dialect, Realtime},
+    bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
+    http::Http,
+    limits::Limits,
+    log::{Log, LogFormat},
+    media::Media,
+    place::Place,
+    problem::{Problem, Problems},
+    records::Records,
+    route::Route,
+    secret::{Secret, SecretSource},
+    session::Session,
+    sip::{Listen, Sip},
+    trunk::{Credentials, Trunk},
+};
+use self::{effective::Writer, layers::Layers};
+
+/// Settings that have been found good.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Config {
+    /// Where SIP is spoken.
+    pub sip: Sip,
+    /// RTP ports, worker threads and playout.
+    pub media: Media,
+    /// Where metrics and health are shown.
+    pub http: Http,
+    /// How much, and how long.
+    pub limits: Limits,
+    /// How sessions are dialled and dialled again.
+    pub session: Session,
+    /// Where call records go.
+    pub records: Records,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Who may call, in the order of the file.
+    pub trunks: Vec<Trunk>,
+    /// Which agent answers, in the order of the file; the first match wins.
+    pub routes: Vec<Route>,
+    /// What answers, by name.
+    pub agents: BTreeMap<String, Arc<Agent>>,
+    /// Session servers, by name.
+    pub backends: BTreeMap<String, Backend>,
+}
+
+/// Reads settings from the text of a file and the variables of an environment, or says everything that is wrong.
+///
+/// `file_name` is only for the problems. `read_file` reads the file of a secret.
+pub fn load(
+    file_name: &str,
+    text: &str,
+    env: &BTreeMap<String, String>,
+    read_file: &dyn Fn(&str) -> io::Result<String>,
+) -> Result<Config, Problems> {
+    let mut layers = Layers::merge(file_name, text, env)?;
+    let mut config = Config {
+        sip: Sip::read(layers.section("sip")),
+        media: Media::read(layers.section("media")),
+        http: Http::read(layers.section("http")),
+        limits: Limits::read(layers.section("limits")),
+        session: Session::read(layers.section("session")),
+        records: Records::read(layers.section("records")),
+        log: Log::read(layers.section("log")),
+        trunks: layers.list("trunk", TRUNKS_MAX, Trunk::read),
+        routes: layers.list("route", ROUTES_MAX, Route::read),
+        agents: layers.named("agents", AGENTS_MAX, |section, name| Arc::new(Agent::read(section, name))),
+        backends: layers.named("backends", BACKENDS_MAX, Backend::read),
+    };
+    let mut report = layers.report;
+    references::check(&config, &mut report);
+    references::resolve_secrets(&mut config, &mut report, env, read_file);
+    report.into_result(config)
+}
+
+impl Config {
+    /// The settings in effect as a file that reads back as these same settings. Of secrets it shows the source alone.
+    pub fn effective_toml(&self) -> String {
+        let mut out = Writer::default();
+        self.sip.write(&mut out);
+        self.media.write(&mut out);
+        self.http.write(&mut out);
+        self.limits.write(&mut out);
+        self.session.write(&mut out);
+        self.records.write(&mut out);
+        self.log.write(&mut out);
+        self.trunks.iter().for_each(|trunk| trunk.write(&mut out));
+        self.routes.iter().for_each(|route| route.write(&mut out));
+        self.agents.values().for_each(|agent| agent.write(&mut out));
+        self.backends.values().for_each(|backend| backend.write(&mut out));
+        out.into_text()
+    }
+
+    /// The backends that some agent may use.
+    pub fn backends_in_use(&self) -> impl Iterator<Item = &Backend> {
+        let used = |name: &str| self.agents.values().any(|agent| agent.backends.iter().any(|used| used == name));
+        self.backends.values().filter(move |backend| used(&backend.name))
+    }
+}

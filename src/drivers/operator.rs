@@ -1,0 +1,571 @@
+//! Serves the embedded operator: the WebSocket handshake and the clock around one [`operator::Machine`] per connection.
+//!
+//! The same code serves a TCP connection of `patchcord operator` and a pipe in memory to a call of this process. Who may
+//! come in is decided here (path, key, the `refuse` fault); everything said afterwards is the machine's business.
+
+use std::{
+    convert::Infallible,
+    future::{self, Future},
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures_util::{SinkExt, StreamExt};
+use socket2::SockRef;
+use subtle::ConstantTimeEq;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream, accept_hdr_async_with_config,
+    tungstenite::{
+        Error as SocketError, Message,
+        handshake::server,
+        http::{HeaderValue, StatusCode, header},
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use super::sleep_until;
+use crate::{
+    net::tcp,
+    operator::{self, Faults, Output},
+};
+
+/// How connections are served. Clones count their connections together, for faults that strike only the first ones.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// The key a client must show; none lets everybody in.
+    pub key: Option<String>,
+    /// What goes wrong on purpose.
+    pub faults: Faults,
+    /// Whether a client may order faults itself.
+    pub control: bool,
+    connections: Arc<AtomicU64>,
+}
+
+/// Connections served at the same time; further ones wait in the listener's backlog, unanswered.
+const CONNECTIONS_MAX: usize = 2_000;
+
+/// The longest message taken from a client: the official 15 MiB of audio and what is around it. A longer one ends the
+/// connection.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that may wait for a slow client; an event that does not fit ends the connection.
+const WRITE_BUFFER_BYTES_MAX: usize = 32 << 20;
+
+/// Allocated at once for every connection.
+const READ_BUFFER_BYTES: usize = 16 << 10;
+
+/// How long a handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a client may take nothing before it is dropped.
+const SEND_MAX: Duration = Duration::from_secs(10);
+
+/// How long a client has to answer our close.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// A client is asked this often whether it is still there,
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// and dropped after this long without any frame of it.
+const SILENT_MAX: Duration = Duration::from_secs(60);
+
+/// The one path that is served.
+const PATH: &str = "/v1/realtime";
+
+/// The subprotocol a browser must see in the answer, and the one that carries its key.
+const SUBPROTOCOL: &str = "realtime";
+const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
+
+/// Accepts connections until `shutdown`, then closes them all and returns.
+pub async fn listen(listener: TcpListener, settings: Settings, shutdown: impl Future<Output = ()>) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let (stop, stopped) = watch::channel(());
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            (stream, _) = tcp::accept(&listener), if connections.len() < CONNECTIONS_MAX => {
+                connections.spawn(serve_tcp(stream, settings.clone(), stopped.clone()));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(stop);
+    let closed = async { while connections.join_next().await.is_some() {} };
+    // Whoever does not take part in closing is dropped with the set.
+    let _ = timeout(CLOSE_MAX * 2, closed).await;
+}
+
+/// Serves one client from the handshake to the end, over anything that carries bytes.
+pub async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(stream: S, settings: Settings) {
+    drop(serve(stream, settings, future::pending()).await);
+}
+
+async fn serve_tcp(stream: tokio::net::TcpStream, settings: Settings, mut stopped: watch::Receiver<()>) {
+    let stopping = async move { while stopped.changed().await.is_ok() {} };
+    if let Some(aborted) = serve(stream, settings, stopping).await {
+        // With no time to linger the connection is reset instead of shut down.
+        if let Err(error) = SockRef::from(&aborted).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "a connection cannot be reset");
+        }
+    }
+}
+
+/// Serves one client; a stream that comes back is to be aborted.
+async fn serve<S>(stream: S, settings: Settings, stopping: impl Future<Output = ()>) -> Option<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connection = settings.connections.fetch_add(1, Ordering::Relaxed);
+    let mut model = None;
+    let doorkeeper = Doorkeeper {
+        settings: &settings,
+        connection,
+        model: &mut model,
+    };
+    let handshake = accept_hdr_async_with_config(stream, doorkeeper, Some(limits()));
+    let socket = match timeout(HANDSHAKE_MAX, handshake).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a client was not let in to the operator");
+            return None;
+        }
+        Err(_) => return None,
+    };
+    let now = now();
+    let machine = operator::Machine::new(now, session(&settings, connection, model));
+    let mut client = Client {
+        socket,
+        machine,
+        heard_at: now,
+        ping_at: now + PING_EVERY,
+    };
+    match client.run(stopping).await {
+        Ok(never) => match never {},
+        Err(End::Abort) => Some(client.socket.into_inner()),
+        Err(End::Close(frame)) => {
+            client.close(frame).await;
+            None
+        }
+        Err(End::Gone) => None,
+    }
+}
+
+/// Decides on a handshake.
+struct Doorkeeper<'a> {
+    settings: &'a Settings,
+    connection: u64,
+    model: &'a mut Option<String>,
+}
+
+impl server::Callback for Doorkeeper<'_> {
+    fn on_request(
+        self,
+        request: &server::Request,
+        mut response: server::Response,
+    ) -> Result<server::Response, server::ErrorResponse> {
+        if let Some(status) = self.settings.faults.refusal(self.connection) {
+            return Err(refusal(status, "server_error", "The operator was told to refuse."));
+        }
+        if request.uri().path().trim_end_matches('/') != PATH {
+            return Err(refusal(
+                404,
+                "not_found",
+                "There is nothing here; connect to /v1/realtime.",
+            ));
+        }
+        if !self.settings.lets_in(request) {
+            return Err(refusal(401, "invalid_api_key", "Incorrect API key provided."));
+        }
+        if subprotocols(request).any(|word| word == SUBPROTOCOL) {
+            let chosen = HeaderValue::from_static(SUBPROTOCOL);
+            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
+        }
+        *self.model = request.uri().query().and_then(model);
+        Ok(response)
+    }
+}
+
+impl Settings {
+    /// Serves with these faults; everything else as by default.
+    pub fn with_faults(faults: Faults) -> Self {
+        Self {
+            faults,
+            ..Self::default()
+        }
+    }
+
+    fn lets_in(&self, request: &server::Request) -> bool {
+        let Some(key) = &self.key else { return true };
+        let header = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let bearer = header
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let shown = bearer.map(|(_, shown)| shown.trim());
+        let shown = shown.or_else(|| subprotocols(request).find_map(|word| word.strip_prefix(KEY_SUBPROTOCOL)));
+        shown.is_some_and(|shown| shown.as_bytes().ct_eq(key.as_bytes()).into())
+    }
+}
+
+/// One connection after its handshake.
+struct Client<S> {
+    socket: WebSocketStream<S>,
+    machine: operator::Machine,
+    heard_at: Instant,
+    ping_at: Instant,
+}
+
+/// Why a connection ends.
+enum End {
+    /// The machine wants it cut.
+    Abort,
+    /// It is to be closed properly.
+    Close(CloseFrame),
+    /// The client closed it, or is not there any more.
+    Gone,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    async fn run(&mut self, stopping: impl Future<Output = ()>) -> Result<Infallible, End> {
+        let mut stopping = std::pin::pin!(stopping);
+        loop {
+            self.machine.handle_timeout(now());
+            self.send().await?;
+            tokio::select! {
+                message = self.socket.next() => self.take(message).await?,
+                () = sleep_until(self.machine.poll_timeout()) => {}
+                () = sleep_until(Some(self.ping_at)) => self.ping().await?,
+                () = &mut stopping => return Err(closing(1001, "the server is stopping")),
+            }
+        }
+    }
+
+    /// Writes all there is to say, in as few packets as it fits.
+    async fn send(&mut self) -> Result<(), End> {
+        let mut fed = false;
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Send(text) => self.write(Message::text(text), false).await?,
+                Output::Close { code, reason } => return Err(closing(code, &reason)),
+                Output::Drop => {
+                    self.flush().await?;
+                    return Err(End::Abort);
+                }
+            }
+            fed = true;
+        }
+        if fed { self.flush().await } else { Ok(()) }
+    }
+
+    async fn take(&mut self, message: Option<Result<Message, SocketError>>) -> Result<(), End> {
+        self.heard_at = now();
+        match message {
+            Some(Ok(Message::Text(text))) => self.machine.handle_text(self.heard_at, &text),
+            Some(Ok(Message::Binary(_))) => return Err(closing(1003, "events are text frames")),
+            Some(Ok(Message::Close(_))) => {
+                self.finish().await;
+                return Err(End::Gone);
+            }
+            // Pings are answered by the socket itself.
+            Some(Ok(_)) => {}
+            Some(Err(SocketError::Capacity(_))) => return Err(closing(1009, "the message is too long")),
+            Some(Err(_)) | None => return Err(End::Gone),
+        }
+        Ok(())
+    }
+
+    async fn ping(&mut self) -> Result<(), End> {
+        let now = now();
+        if now.duration_since(self.heard_at) >= SILENT_MAX {
+            return Err(End::Abort);
+        }
+        self.ping_at = now + PING_EVERY;
+        self.write(Message::Ping(Default::default()), true).await
+    }
+
+    async fn write(&mut self, message: Message, flush: bool) -> Result<(), End> {
+        let written = async {
+            self.socket.feed(message).await?;
+            if flush { self.socket.flush().await } else { Ok(()) }
+        };
+        in_time(written).await
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        in_time(self.socket.flush()).await
+    }
+
+    async fn close(&mut self, frame: CloseFrame) {
+        // What was to be said before the close is on its way first.
+        if self.flush().await.is_ok() && in_time(self.socket.close(Some(frame))).await.is_ok() {
+            self.finish().await;
+        }
+    }
+
+    /// Reads until the closing handshake is over.
+    async fn finish(&mut self) {
+        let over = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        // A client that does not answer loses only its answer.
+        let _ = timeout(CLOSE_MAX, over).await;
+    }
+}
+
+async fn in_time(writing: impl Future<Output = Result<(), SocketError>>) -> Result<(), End> {
+    match timeout(SEND_MAX, writing).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Gone),
+        Err(_) => Err(End::Abort),
+    }
+}
+
+fn closing(code: u16, reason: &str) -> End {
+    End::Close(CloseFrame {
+        code: CloseCode::from(code),
+        reason: reason.to_owned().into(),
+    })
+}
+
+fn session(settings: &Settings, connection: u64, model: Option<String>) -> operator::Settings {
+    let defaults = operator::Settings::default();
+    operator::Settings {
+        // Freshly keyed for every process, so ids differ from those before a restart.
+        seed: RandomState::new().hash_one(connection),
+        model: model.unwrap_or(defaults.model),
+        unix_s: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
+        faults: settings.faults.on_connection(connection).collect(),
+        control: settings.control,
+    }
+}
+
+/// The runtime's clock, which tests may hold still.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX))
+}
+
+fn subprotocols(request: &server::Request) -> impl Iterator<Item = &str> {
+    let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|words| words.split(','))
+        .map(str::trim)
+}
+
+/// The model a query names; its name is only ever echoed, so an escaped one stays escaped.
+fn model(query: &str) -> Option<String> {
+    let named = query.split('&').find_map(|pair| pair.strip_prefix("model="));
+    named.filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+fn refusal(status: u16, code: &str, message: &str) -> server::ErrorResponse {
+    let error = serde_json::json!({"error": {"type": "invalid_request_error", "code": code, "message": message}});
+    let mut response = server::ErrorResponse::new(Some(error.to_string()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tokio::{
+        io::DuplexStream,
+        net::TcpStream,
+        sync::oneshot,
+        time::{self, advance},
+    };
+    use tokio_tungstenite::{
+        client_async,
+        tungstenite::{client::IntoClientRequest, handshake::client::Request},
+    };
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_let_in_and_greeted() {
+        let (mut socket, protocol) = connect(Settings::default(), request("/v1/realtime?model=gpt-x", &[]))
+            .await
+            .unwrap();
+        assert_eq!(protocol, None);
+        let created = event(&mut socket).await;
+        assert_eq!(
+            (&created["type"], &created["session"]["model"]),
+            (&json!("session.created"), &json!("gpt-x"))
+        );
+        socket
+            .send(Message::text(r#"{"type":"response.create"}"#))
+            .await
+            .unwrap();
+        while event(&mut socket).await["type"] != "response.done" {}
+        socket.close(None).await.unwrap();
+        let reply = socket.next().await;
+        assert!(matches!(reply, Some(Ok(Message::Close(_)))), "{reply:?}");
+        assert!(socket.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_path_a_wrong_key_and_a_fault_refuse_the_upgrade() {
+        let keyed = Settings {
+            key: Some("secret".to_owned()),
+            ..Settings::default()
+        };
+        let wrong = request(PATH, &[("authorization", "Bearer guess")]);
+        let right = request(PATH, &[("authorization", "Bearer secret")]);
+        let browser = request(
+            PATH,
+            &[("sec-websocket-protocol", "realtime, openai-insecure-api-key.secret")],
+        );
+        assert_eq!(
+            connect(Settings::default(), request("/v1/other", &[])).await.err(),
+            Some(404)
+        );
+        assert_eq!(connect(keyed.clone(), request(PATH, &[])).await.err(), Some(401));
+        assert_eq!(connect(keyed.clone(), wrong).await.err(), Some(401));
+        assert!(connect(keyed.clone(), right).await.is_ok());
+        assert_eq!(connect(keyed, browser).await.unwrap().1.as_deref(), Some("realtime"));
+        let faulty = Settings::with_faults("refuse*1,refuse:429*2".parse().unwrap());
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            statuses.push(connect(faulty.clone(), request(PATH, &[])).await.err());
+        }
+        assert_eq!(statuses, [Some(503), Some(429), None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_close_has_its_code_and_a_drop_has_none() {
+        let closing = Settings::with_faults("close:1013@500".parse().unwrap());
+        let (mut socket, _) = connect(closing, request(PATH, &[])).await.unwrap();
+        event(&mut socket).await;
+        let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else {
+            panic!("a close")
+        };
+        assert_eq!(u16::from(frame.code), 1013);
+        let dropping = Settings::with_faults("drop@500".parse().unwrap());
+        let (mut socket, _) = connect(dropping, request(PATH, &[])).await.unwrap();
+        event(&mut socket).await;
+        assert!(matches!(socket.next().await, Some(Err(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn binary_frames_end_the_connection() {
+        let (mut socket, _) = connect(Settings::default(), request(PATH, &[])).await.unwrap();
+        event(&mut socket).await;
+        socket.send(Message::binary(vec![1, 2])).await.unwrap();
+        let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else {
+            panic!("a close")
+        };
+        assert_eq!(u16::from(frame.code), 1003);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_answers_a_ping_is_dropped() {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let served = tokio::spawn(serve_stream(theirs, Settings::default()));
+        let (socket, _) = client_async(request(PATH, &[]), ours).await.unwrap();
+        for _ in 0..5 {
+            assert!(!served.is_finished());
+            advance(PING_EVERY).await;
+            time::sleep(Duration::from_millis(1)).await;
+            if served.is_finished() {
+                break;
+            }
+        }
+        served.await.unwrap();
+        drop(socket);
+    }
+
+    #[tokio::test]
+    async fn a_listener_serves_over_tcp_and_says_goodbye() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(listen(listener, Settings::default(), async { drop(stopped.await) }));
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut socket, _) = client_async(request(PATH, &[]), stream).await.unwrap();
+        let created = socket.next().await.unwrap().unwrap();
+        assert!(created.to_text().unwrap().contains("session.created"));
+        stop.send(()).unwrap();
+        let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else {
+            panic!("a close")
+        };
+        assert_eq!(u16::from(frame.code), 1001);
+        assert!(socket.next().await.is_none());
+        served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_drop_over_tcp_is_a_reset() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let settings = Settings::with_faults("drop@50".parse().unwrap());
+        let served = tokio::spawn(listen(listener, settings, future::pending()));
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut socket, _) = client_async(request(PATH, &[]), stream).await.unwrap();
+        assert!(matches!(socket.next().await, Some(Ok(Message::Text(_)))));
+        let lost = socket.next().await;
+        assert!(
+            matches!(&lost, Some(Err(SocketError::Io(error))) if error.kind() == std::io::ErrorKind::ConnectionReset),
+            "{lost:?}"
+        );
+        served.abort();
+    }
+
+    type Socket = WebSocketStream<DuplexStream>;
+
+    /// The socket and the subprotocol, or the HTTP status of the refusal.
+    async fn connect(settings: Settings, request: Request) -> Result<(Socket, Option<String>), u16> {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        tokio::spawn(serve_stream(theirs, settings));
+        match client_async(request, ours).await {
+            Ok((socket, response)) => {
+                let protocol = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
+                Ok((socket, protocol.map(|value| value.to_str().unwrap().to_owned())))
+            }
+            Err(SocketError::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn request(path: &str, headers: &[(&'static str, &'static str)]) -> Request {
+        let mut request = format!("ws://operator{path}").into_client_request().unwrap();
+        for &(name, value) in headers {
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        request
+    }
+
+    async fn event(socket: &mut Socket) -> Value {
+        loop {
+            match socket.next().await.unwrap().unwrap() {
+                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Ping(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

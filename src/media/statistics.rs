@@ -1,0 +1,52 @@
+//! One leg's figures, as a snapshot.
+
+use std::time::Duration;
+
+/// Totals since the leg began, and the present state where that is what a figure means.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// Payload bytes sent.
+    pub bytes_sent: u64,
+    /// RTP packets taken: from the far end, of a payload type we agreed on.
+    pub packets_received: u64,
+    /// Their payload bytes.
+    pub bytes_received: u64,
+    /// Packets that had not come when they were needed.
+    pub lost: u64,
+    /// Packets that came after they had been given up.
+    pub late: u64,
+    /// Packets that came twice.
+    pub duplicate: u64,
+    /// Packets that came before one sent earlier.
+    pub reordered: u64,
+    /// Audio packets dropped because the far end sends faster than time passes.
+    pub excess: u64,
+    /// Packets from somewhere else than the far end.
+    pub foreign: u64,
+    /// Datagrams on the RTP or RTCP port that were neither.
+    pub malformed: u64,
+    /// RTP of a payload type nobody agreed on, or before anything was agreed.
+    pub unexpected: u64,
+    /// Present variation of the far end's transit times.
+    pub jitter_ms: f32,
+    /// Audio made up for lost packets.
+    pub concealed_ms: u64,
+    /// Silence made up because nothing came.
+    pub silence_ms: u64,
+    /// Agent audio dropped because too much was waiting.
+    pub playout_dropped_ms: u64,
+    /// How often the agent's words ran out in the middle of an utterance.
+    pub underruns: u64,
+    /// Packet times passed over because we were far too late for them.
+    pub ticks_skipped: u64,
+    /// Packets the owner did not take in time.
+    pub unsent: u64,
+    /// Last measured round trip, from RTCP.
+    pub round_trip: Option<Duration>,
+    /// What the far end says it lost of our packets.
+    pub remote_lost: i64,
+    /// The jitter it says it sees.
+    pub remote_jitter_ms: f32,
+}

@@ -1,0 +1,173 @@
+//! SIP bytes: as a datagram, as a stream in pieces, and as what reaches an endpoint that answers calls.
+
+use std::time::{Duration, Instant};
+
+use patchcord::sip::{
+    Command, Endpoint, Event, Flow, LegId, Message, Output, Peer, Settings, StreamEvent, StreamReader, Transport,
+    read_datagram,
+};
+
+use super::Work;
+
+/// Outputs and deadlines one input may cause: 64 x T1 of retransmissions for each of its few messages.
+const STEPS_MAX: usize = 5_000;
+
+/// Feeds the bytes to everything that reads SIP.
+pub fn sip(bytes: &[u8]) {
+    read_and_write_again(bytes);
+    stream_in_pieces(bytes);
+    Exchange::new(bytes).run(bytes);
+}
+
+/// What was read and written is read again, and the same.
+fn read_and_write_again(bytes: &[u8]) {
+    let Ok(message) = read_datagram(bytes) else { return };
+    let written = write(&message);
+    let Ok(again) = read_datagram(&written) else {
+        panic!("not readable any more: {}", String::from_utf8_lossy(&written));
+    };
+    assert_eq!(write(&again), written, "written differently the second time");
+}
+
+fn write(message: &Message) -> Vec<u8> {
+    match message {
+        Message::Request(request) => request.to_bytes(),
+        Message::Response(response) => response.to_bytes(),
+    }
+}
+
+/// The same events come out however the stream is cut; the pieces are as long as the bytes before them say.
+fn stream_in_pieces(bytes: &[u8]) {
+    let (mut pieces, mut whole) = (StreamReader::new(), StreamReader::new());
+    let mut work = Work::new(bytes.len() + 10);
+    let mut in_pieces = Vec::new();
+    let mut rest = bytes;
+    while let Some(first) = rest.first() {
+        let (piece, after) = rest.split_at(rest.len().min(1 + usize::from(*first)));
+        pieces.push(piece);
+        in_pieces.extend(events(&mut pieces, &mut work));
+        rest = after;
+    }
+    whole.push(bytes);
+    let at_once = events(&mut whole, &mut Work::new(bytes.len() + 10));
+    assert_eq!(
+        at_once.len(),
+        in_pieces.len(),
+        "cutting the stream changed what it says"
+    );
+}
+
+fn events(reader: &mut StreamReader, work: &mut Work) -> Vec<StreamEvent> {
+    std::iter::from_fn(|| reader.poll_event())
+        .inspect(|_| work.step())
+        .collect()
+}
+
+/// An endpoint and an application that answers or refuses every call, by a byte of the input.
+struct Exchange {
+    now: Instant,
+    endpoint: Endpoint,
+    flow: Flow,
+    answers: bool,
+    /// What is sent back for an unreadable request repeats what was unreadable.
+    readable: bool,
+    work: Work,
+}
+
+impl Exchange {
+    fn new(bytes: &[u8]) -> Self {
+        let now = Instant::now();
+        let everyone = Peer {
+            name: "everyone".to_owned(),
+            networks: vec!["0.0.0.0/0".parse().expect("a network")],
+            credentials: None,
+        };
+        let settings = Settings {
+            peers: vec![everyone],
+            ..Settings::new([7; 32], 7)
+        };
+        let odd = bytes.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte)) % 2 == 1;
+        let transport = if odd { Transport::Tcp } else { Transport::Udp };
+        Self {
+            now,
+            endpoint: Endpoint::new(now, settings),
+            flow: Flow {
+                transport,
+                local: ([127, 0, 0, 1], 5060).into(),
+                remote: ([127, 0, 0, 2], 5060).into(),
+                connection: u64::from(odd),
+            },
+            answers: bytes.len() % 3 != 0,
+            readable: read_datagram(bytes).is_ok(),
+            work: Work::new(STEPS_MAX),
+        }
+    }
+
+    /// Twice the same, as a retransmission, then everything runs out; nothing may be left.
+    fn run(mut self, bytes: &[u8]) {
+        for _ in 0..2 {
+            self.endpoint.handle_datagram(self.now, self.flow, bytes);
+            let legs = self.drain();
+            self.decide(&legs);
+            self.now += Duration::from_millis(700);
+        }
+        self.run_out();
+        self.endpoint.handle_flow_closed(self.flow);
+        self.drain();
+        self.run_out();
+        let counts = self.endpoint.counts();
+        assert_eq!(
+            (counts.legs, counts.dialogs, counts.transactions),
+            (0, 0, 0),
+            "{counts:?} left at the end"
+        );
+    }
+
+    fn run_out(&mut self) {
+        while let Some(deadline) = self.endpoint.poll_timeout() {
+            self.work.step();
+            self.now = self.now.max(deadline);
+            self.endpoint.handle_timeout(self.now);
+            let legs = self.drain();
+            self.decide(&legs);
+        }
+    }
+
+    fn decide(&mut self, legs: &[LegId]) {
+        for leg in legs {
+            self.endpoint.command(self.now, *leg, Command::Ring);
+            let command = if self.answers {
+                Command::Answer {
+                    sdp: b"v=0\r\n".to_vec(),
+                }
+            } else {
+                Command::Refuse {
+                    status: 404,
+                    reason: "no_route".into(),
+                }
+            };
+            self.endpoint.command(self.now, *leg, command);
+            self.drain();
+        }
+    }
+
+    /// Takes everything out and gives the legs that wait for a decision; what is sent must be readable.
+    fn drain(&mut self) -> Vec<LegId> {
+        let mut waiting = Vec::new();
+        while let Some(output) = self.endpoint.poll_output() {
+            self.work.step();
+            match output {
+                Output::Send { bytes, .. } => {
+                    let written = read_datagram(&bytes).is_ok() || !self.readable;
+                    assert!(written, "we sent {}", String::from_utf8_lossy(&bytes));
+                }
+                Output::Event {
+                    leg,
+                    event: Event::Incoming(_) | Event::Reoffered { .. },
+                } => waiting.push(leg),
+                Output::Event { .. } | Output::Refused(_) => {}
+            }
+        }
+        waiting
+    }
+}

@@ -1,0 +1,7 @@
+//! libFuzzer target: RTP and RTCP bytes.
+
+#![no_main]
+
+mod feed;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| feed::rtp(bytes));

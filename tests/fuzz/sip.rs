@@ -1,0 +1,7 @@
+//! libFuzzer target: SIP bytes.
+
+#![no_main]
+
+mod feed;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| feed::sip(bytes));
