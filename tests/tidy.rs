@@ -5,6 +5,7 @@
 //! it blanks comments and literals, knows what stands under `#[cfg(test)]`, and takes names literally.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -336,6 +337,7 @@ fn function_faults(source: &Source) -> Vec<String> {
     faults
 }
 
+const TEST_ONLY: &str = "#[cfg(test)]";
 /// Stands for every line under `#[cfg(test)]` in [`Source::product`].
 const TEST_LINE: &str = "\u{1}";
 
@@ -360,12 +362,7 @@ impl Source {
             .unwrap_or_default();
         let module = first.to_string_lossy().into_owned();
         let code = blank(&text);
-        let all_tests = path.starts_with("src") && path.file_stem().is_some_and(|stem| stem == "tests");
-        let product = if all_tests {
-            format!("{TEST_LINE}\n").repeat(code.lines().count())
-        } else {
-            without_tests(&code)
-        };
+        let product = without_tests(&code);
         Self {
             path,
             module,
@@ -373,6 +370,31 @@ impl Source {
             code,
             product,
         }
+    }
+
+    /// The same with nothing that runs outside tests.
+    fn into_tests(self) -> Self {
+        let product = format!("{TEST_LINE}\n").repeat(self.code.lines().count());
+        Self { product, ..self }
+    }
+
+    /// Where the modules live that this file mounts for tests only.
+    fn test_modules(&self) -> Vec<PathBuf> {
+        let folder = match self.path.file_stem().and_then(OsStr::to_str) {
+            Some("mod" | "lib" | "main") => self.path.with_file_name(""),
+            _ => self.path.with_extension(""),
+        };
+        let after = |at: usize| {
+            self.code[at + TEST_ONLY.len()..]
+                .trim_start()
+                .trim_start_matches("pub(crate)")
+        };
+        let mounted = |at: usize| after(at).trim_start().strip_prefix("mod ")?.split_once(';');
+        let names = self.code.match_indices(TEST_ONLY).filter_map(|(at, _)| mounted(at));
+        names
+            .filter(|(name, _)| !name.contains('{'))
+            .map(|(name, _)| folder.join(name))
+            .collect()
     }
 
     fn is_pure(&self) -> bool {
@@ -505,7 +527,7 @@ fn closing(code: &str, open: usize) -> usize {
 fn without_tests(code: &str) -> String {
     let mut kept = String::with_capacity(code.len());
     let mut from = 0;
-    while let Some(found) = code[from..].find("#[cfg(test)]") {
+    while let Some(found) = code[from..].find(TEST_ONLY) {
         let start = from + found;
         let after_item = |open| closing(code, open);
         let after_semicolon = || code[start..].find(';').map_or(code.len(), |offset| start + offset + 1);
@@ -624,5 +646,20 @@ fn sources(folder: &str) -> Vec<Source> {
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
+    let for_tests = found.iter().flat_map(Source::test_modules).collect::<Vec<_>>();
+    let is_test = |path: &Path| {
+        for_tests
+            .iter()
+            .any(|module| path.with_extension("").starts_with(module))
+    };
     found
+        .into_iter()
+        .map(|source| {
+            if is_test(&source.path) {
+                source.into_tests()
+            } else {
+                source
+            }
+        })
+        .collect()
 }

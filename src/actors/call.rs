@@ -231,10 +231,8 @@ impl State {
     }
 
     fn session_changed(&mut self, input: Input) {
-        match input {
-            Input::SessionReady => self.ledger.session_ready(),
-            Input::SessionAway => self.ledger.session_away(),
-            _ => {}
+        if input == Input::SessionAway {
+            self.ledger.session_away();
         }
         self.hear(input);
     }

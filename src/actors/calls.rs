@@ -3,10 +3,7 @@
 //! Each INVITE is admitted or refused here, with one reason word; an admitted one becomes a Call actor of its own.
 //! Calls are never restarted. When the manager itself dies, its calls end with a BYE, because the SIP driver lives on.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::sync::mpsc;
@@ -14,17 +11,17 @@ use tokio::sync::mpsc;
 use super::{
     call::{self, refusal},
     ledger::Ledger,
-    service::Service,
+    service::{Prepared, Service},
 };
 use crate::{
     call::{Cause, Outcome},
     config::Agent,
     drivers::{
-        leg::{IncomingLeg, SipOrder},
+        leg::{IncomingLeg, LegHandle, SipOrder},
         post::{PostBox, Posted, post},
     },
-    routing,
-    store::RecordSlot,
+    routing::Room,
+    sip::Invite,
 };
 
 /// Calls that may wait for admission; past it the SIP driver refuses with `overloaded`.
@@ -116,7 +113,7 @@ impl Actor for CallManager {
 /// A call that will be served.
 struct Admitted {
     agent: Arc<Agent>,
-    prepared: super::service::Prepared,
+    prepared: Prepared,
 }
 
 impl State {
@@ -138,47 +135,33 @@ impl State {
         let Some(slot) = self.service.records.reserve() else {
             return leg.end(refusal(Cause::Overloaded));
         };
-        let ledger = self.ledger(slot, &invite);
-        let span = ledger.span();
-        match self.decide(&invite) {
-            Ok(admitted) => self.start(myself, leg, admitted, ledger, span).await,
+        let mut ledger = Ledger::open(self.service.metrics.clone(), slot, self.service.call_id(), &invite);
+        match self.decide(&invite, &mut ledger) {
+            Ok(admitted) => self.start(myself, leg, admitted, ledger).await,
             Err(cause) => refuse(leg, ledger, cause),
         }
     }
 
-    fn ledger(&self, slot: RecordSlot, invite: &crate::sip::Invite) -> Ledger {
-        Ledger::open(self.service.metrics.clone(), slot, invite)
-    }
-
-    fn decide(&self, invite: &crate::sip::Invite) -> Result<Admitted, Cause> {
-        if self.draining {
-            return Err(Cause::Draining);
-        }
-        if self.calls.len() >= self.service.config.limits.calls_max {
-            return Err(Cause::CallsMax);
-        }
-        let agent = self.service.route(invite)?;
+    fn decide(&self, invite: &Invite, ledger: &mut Ledger) -> Result<Admitted, Cause> {
+        let calls_max = self.service.config.limits.calls_max;
+        let room = Room { calls_active: self.calls.len(), calls_max, draining: self.draining };
+        room.admit().map_err(|full| Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded))?;
+        let (route, agent) = self.service.route(invite)?;
+        ledger.routed(route, &agent);
         let prepared = self.service.prepare(invite)?;
+        ledger.prepared(&prepared);
         Ok(Admitted { agent, prepared })
     }
 
     async fn start(
         &mut self,
         myself: &ActorRef<Msg>,
-        leg: crate::drivers::leg::LegHandle,
+        leg: LegHandle,
         admitted: Admitted,
-        mut ledger: Ledger,
-        span: tracing::Span,
+        ledger: Ledger,
     ) {
-        ledger.admitted(&admitted.agent, &admitted.prepared);
-        let args = call::Args {
-            service: self.service.clone(),
-            agent: admitted.agent,
-            leg,
-            prepared: admitted.prepared,
-            ledger,
-            span,
-        };
+        let Admitted { agent, prepared } = admitted;
+        let args = call::Args { service: self.service.clone(), agent, leg, prepared, span: ledger.span(), ledger };
         // A call that cannot start has hung up and left its record by dropping what it was given.
         match Actor::spawn_linked(None, call::Call, args, myself.get_cell()).await {
             Ok((call, _)) => drop(self.calls.insert(call.get_id(), call)),
@@ -206,13 +189,13 @@ impl State {
 
     fn list(&self, port: RpcReplyPort<Vec<ActorRef<call::Msg>>>) {
         let mut calls: Vec<_> = self.calls.values().cloned().collect();
-        calls.sort_by_key(ActorRef::get_id);
+        calls.sort_by_key(|call| call.get_id());
         // Whoever asked may have stopped waiting.
         let _ = port.send(calls);
     }
 }
 
-fn refuse(leg: crate::drivers::leg::LegHandle, mut ledger: Ledger, cause: Cause) {
+fn refuse(leg: LegHandle, mut ledger: Ledger, cause: Cause) {
     leg.end(refusal(cause));
     ledger.ended(Outcome::refused(cause));
     ledger.finish();

@@ -70,7 +70,9 @@ impl Actor for SipEndpoint {
         let (orders, inbox) = sip::orders(args.config.limits.calls_max);
         let access = Access { orders: orders.clone(), udp: sockets.udp_addresses()?, tcp: sockets.tcp_addresses()? };
         let endpoint = super::service::sip_endpoint(&args.config);
-        let driver = SipDriver::new(sockets, endpoint, (orders, inbox), args.metrics)?;
+        let peers = super::service::peers(&args.config);
+        let admits = move |source| peers.iter().any(|peer| peer.may_connect(source));
+        let driver = SipDriver::new(sockets, endpoint, admits, (orders, inbox), args.metrics)?;
         // An ending that finds the actor gone needs no telling.
         let driver = watch(driver.run(), move || drop(myself.cast(Msg::DriverEnded)));
         Ok(State { access, _driver: driver })

@@ -1,14 +1,13 @@
 //! What all calls are served with: configuration, ports, workers, records, and the ways from one to the other.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
     call::{Cause, machine},
-    config::{self, Agent, BackendKind, Config},
+    config::{self, Agent, Config},
     drivers::{dial::Dialler, media::Dial, worker::Workers},
     http::{HttpState, Readiness},
     media,
@@ -17,7 +16,7 @@ use crate::{
         tls::Tls,
     },
     realtime::{self, ReconnectSettings},
-    routing::Routes,
+    routing::{self, Routes},
     sdp,
     sip::{self, Invite},
     store::RecordWriter,
@@ -98,17 +97,19 @@ impl Service {
         Self { shared, workers }
     }
 
-    /// Which agent answers.
+    /// Which agent answers, and by which rule.
     pub fn route(&self, invite: &Invite) -> Result<(usize, Arc<Agent>), Cause> {
-        let call = crate::routing::Call {
-            trunk: &invite.trunk,
-            to: invite.request_uri.user().unwrap_or_default(),
-            from: invite.from.uri.user().unwrap_or_default(),
-        };
-        let decision = self.routes.decide(&call);
+        let (to, from) = (address(&invite.request_uri), address(&invite.from.uri));
+        let decision = self.routes.decide(&routing::Call { trunk: &invite.trunk, to: &to, from: &from });
+        tracing::debug!(%decision, "routed");
         let route = decision.route.ok_or(Cause::NoRoute)?;
         let agent = self.config.agents.get(&route.agent).ok_or(Cause::NoRoute)?;
         Ok((route.index, agent.clone()))
+    }
+
+    /// A new id for a call.
+    pub fn call_id(&self) -> String {
+        format!("call_{:016x}{:08x}", random(), random() as u32)
     }
 
     /// Takes ports and settles the media.
@@ -151,7 +152,7 @@ impl Service {
     pub fn media_settings(&self) -> media::Settings {
         let configured = &self.config.media;
         media::Settings {
-            playout_ms_max: configured.playout_ms_max,
+            playout_ms_max: u32::try_from(configured.playout_max.as_millis()).unwrap_or(u32::MAX),
             silence_timeout: configured.silence_timeout.unwrap_or(Duration::MAX),
             ..media::Settings::from_seed(random())
         }
@@ -178,7 +179,8 @@ impl Service {
             instructions: agent.instructions.clone(),
             voice: agent.voice.clone(),
             turn_detection: agent.turn_detection.clone(),
-            tools: tools::specs(),
+            transcription: agent.transcription_model.as_ref().map(|model| serde_json::json!({ "model": model })),
+            tools: tool_specs(agent),
             greeting: agent.greeting.clone(),
             ..realtime::Settings::default()
         };
@@ -186,10 +188,50 @@ impl Service {
     }
 }
 
+/// What routes look at: `user@host`, or what there is of it. A `tel:` URI has only the number.
+fn address(uri: &sip::Uri) -> String {
+    match (uri.subscriber(), uri.host()) {
+        (Some(user), Some(host)) => format!("{user}@{host}"),
+        (Some(user), None) => user,
+        (None, Some(host)) => host.to_string(),
+        (None, None) => String::new(),
+    }
+}
+
+/// What the session is told of the agent's tools.
+fn tool_specs(agent: &Agent) -> Vec<realtime::ToolSpec> {
+    let allowed = |spec: &realtime::ToolSpec| agent.tools.iter().any(|tool| tool.name() == spec.name);
+    tools::specs().into_iter().filter(allowed).collect()
+}
+
 /// The SIP endpoint as configured.
 pub fn sip_endpoint(config: &Config) -> sip::Endpoint {
-    let peers = config.trunks.iter().map(|trunk| trunk.peer()).collect();
-    sip::Endpoint::new(sip::Settings { peers, ..sip::Settings::default() })
+    let mut secret = [0; 32];
+    for chunk in secret.chunks_exact_mut(8) {
+        chunk.copy_from_slice(&random().to_le_bytes());
+    }
+    let settings = sip::Settings {
+        external_ip: config.sip.external_ip,
+        peers: peers(config),
+        user_agent: concat!("patchcord/", env!("CARGO_PKG_VERSION")).to_owned(),
+        // Room for the calls allowed and for those being refused for want of room.
+        legs_max: config.limits.calls_max.saturating_mul(2),
+        ..sip::Settings::new(secret, random())
+    };
+    sip::Endpoint::new(Instant::now(), settings)
+}
+
+/// The trunks as SIP sees them.
+pub fn peers(config: &Config) -> Vec<sip::Peer> {
+    let peer = |trunk: &config::Trunk| sip::Peer {
+        name: trunk.name.clone(),
+        networks: trunk.from.clone(),
+        credentials: trunk.credentials.as_ref().map(|credentials| sip::Credentials {
+            username: credentials.username.clone(),
+            password: credentials.password.reveal().to_owned(),
+        }),
+    };
+    config.trunks.iter().map(peer).collect()
 }
 
 /// A random number, for spreading retries and for numbers nobody should guess.

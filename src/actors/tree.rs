@@ -53,7 +53,7 @@ impl Gateway {
 
     /// Takes no new calls from now on, and says so on `/readyz`.
     pub fn drain(&self) {
-        self.shared.http.readiness.draining();
+        self.shared.http.readiness.drain();
         self.tell(plane::Msg::Drain);
     }
 

@@ -61,6 +61,8 @@ pub struct Summary {
     pub usage: realtime::Usage,
     /// How long the caller spoke.
     pub caller_talk: Duration,
+    /// How long the agent was heard.
+    pub agent_talk: Duration,
     /// How often the caller cut the agent off.
     pub barge_ins: u32,
     /// Digits pressed.
@@ -203,6 +205,10 @@ impl Bridge {
             session.handle_timeout(now);
         }
         self.carry(now);
+        // The tick after the flush carried the fading end, the last the caller hears of the interrupted words.
+        if let Some(interrupted_at) = self.interrupted_at.take() {
+            self.reports.push_back(Report::BargedIn(now.saturating_duration_since(interrupted_at)));
+        }
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
@@ -230,6 +236,7 @@ impl Bridge {
     pub fn summary(&self) -> Summary {
         let mut summary = self.summary.clone();
         summary.media = self.media.statistics();
+        summary.agent_talk = Duration::from_millis(summary.media.spoken_ms);
         if let Some(session) = &self.session {
             summary.usage += session.usage();
         }
@@ -252,7 +259,7 @@ impl Bridge {
         while let Some(pcm) = self.media.poll_caller() {
             if self.voice.push(pcm) {
                 self.caller_voice_at = Some(now);
-                self.summary.caller_talk += SampleRate::Hz24000.duration(pcm.len());
+                self.summary.caller_talk += Duration::from_millis((pcm.len() / SampleRate::Hz24000.per_ms()) as u64);
             }
             let message = self.session.as_mut().and_then(|session| session.append(pcm));
             if let Some(text) = message {

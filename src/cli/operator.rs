@@ -33,6 +33,9 @@ async fn serve(listen: SocketAddr, settings: Settings) -> std::io::Result<()> {
     let listener = net::tcp::listen(listen)?;
     println!("Realtime sessions on ws://{}/v1/realtime", listener.local_addr()?);
     let mut signals = super::signals::Signals::new()?;
-    operator::listen(listener, settings, async move { drop(signals.next().await) }).await;
+    let stop = async move {
+        signals.next().await;
+    };
+    operator::listen(listener, settings, stop).await;
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     actors::tree::{self, Gateway},
-    config::Config,
+    config::{Config, LogFormat},
     net, telemetry,
 };
 
@@ -21,7 +21,10 @@ const SIGNALLING_THREADS: usize = 2;
 /// Runs the gateway until a signal or a failure ends it.
 pub fn run(path: Option<&Path>) -> ExitCode {
     let Some(config) = check::load_or_explain(path) else { return ExitCode::from(EXIT_USAGE) };
-    telemetry::log::init(config.log.format, &config.log.level);
+    if let Err(error) = telemetry::log::init(log_format(config.log.format), &config.log.level) {
+        eprintln!("patchcord: {error}");
+        return ExitCode::from(EXIT_USAGE);
+    }
     net::tls::install_crypto_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SIGNALLING_THREADS)
@@ -34,6 +37,13 @@ pub fn run(path: Option<&Path>) -> ExitCode {
             eprintln!("patchcord: {error:#}");
             ExitCode::from(EXIT_RUNTIME)
         }
+    }
+}
+
+fn log_format(format: LogFormat) -> telemetry::log::Format {
+    match format {
+        LogFormat::Human => telemetry::log::Format::Human,
+        LogFormat::Json => telemetry::log::Format::Json,
     }
 }
 

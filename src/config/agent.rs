@@ -100,9 +100,15 @@ impl Agent {
         out.text("instructions", &self.instructions);
         out.text("voice", &self.voice);
         out.text("answer", self.answer_word());
-        out.text("transcription_model", self.transcription_model.as_deref().unwrap_or_default());
+        out.text(
+            "transcription_model",
+            self.transcription_model.as_deref().unwrap_or_default(),
+        );
         out.list("tools", &self.tools);
-        out.object(format_args!("[agents.{}.turn_detection]", self.name), &self.turn_detection);
+        out.object(
+            format_args!("[agents.{}.turn_detection]", self.name),
+            &self.turn_detection,
+        );
     }
 
     fn answer_word(&self) -> &'static str {
@@ -114,15 +120,9 @@ impl Agent {
 }
 
 fn read_backends(section: &mut Section<'_>) -> Vec<String> {
-    if !section.gives("backends") {
-        section.missing("backends");
-    }
-    let given = section.gives("backends");
-    let backends = section.list("backends", Vec::new(), |name| Ok(name.to_owned()));
-    if given && backends.is_empty() {
-        section.wrong("backends", "names none: without a backend the agent cannot speak");
-    }
-    backends
+    section.require("backends");
+    section.refuse_empty("backends", "names none: without a backend the agent cannot speak");
+    section.list("backends", Vec::new(), |name| Ok(name.to_owned()))
 }
 
 fn some(text: String) -> Option<String> {
@@ -130,44 +130,63 @@ fn some(text: String) -> Option<String> {
 }
 
 fn repeated<T: PartialEq>(items: &[T]) -> Option<&T> {
-    items.iter().enumerate().find(|(index, item)| items[..*index].contains(item)).map(|(_, item)| item)
+    items
+        .iter()
+        .enumerate()
+        .find(|(index, item)| items[..*index].contains(item))
+        .map(|(_, item)| item)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::{problems_of, read_of};
+    use crate::config::tests::{problems, read};
 
     #[test]
     fn an_agent_needs_only_a_backend() {
-        let config = read_of("[agents.a]\nbackends = [\"operator\"]");
+        let config = read("[agents.a]\nbackends = [\"operator\"]");
         let agent = &config.agents["a"];
-        assert_eq!((agent.name.as_str(), agent.greeting.as_ref(), agent.voice.as_str()), ("a", None, ""));
-        assert_eq!((agent.answer, agent.tools.as_slice()), (Answer::WhenReady, &[Tool::HangUp][..]));
+        assert_eq!(
+            (agent.name.as_str(), agent.greeting.as_ref(), agent.voice.as_str()),
+            ("a", None, "")
+        );
+        assert_eq!(
+            (agent.answer, agent.tools.as_slice()),
+            (Answer::WhenReady, &[Tool::HangUp][..])
+        );
         assert_eq!(agent.turn_detection, serde_json::json!({ "type": "server_vad" }));
     }
 
     #[test]
     fn everything_can_be_set() {
-        let config = read_of(
+        let config = read(
             "[agents.a]\nbackends = [\"operator\"]\ngreeting = \"Hi\"\ninstructions = \"\"\"\nBe\nbrief.\"\"\"\n\
              voice = \"cedar\"\nanswer = \"at_once\"\ntools = []\ntranscription_model = \"gpt-transcribe\"",
         );
         let agent = &config.agents["a"];
-        assert_eq!((agent.greeting.as_deref(), agent.instructions.as_str()), (Some("Hi"), "Be\nbrief."));
-        assert_eq!((agent.voice.as_str(), agent.answer, agent.tools.len()), ("cedar", Answer::AtOnce, 0));
+        assert_eq!(
+            (agent.greeting.as_deref(), agent.instructions.as_str()),
+            (Some("Hi"), "Be\nbrief.")
+        );
+        assert_eq!(
+            (agent.voice.as_str(), agent.answer, agent.tools.len()),
+            ("cedar", Answer::AtOnce, 0)
+        );
         assert_eq!(agent.transcription_model.as_deref(), Some("gpt-transcribe"));
     }
 
     #[test]
     fn an_agent_without_a_backend_cannot_speak() {
-        assert_eq!(problems_of("[agents.a]\nvoice = \"x\""), ["f.toml:1:1: [agents.a] needs the key \"backends\""]);
         assert_eq!(
-            problems_of("[agents.a]\nbackends = []"),
+            problems("[agents.a]\nvoice = \"x\""),
+            ["f.toml:1:1: [agents.a] needs the key \"backends\""]
+        );
+        assert_eq!(
+            problems("[agents.a]\nbackends = []"),
             ["f.toml:2:12: agents.a.backends names none: without a backend the agent cannot speak"]
         );
         assert_eq!(
-            problems_of("[agents.a]\nbackends = [\"operator\", \"operator\"]"),
+            problems("[agents.a]\nbackends = [\"operator\", \"operator\"]"),
             ["f.toml:2:12: agents.a.backends names \"operator\" twice"]
         );
     }
@@ -175,7 +194,7 @@ mod tests {
     #[test]
     fn unknown_words_get_the_nearest_known_one() {
         assert_eq!(
-            problems_of("[agents.a]\nbackends = [\"operator\"]\nanswer = \"at_onse\"\ntools = [\"hangup\", \"hang_up\"]"),
+            problems("[agents.a]\nbackends = [\"operator\"]\nanswer = \"at_onse\"\ntools = [\"hangup\", \"hang_up\"]"),
             [
                 "f.toml:3:10: agents.a.answer = \"at_onse\" is not known: did you mean \"at_once\"?",
                 "f.toml:4:10: agents.a.tools[0] = \"hangup\" is not known: did you mean \"hang_up\"?",
@@ -185,7 +204,13 @@ mod tests {
 
     #[test]
     fn a_text_too_long_for_a_backend_is_refused() {
-        let text = format!("[agents.a]\nbackends = [\"operator\"]\ninstructions = \"{}\"", "x".repeat(70_000));
-        assert_eq!(problems_of(&text), ["f.toml:3:16: agents.a.instructions is longer than 65536 bytes"]);
+        let text = format!(
+            "[agents.a]\nbackends = [\"operator\"]\ninstructions = \"{}\"",
+            "x".repeat(70_000)
+        );
+        assert_eq!(
+            problems(&text),
+            ["f.toml:3:16: agents.a.instructions is longer than 65536 bytes"]
+        );
     }
 }

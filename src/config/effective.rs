@@ -34,9 +34,18 @@ impl Writer {
 
     /// The source of a secret, and whether there is something.
     pub(super) fn secret(&mut self, key: &str, secret: Option<&Secret>) {
-        let Some(secret) = secret else { return self.text(key, "") };
-        let state = if secret.is_resolved() { "***" } else { "not fetched: nothing uses it" };
-        self.line(format_args!("{key} = {} # {state}", quoted(&secret.source().to_string())));
+        let Some(secret) = secret else {
+            return self.text(key, "");
+        };
+        let state = if secret.is_resolved() {
+            "***"
+        } else {
+            "not fetched: nothing uses it"
+        };
+        self.line(format_args!(
+            "{key} = {} # {state}",
+            quoted(&secret.source().to_string())
+        ));
     }
 
     /// A flat JSON object as a table.
@@ -83,7 +92,14 @@ mod tests {
 
     #[test]
     fn every_text_reads_back_as_it_was() {
-        for text in ["", "plain", "\"quoted\" \\ back", "two\nlines\r\n\ttab", "\u{0}\u{7f}\u{85}", "é 😀"] {
+        for text in [
+            "",
+            "plain",
+            "\"quoted\" \\ back",
+            "two\nlines\r\n\ttab",
+            "\u{0}\u{7f}\u{85}",
+            "é 😀",
+        ] {
             let mut out = Writer::default();
             out.text("key", text);
             let document = toml_edit::Document::parse(out.into_text()).unwrap();

@@ -13,14 +13,18 @@ pub struct Http {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        }
     }
 }
 
 impl Http {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let default = Self::default();
-        let http = Self { listen: section.parsed("listen", default.listen, read_listen) };
+        let http = Self {
+            listen: section.parsed("listen", default.listen, read_listen),
+        };
         section.finish();
         http
     }
@@ -32,7 +36,8 @@ impl Http {
 }
 
 fn read_listen(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "is not an IP address with a port: write it like \"127.0.0.1:8080\"".to_owned())
+    text.parse()
+        .map_err(|_| "is not an IP address with a port: write it like \"127.0.0.1:8080\"".to_owned())
 }
 
 #[cfg(test)]
@@ -44,8 +49,10 @@ mod tests {
         assert_eq!(read("[http]\nlisten = \"[::1]:9\"").http.listen.to_string(), "[::1]:9");
         assert_eq!(
             problems("[http]\nlisten = \"localhost:8080\""),
-            ["f.toml:2:10: http.listen = \"localhost:8080\" is not an IP address with a port: write it like \
-              \"127.0.0.1:8080\""]
+            [
+                "f.toml:2:10: http.listen = \"localhost:8080\" is not an IP address with a port: write it like \
+              \"127.0.0.1:8080\""
+            ]
         );
         assert_eq!(
             problems("[http]\nlisten = 8080"),

@@ -63,7 +63,9 @@ impl Layers {
     /// Merges; fails alone on a file that is not TOML, because then nothing else can be said.
     pub(super) fn merge(file_name: &str, text: &str, env: &BTreeMap<String, String>) -> Result<Self, Problems> {
         let mut report = Report::new(Places::new(file_name, text));
-        let Some(document) = parse(text, &mut report) else { return Err(report.into_problems()) };
+        let Some(document) = parse(text, &mut report) else {
+            return Err(report.into_problems());
+        };
         let file = FileLayer::new(&document, &mut report);
         let variables = admitted(env, &mut report);
         match layered(file, variables) {
@@ -93,7 +95,9 @@ impl Layers {
             self.report.key(&path.index(items_max), text);
         }
         let tables = items.into_iter().take(items_max).map(into_table).enumerate();
-        tables.map(|(index, table)| read(Section::new(&mut self.report, path.index(index), table))).collect()
+        tables
+            .map(|(index, table)| read(Section::new(&mut self.report, path.index(index), table)))
+            .collect()
     }
 
     /// Every table of a table of tables.
@@ -104,8 +108,13 @@ impl Layers {
         read: fn(Section<'_>, &str) -> T,
     ) -> BTreeMap<String, T> {
         let path = Path::default().key(name);
-        let tables: BTreeMap<String, Value> =
-            self.tree.remove(name).map(into_table).unwrap_or_default().into_iter().collect();
+        let tables: BTreeMap<String, Value> = self
+            .tree
+            .remove(name)
+            .map(into_table)
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
         if tables.len() > items_max {
             let text = format!("there are {} {name}: at most {items_max} are possible", tables.len());
             self.report.key(&path, text);
@@ -140,8 +149,14 @@ fn parse<'t>(text: &'t str, report: &mut Report) -> Option<Document<&'t str>> {
 }
 
 fn layered(file: FileLayer, variables: Map<String, String>) -> Result<Map<String, Value>, ConfigError> {
-    let environment = Environment::with_prefix(PREFIX).separator(SEPARATOR).source(Some(variables));
-    ::config::Config::builder().add_source(file).add_source(environment).build()?.collect()
+    let environment = Environment::with_prefix(PREFIX)
+        .separator(SEPARATOR)
+        .source(Some(variables));
+    ::config::Config::builder()
+        .add_source(file)
+        .add_source(environment)
+        .build()?
+        .collect()
 }
 
 fn into_table(value: Value) -> Map<String, Value> {
@@ -206,12 +221,22 @@ fn misshapen(path: &Path, shape: Shape, value: &Value) -> Option<(Path, String)>
             let wrong = items.iter().position(|item| !is_table(item));
             wrong.map(|index| table(path.index(index)))
         }
-        (Shape::List, _) => Some((path.clone(), format!("{path} must be a list of tables: write [[{path}]]"))),
+        (Shape::List, _) => Some((
+            path.clone(),
+            format!("{path} must be a list of tables: write [[{path}]]"),
+        )),
         (Shape::Named, ValueKind::Table(tables)) => {
-            let wrong = tables.iter().filter(|(_, item)| !is_table(item)).map(|(name, _)| name).min();
+            let wrong = tables
+                .iter()
+                .filter(|(_, item)| !is_table(item))
+                .map(|(name, _)| name)
+                .min();
             wrong.map(|name| table(path.key(name)))
         }
-        (Shape::Named, _) => Some((path.clone(), format!("{path} must be tables by name: write [{path}.NAME]"))),
+        (Shape::Named, _) => Some((
+            path.clone(),
+            format!("{path} must be tables by name: write [{path}.NAME]"),
+        )),
     }
 }
 
@@ -224,7 +249,12 @@ fn note(item: &Item, path: Path, places: &mut Places) {
     if let Some(table) = item.as_table_like() {
         note_table(table, &path, places);
     }
-    let tables = item.as_array_of_tables().into_iter().flatten().map(|table| (table.span(), table)).enumerate();
+    let tables = item
+        .as_array_of_tables()
+        .into_iter()
+        .flatten()
+        .map(|table| (table.span(), table))
+        .enumerate();
     for (index, (span, table)) in tables {
         let path = path.index(index);
         note_table(table, &path, places);
@@ -257,7 +287,9 @@ fn into_value(item: &Item) -> Value {
         Item::Value(value) => scalar(value),
         Item::Table(table) => ValueKind::Table(into_map(table)),
         Item::ArrayOfTables(tables) => {
-            let tables = tables.iter().map(|table| Value::new(None, ValueKind::Table(into_map(table))));
+            let tables = tables
+                .iter()
+                .map(|table| Value::new(None, ValueKind::Table(into_map(table))));
             ValueKind::Array(tables.collect())
         }
     };
@@ -279,7 +311,10 @@ fn scalar(value: &toml_edit::Value) -> ValueKind {
 }
 
 fn into_map(table: &dyn TableLike) -> Map<String, Value> {
-    table.iter().map(|(name, item)| (name.to_owned(), into_value(item))).collect()
+    table
+        .iter()
+        .map(|(name, item)| (name.to_owned(), into_value(item)))
+        .collect()
 }
 
 /// The variables that set something; the others with our prefix are problems.
@@ -287,7 +322,9 @@ fn admitted(env: &BTreeMap<String, String>, report: &mut Report) -> Map<String, 
     let mut admitted = Map::new();
     let prefix = format!("{PREFIX}{SEPARATOR}");
     for (variable, value) in env {
-        let Some(rest) = variable.strip_prefix(&prefix) else { continue };
+        let Some(rest) = variable.strip_prefix(&prefix) else {
+            continue;
+        };
         let name = rest.to_lowercase();
         let outcome = path_of(&name).and_then(|path| match report.places.note_variable(path, variable) {
             Some(other) => Err(format!("sets the same as {other}: remove one of them")),
@@ -304,13 +341,21 @@ fn admitted(env: &BTreeMap<String, String>, report: &mut Report) -> Map<String, 
 /// The place a variable sets, or why there is none.
 fn path_of(name: &str) -> Result<Path, String> {
     let words: Vec<&str> = name.split(SEPARATOR).collect();
-    let [part, keys @ ..] = words.as_slice() else { return Err(how_to_name()) };
+    let [part, keys @ ..] = words.as_slice() else {
+        return Err(how_to_name());
+    };
     let Some((part, shape)) = PARTS.iter().find(|(known, _)| known == part) else {
-        return Err(format!("there is no section \"{}\": {}", part.escape_debug(), suggest_part(part)));
+        return Err(format!(
+            "there is no section \"{}\": {}",
+            part.escape_debug(),
+            suggest_part(part)
+        ));
     };
     let settable = match (shape, keys) {
         (Shape::List, _) => {
-            return Err(format!("[[{part}]] is a list, which variables cannot change: write it into the file"));
+            return Err(format!(
+                "[[{part}]] is a list, which variables cannot change: write it into the file"
+            ));
         }
         (Shape::Table, [_]) => true,
         (Shape::Named, [_, key]) => !INNER_TABLES.contains(key),

@@ -27,7 +27,10 @@ pub enum LogFormat {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Human, level: "info".to_owned() }
+        Self {
+            format: LogFormat::Human,
+            level: "info".to_owned(),
+        }
     }
 }
 
@@ -72,7 +75,13 @@ mod tests {
     #[test]
     fn settings_are_read() {
         let log = read("[log]\nformat = \"json\"\nlevel = \"info,patchcord::sip=debug\"").log;
-        assert_eq!(log, Log { format: LogFormat::Json, level: "info,patchcord::sip=debug".to_owned() });
+        assert_eq!(
+            log,
+            Log {
+                format: LogFormat::Json,
+                level: "info,patchcord::sip=debug".to_owned()
+            }
+        );
     }
 
     #[test]
@@ -81,8 +90,8 @@ mod tests {
             problems("[log]\nformat = \"jsn\"\nlevel = \"patchcord=loudly\""),
             [
                 "f.toml:2:10: log.format = \"jsn\" is not known: did you mean \"json\"?",
-                "f.toml:3:9: log.level = \"patchcord=loudly\" cannot be read (invalid filter directive): write it \
-                 like \"info\" or \"info,patchcord::sip=debug\"",
+                "f.toml:3:9: log.level = \"patchcord=loudly\" cannot be read (error parsing level filter: expected \
+                 one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5): write it like \"info\" or \"info,patchcord::sip=debug\"",
             ]
         );
     }

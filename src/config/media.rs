@@ -34,7 +34,12 @@ impl Default for Media {
 impl Media {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let default = Self::default();
-        let silence_s = section.whole("silence_timeout_s", default.silence_timeout_s(), 0..=3600, "s, 0 for never");
+        let silence_s = section.whole(
+            "silence_timeout_s",
+            default.silence_timeout_s(),
+            0..=3600,
+            "s, 0 for never",
+        );
         let media = Self {
             ports: section.parsed("ports", default.ports, read_ports),
             workers: section.whole("workers", 0, 0..=WORKERS_MAX, "threads, 0 for one per core") as usize,
@@ -93,16 +98,37 @@ mod tests {
     #[test]
     fn a_range_without_a_pair_has_room_for_no_call() {
         for (ports, fault) in [
-            ("20000-20000", "holds no even port with an odd one after it, so there is room for no call"),
-            ("20001-20002", "holds no even port with an odd one after it, so there is room for no call"),
-            ("65535-65535", "holds no even port with an odd one after it, so there is room for no call"),
+            (
+                "20000-20000",
+                "holds no even port with an odd one after it, so there is room for no call",
+            ),
+            (
+                "20001-20002",
+                "holds no even port with an odd one after it, so there is room for no call",
+            ),
+            (
+                "65535-65535",
+                "holds no even port with an odd one after it, so there is room for no call",
+            ),
             ("300-200", "runs backwards: did you mean \"200-300\"?"),
-            ("0-100", "is not a range of ports: write \"LOW-HIGH\", such as \"16384-32767\""),
-            ("16384-99999", "is not a range of ports: write \"LOW-HIGH\", such as \"16384-32767\""),
-            ("16384", "is not a range of ports: write \"LOW-HIGH\", such as \"16384-32767\""),
+            (
+                "0-100",
+                "is not a range of ports: write \"LOW-HIGH\", such as \"16384-32767\"",
+            ),
+            (
+                "16384-99999",
+                "is not a range of ports: write \"LOW-HIGH\", such as \"16384-32767\"",
+            ),
+            (
+                "16384",
+                "is not a range of ports: write \"LOW-HIGH\", such as \"16384-32767\"",
+            ),
         ] {
             let text = format!("[media]\nports = \"{ports}\"");
-            assert_eq!(problems(&text), [format!("f.toml:2:9: media.ports = \"{ports}\" {fault}")]);
+            assert_eq!(
+                problems(&text),
+                [format!("f.toml:2:9: media.ports = \"{ports}\" {fault}")]
+            );
         }
         assert_eq!(read("[media]\nports = \"65534-65535\"").media.ports, 65534..=65535);
     }

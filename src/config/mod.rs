@@ -102,7 +102,9 @@ pub fn load(
         log: Log::read(layers.section("log")),
         trunks: layers.list("trunk", TRUNKS_MAX, Trunk::read),
         routes: layers.list("route", ROUTES_MAX, Route::read),
-        agents: layers.named("agents", AGENTS_MAX, |section, name| Arc::new(Agent::read(section, name))),
+        agents: layers.named("agents", AGENTS_MAX, |section, name| {
+            Arc::new(Agent::read(section, name))
+        }),
         backends: layers.named("backends", BACKENDS_MAX, Backend::read),
     };
     let mut report = layers.report;
@@ -131,7 +133,11 @@ impl Config {
 
     /// The backends that some agent may use.
     pub fn backends_in_use(&self) -> impl Iterator<Item = &Backend> {
-        let used = |name: &str| self.agents.values().any(|agent| agent.backends.iter().any(|used| used == name));
+        let used = |name: &str| {
+            self.agents
+                .values()
+                .any(|agent| agent.backends.iter().any(|used| used == name))
+        };
         self.backends.values().filter(move |backend| used(&backend.name))
     }
 }

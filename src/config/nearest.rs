@@ -3,6 +3,9 @@
 /// Longer names are not compared: the comparison is quadratic, and nobody mistypes a name this long.
 const NAME_CHARS_MAX: usize = 64;
 
+/// A shorter part of a name could be a part of any.
+const PART_CHARS_MIN: usize = 4;
+
 /// Names listed when none is near; the rest are left out.
 const LISTED_MAX: usize = 16;
 
@@ -19,14 +22,20 @@ pub(super) fn suggestion<'a>(name: &str, valid: impl IntoIterator<Item = &'a str
 
 /// The nearest of these names, unless all are too far off to have been meant.
 fn nearest<'a>(name: &str, valid: &[&'a str]) -> Option<&'a str> {
-    let name: Vec<char> = name.to_lowercase().chars().take(NAME_CHARS_MAX + 1).collect();
-    if name.len() > NAME_CHARS_MAX {
+    let lower: String = name.to_lowercase().chars().take(NAME_CHARS_MAX + 1).collect();
+    let letters: Vec<char> = lower.chars().collect();
+    if letters.len() > NAME_CHARS_MAX {
         return None;
     }
-    let measured = valid.iter().map(|valid| (distance(&name, valid), *valid));
+    let measured = valid.iter().map(|valid| (distance(&letters, valid), *valid));
     let (distance, near) = measured.min_by_key(|(distance, _)| *distance)?;
-    let bearable = name.len().max(near.chars().count()).div_ceil(3);
-    (distance <= bearable).then_some(near)
+    let bearable = letters.len().max(near.chars().count()).div_ceil(3);
+    let is_part = |valid: &&&str| letters.len() >= PART_CHARS_MIN && valid.contains(&lower);
+    if distance <= bearable {
+        Some(near)
+    } else {
+        valid.iter().find(is_part).copied()
+    }
 }
 
 /// Letters added, left out, changed or swapped with their neighbour.
@@ -51,7 +60,11 @@ fn distance(name: &[char], valid: &str) -> usize {
 }
 
 fn listed(valid: &[&str]) -> String {
-    let mut names: Vec<String> = valid.iter().take(LISTED_MAX).map(|name| format!("\"{name}\"")).collect();
+    let mut names: Vec<String> = valid
+        .iter()
+        .take(LISTED_MAX)
+        .map(|name| format!("\"{name}\""))
+        .collect();
     if valid.len() > LISTED_MAX {
         return format!("{} and {} more", names.join(", "), valid.len() - LISTED_MAX);
     }
@@ -71,6 +84,14 @@ mod tests {
         for name in ["lisen", "listten", "lsiten", "LISTEN", "lister"] {
             assert_eq!(suggestion(name, valid), "did you mean \"listen\"?", "{name}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_name_stands_for_it() {
+        let valid = ["call_duration_s_max", "calls_max"];
+        assert_eq!(suggestion("calls", valid), "did you mean \"calls_max\"?");
+        assert_eq!(suggestion("duration", valid), "did you mean \"call_duration_s_max\"?");
+        assert_eq!(suggestion("max", ["session_max"]), "there is only \"session_max\"");
     }
 
     #[test]

@@ -71,11 +71,14 @@ impl Path {
 
 impl fmt::Display for Path {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().enumerate().try_for_each(|(depth, segment)| match segment {
-            Segment::Index(index) => write!(out, "[{index}]"),
-            Segment::Key(key) if depth == 0 => write!(out, "{}", key.escape_debug()),
-            Segment::Key(key) => write!(out, ".{}", key.escape_debug()),
-        })
+        self.0
+            .iter()
+            .enumerate()
+            .try_for_each(|(depth, segment)| match segment {
+                Segment::Index(index) => write!(out, "[{index}]"),
+                Segment::Key(key) if depth == 0 => write!(out, "{}", key.escape_debug()),
+                Segment::Key(key) => write!(out, ".{}", key.escape_debug()),
+            })
     }
 }
 
@@ -119,12 +122,16 @@ impl Places {
 
     /// Where the value stands; of a table, its header.
     pub(super) fn of_value(&self, path: &Path) -> Place {
-        self.nearest(path, |path| self.values.get(path).or_else(|| self.keys.get(path)).copied())
+        self.nearest(path, |path| {
+            self.values.get(path).or_else(|| self.keys.get(path)).copied()
+        })
     }
 
     /// Where the key stands.
     pub(super) fn of_key(&self, path: &Path) -> Place {
-        self.nearest(path, |path| self.keys.get(path).or_else(|| self.values.get(path)).copied())
+        self.nearest(path, |path| {
+            self.keys.get(path).or_else(|| self.values.get(path)).copied()
+        })
     }
 
     /// What was not given stands where the table around it does.
@@ -151,15 +158,25 @@ impl Places {
             return None;
         }
         let mut after = self.variables.range(table.clone()..);
-        after.next().filter(|(path, _)| path.0.starts_with(&table.0)).map(|(_, name)| name.as_str())
+        after
+            .next()
+            .filter(|(path, _)| path.0.starts_with(&table.0))
+            .map(|(_, name)| name.as_str())
     }
 
     /// The line and column of a byte of the file.
     pub(super) fn at(&self, offset: usize) -> Place {
         let line = self.line_starts.partition_point(|start| *start <= offset).max(1);
         let start = self.line_starts.get(line - 1).copied().unwrap_or_default();
-        let before = self.text.get(start..self.text.floor_char_boundary(offset)).unwrap_or_default();
-        Place::File { name: self.file_name.clone(), line, column: before.chars().count() + 1 }
+        let before = self
+            .text
+            .get(start..self.text.floor_char_boundary(offset))
+            .unwrap_or_default();
+        Place::File {
+            name: self.file_name.clone(),
+            line,
+            column: before.chars().count() + 1,
+        }
     }
 }
 
@@ -189,7 +206,10 @@ mod tests {
         let mut places = Places::new("f", "");
         let table = Path::default().key("agents").key("x");
         places.note_variable(table.key("voice"), "PATCHCORD__AGENTS__X__VOICE");
-        assert_eq!(places.of_value(&table.key("backends")).to_string(), "PATCHCORD__AGENTS__X__VOICE");
+        assert_eq!(
+            places.of_value(&table.key("backends")).to_string(),
+            "PATCHCORD__AGENTS__X__VOICE"
+        );
         assert_eq!(places.of_value(&Path::default().key("sip")).to_string(), "f:1:1");
     }
 

@@ -56,7 +56,10 @@ impl std::error::Error for Problems {}
 
 impl Report {
     pub(super) fn new(places: Places) -> Self {
-        Self { places, problems: Vec::new() }
+        Self {
+            places,
+            problems: Vec::new(),
+        }
     }
 
     /// Something is wrong with this value.
@@ -73,11 +76,18 @@ impl Report {
 
     /// Something is wrong here.
     pub(super) fn at(&mut self, place: Place, text: impl Into<String>) {
-        self.problems.push(Problem { place, text: text.into() });
+        self.problems.push(Problem {
+            place,
+            text: text.into(),
+        });
     }
 
     pub(super) fn into_result<T>(self, good: T) -> Result<T, Problems> {
-        if self.problems.is_empty() { Ok(good) } else { Err(self.into_problems()) }
+        if self.problems.is_empty() {
+            Ok(good)
+        } else {
+            Err(self.into_problems())
+        }
     }
 
     pub(super) fn into_problems(self) -> Problems {

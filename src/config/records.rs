@@ -15,7 +15,9 @@ pub struct Records {
 
 impl Default for Records {
     fn default() -> Self {
-        Self { path: Some(PathBuf::from(DEFAULT)) }
+        Self {
+            path: Some(PathBuf::from(DEFAULT)),
+        }
     }
 }
 
@@ -23,7 +25,9 @@ impl Records {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let path = section.text("path", DEFAULT);
         section.finish();
-        Self { path: (!path.is_empty()).then(|| PathBuf::from(path)) }
+        Self {
+            path: (!path.is_empty()).then(|| PathBuf::from(path)),
+        }
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
@@ -40,7 +44,10 @@ mod tests {
     #[test]
     fn an_empty_path_keeps_no_records() {
         assert_eq!(read("[records]\npath = \"\"").records.path, None);
-        assert_eq!(read("[records]\npath = \"/var/x\"").records.path, Some(PathBuf::from("/var/x")));
+        assert_eq!(
+            read("[records]\npath = \"/var/x\"").records.path,
+            Some(PathBuf::from("/var/x"))
+        );
     }
 
     #[test]

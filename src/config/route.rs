@@ -70,7 +70,7 @@ fn read_trunk_pattern(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::{problems_of, read};
+    use crate::config::tests::{problems, read};
 
     #[test]
     fn patterns_match_everything_unless_they_are_given() {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn patterns_that_could_never_match_are_refused() {
-        let found = problems_of("[[route]]\nto = \"\"\nfrom = \"a@b@c\"\ntrunk = \"lan@x\"\nagent = \"operator\"");
+        let found = problems("[[route]]\nto = \"\"\nfrom = \"a@b@c\"\ntrunk = \"lan@x\"\nagent = \"operator\"");
         assert_eq!(
             found,
             [
@@ -91,14 +91,19 @@ mod tests {
             ]
         );
         assert_eq!(
-            problems_of("[[route]]\nto = \"sip:100\"\nagent = \"operator\""),
-            ["f.toml:2:6: route[0].to = \"sip:100\" begins with a scheme, which is not compared: write the user, or \
-              user@host"]
+            problems("[[route]]\nto = \"sip:100\"\nagent = \"operator\""),
+            [
+                "f.toml:2:6: route[0].to = \"sip:100\" begins with a scheme, which is not compared: write the user, or \
+              user@host"
+            ]
         );
     }
 
     #[test]
     fn a_route_needs_an_agent() {
-        assert_eq!(problems_of("[[route]]\nto = \"1*\""), ["f.toml:1:1: [[route]] needs the key \"agent\""]);
+        assert_eq!(
+            problems("[[route]]\nto = \"1*\""),
+            ["f.toml:1:1: [[route]] needs the key \"agent\""]
+        );
     }
 }

@@ -51,7 +51,9 @@ impl Secret {
             SecretSource::Env(name) => env.get(name).cloned().ok_or_else(|| "is not set".to_owned()),
             SecretSource::File(path) => read_file(path).map_err(|error| format!("cannot be read: {error}")),
         };
-        let value = value.and_then(sound).map_err(|fault| format!("{} {fault}", self.source.described()))?;
+        let value = value
+            .and_then(sound)
+            .map_err(|fault| format!("{} {fault}", self.source.described()))?;
         self.value = Some(value);
         Ok(())
     }
@@ -80,9 +82,11 @@ impl SecretSource {
             (Some(("file", "")), _) => Err("names no file: write \"file:PATH\"".to_owned()),
             (Some(("file", path)), _) => Ok(Self::File(path.to_owned())),
             (_, Some(variable)) => Ok(Self::Env(variable.to_owned())),
-            (_, None) => Err("holds a plain secret: secrets come only from the environment or from a file; write \
+            (_, None) => Err(
+                "holds a plain secret: secrets come only from the environment or from a file; write \
                               \"env:NAME\" or \"file:PATH\""
-                .to_owned()),
+                    .to_owned(),
+            ),
         }
     }
 
@@ -140,7 +144,9 @@ mod tests {
     #[test]
     fn the_line_break_at_the_end_of_a_file_is_not_part_of_the_secret() {
         let mut secret = Secret::unresolved(SecretSource::File("/key".to_owned()));
-        secret.resolve(&BTreeMap::new(), &|_| Ok("hunter2\r\n".to_owned())).unwrap();
+        secret
+            .resolve(&BTreeMap::new(), &|_| Ok("hunter2\r\n".to_owned()))
+            .unwrap();
         assert_eq!(secret.reveal(), "hunter2");
     }
 

@@ -3,7 +3,7 @@
 //! A section asks for every key it knows and gets a good value or the default; what is wrong goes to the report. What
 //! nobody asked for is unknown. Values from variables are texts and are parsed by what is asked for.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Duration};
 
 use ::config::{Map, Value, ValueKind};
 
@@ -28,7 +28,12 @@ pub(super) struct Section<'r> {
 
 impl<'r> Section<'r> {
     pub(super) fn new(report: &'r mut Report, path: Path, table: Map<String, Value>) -> Self {
-        Self { report, path, table, known: Vec::new() }
+        Self {
+            report,
+            path,
+            table,
+            known: Vec::new(),
+        }
     }
 
     /// Whether a key is given, by the file or by a variable.
@@ -47,8 +52,9 @@ impl<'r> Section<'r> {
         self.report.value(&path, format!("{path} {text}"));
     }
 
-    /// Says that something about the whole table is wrong.
+    /// Says that something about the whole table is wrong. The text goes on after its header.
     pub(super) fn wrong_table(&mut self, text: &str) {
+        let text = format!("{} {text}", self.path.header());
         self.report.value(&self.path, text);
     }
 
@@ -57,12 +63,16 @@ impl<'r> Section<'r> {
         self.parsed(key, default.to_owned(), |text| Ok(text.to_owned()))
     }
 
+    /// Says that a key is missing, unless it is given.
+    pub(super) fn require(&mut self, key: &str) {
+        if !self.gives(key) {
+            self.wrong_table(&format!("needs the key \"{key}\""));
+        }
+    }
+
     /// A line of text that has to be given.
     pub(super) fn required(&mut self, key: &'static str) -> String {
-        if !self.gives(key) {
-            let text = format!("{} needs the key \"{key}\"", self.path.header());
-            self.report.value(&self.path.clone(), text);
-        }
+        self.require(key);
         self.text(key, "")
     }
 
@@ -72,17 +82,17 @@ impl<'r> Section<'r> {
     }
 
     /// A line of text that means something; `read` says what is wrong with it.
-    pub(super) fn parsed<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> T {
-        let read_line = |text: &str| match text.contains(char::is_control) {
-            true => Err("holds control characters".to_owned()),
-            false => read(text),
-        };
-        self.bounded(key, LINE_BYTES_MAX, default, read_line)
+    pub(super) fn parsed<T>(&mut self, key: &'static str, default: T, read: impl Fn(&str) -> Result<T, String>) -> T {
+        self.bounded(key, LINE_BYTES_MAX, default, |text| {
+            line(text)
+                .and_then(&read)
+                .map_err(|fault| format!("= {} {fault}", shown_text(text)))
+        })
+    }
+
+    /// The same, of a value that may hold a secret: no message shows it.
+    pub(super) fn private<T>(&mut self, key: &'static str, default: T, read: impl Fn(&str) -> Result<T, String>) -> T {
+        self.bounded(key, LINE_BYTES_MAX, default, |text| line(text).and_then(&read))
     }
 
     fn bounded<T>(
@@ -93,11 +103,7 @@ impl<'r> Section<'r> {
         read: impl Fn(&str) -> Result<T, String>,
     ) -> T {
         let Some(value) = self.take(key) else { return default };
-        let read = match &value.kind {
-            ValueKind::String(text) if text.len() > bytes_max => Err(format!("is longer than {bytes_max} bytes")),
-            ValueKind::String(text) => read(text).map_err(|fault| format!("= {} {fault}", shown(&value))),
-            _ => Err(format!("= {} is not a text: put it in quotes", shown(&value))),
-        };
+        let read = bounded_text(&value, bytes_max).and_then(read);
         self.settled(key, read, default)
     }
 
@@ -109,6 +115,18 @@ impl<'r> Section<'r> {
     /// A whole number in this range.
     pub(super) fn whole(&mut self, key: &'static str, default: u64, range: RangeInclusive<u64>, unit: &str) -> u64 {
         self.optional_whole(key, range, unit).unwrap_or(default)
+    }
+
+    /// A time written in seconds.
+    pub(super) fn seconds(&mut self, key: &'static str, default: Duration, range: RangeInclusive<u64>) -> Duration {
+        self.optional_whole(key, range, "s")
+            .map_or(default, Duration::from_secs)
+    }
+
+    /// A time written in milliseconds.
+    pub(super) fn millis(&mut self, key: &'static str, default: Duration, range: RangeInclusive<u64>) -> Duration {
+        self.optional_whole(key, range, "ms")
+            .map_or(default, Duration::from_millis)
     }
 
     /// A whole number in this range, when it is given.
@@ -161,8 +179,22 @@ impl<'r> Section<'r> {
             ValueKind::String(text) if self.is_variable(key) => text.trim().to_lowercase().parse().ok(),
             _ => None,
         };
-        let read = truth.map(Some).ok_or_else(|| format!("= {} is not true or false", shown(&value)));
+        let read = truth
+            .map(Some)
+            .ok_or_else(|| format!("= {} is not true or false", shown(&value)));
         self.settled(key, read, None)
+    }
+
+    /// Says that a list is wrong when it is given without any item.
+    pub(super) fn refuse_empty(&mut self, key: &str, text: &str) {
+        let is_empty = self.table.get(key).is_some_and(|value| match &value.kind {
+            ValueKind::Array(items) => items.is_empty(),
+            ValueKind::String(text) => self.is_variable(key) && split(text).is_empty(),
+            _ => false,
+        });
+        if is_empty {
+            self.wrong(key, text);
+        }
     }
 
     /// A list of lines; from a variable, separated by commas. A wrong item is left out.
@@ -185,7 +217,11 @@ impl<'r> Section<'r> {
                 return default;
             }
         };
-        items.into_iter().enumerate().filter_map(|(index, item)| self.item(key, index, &item, &read)).collect()
+        items
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, item)| self.item(key, index, &item, &read))
+            .collect()
     }
 
     fn item<T>(
@@ -195,15 +231,11 @@ impl<'r> Section<'r> {
         item: &Value,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let read = match &item.kind {
-            ValueKind::String(text) if text.len() > LINE_BYTES_MAX => {
-                Err(format!("is longer than {LINE_BYTES_MAX} bytes"))
-            }
-            ValueKind::String(text) => read(text).map_err(|fault| format!("= {} {fault}", shown(item))),
-            _ => Err(format!("= {} is not a text: put it in quotes", shown(item))),
-        };
+        let read = bounded_text(item, LINE_BYTES_MAX)
+            .and_then(|text| read(text).map_err(|fault| format!("= {} {fault}", shown_text(text))));
         let path = self.path.key(key).index(index);
-        read.map_err(|fault| self.report.value(&path, format!("{path} {fault}"))).ok()
+        read.map_err(|fault| self.report.value(&path, format!("{path} {fault}")))
+            .ok()
     }
 
     /// Where a secret comes from. No message shows the value: it may be the secret itself.
@@ -218,17 +250,24 @@ impl<'r> Section<'r> {
         self.settled(key, source.map(|source| Some(Secret::unresolved(source))), None)
     }
 
+    /// Says that a key must not be given here.
+    pub(super) fn forbid(&mut self, key: &str, text: &str) {
+        if self.table.remove(key).is_some() {
+            self.wrong(key, text);
+        }
+    }
+
     /// A table inside this one, which may be missing.
     pub(super) fn inner(&mut self, key: &'static str) -> Section<'_> {
-        let table = match self.take(key).map(|value| (value.kind.clone(), value)) {
-            None => Map::new(),
-            Some((ValueKind::Table(table), _)) => table,
-            Some((_, value)) => {
-                let header = self.path.key(key).header();
-                self.wrong(key, &format!("= {} is not a table: write {header}", shown(&value)));
-                Map::new()
-            }
-        };
+        let fault = self.take(key).map(|value| match value.kind {
+            ValueKind::Table(table) => Ok(table),
+            _ => Err(format!(
+                "= {} is not a table: write {}",
+                shown(&value),
+                self.path.key(key).header()
+            )),
+        });
+        let table = self.settled(key, fault.unwrap_or_else(|| Ok(Map::new())), Map::new());
         Section::new(self.report, self.path.key(key), table)
     }
 
@@ -239,7 +278,10 @@ impl<'r> Section<'r> {
         for key in unknown {
             let (shown, header) = (key.escape_debug(), self.path.header());
             let nearest = suggestion(key, self.known.iter().copied());
-            self.report.key(&self.path.key(key), format!("unknown key \"{shown}\" in {header}: {nearest}"));
+            self.report.key(
+                &self.path.key(key),
+                format!("unknown key \"{shown}\" in {header}: {nearest}"),
+            );
         }
     }
 
@@ -262,23 +304,44 @@ impl<'r> Section<'r> {
 
 /// The meaning of a word, or the nearest word that has one.
 pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
-    let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
-    found.ok_or_else(|| format!("is not known: {}", suggestion(text, words.iter().map(|(word, _)| *word))))
+    let found = words
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, meaning)| *meaning);
+    found.ok_or_else(|| {
+        format!(
+            "is not known: {}",
+            suggestion(text, words.iter().map(|(word, _)| *word))
+        )
+    })
 }
 
 fn split(text: &str) -> Vec<Value> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    items.map(|item| Value::new(None, ValueKind::String(item.to_owned()))).collect()
+    items
+        .map(|item| Value::new(None, ValueKind::String(item.to_owned())))
+        .collect()
 }
 
-/// A value as it stands in the file, cut when it is long.
+fn bounded_text(value: &Value, bytes_max: usize) -> Result<&str, String> {
+    match &value.kind {
+        ValueKind::String(text) if text.len() > bytes_max => Err(format!("is longer than {bytes_max} bytes")),
+        ValueKind::String(text) => Ok(text),
+        _ => Err(format!("= {} is not a text: put it in quotes", shown(value))),
+    }
+}
+
+fn line(text: &str) -> Result<&str, String> {
+    match text.contains(char::is_control) {
+        true => Err("holds control characters".to_owned()),
+        false => Ok(text),
+    }
+}
+
+/// A value as it stands in the file.
 fn shown(value: &Value) -> String {
     match &value.kind {
-        ValueKind::String(text) if text.chars().count() > SHOWN_CHARS_MAX => {
-            let head: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-            format!("\"{}…\"", head.escape_debug())
-        }
-        ValueKind::String(text) => format!("\"{}\"", text.escape_debug()),
+        ValueKind::String(text) => shown_text(text),
         ValueKind::I64(number) => number.to_string(),
         ValueKind::Float(number) => number.to_string(),
         ValueKind::Boolean(truth) => truth.to_string(),
@@ -286,4 +349,11 @@ fn shown(value: &Value) -> String {
         ValueKind::Array(_) => "a list".to_owned(),
         _ => "a date".to_owned(),
     }
+}
+
+/// A text in quotes, cut when it is long.
+fn shown_text(text: &str) -> String {
+    let head: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    let more = if head.len() < text.len() { "…" } else { "" };
+    format!("\"{}{more}\"", head.escape_debug())
 }

@@ -40,7 +40,10 @@ impl Session {
         };
         if let Some(key) = to_blame.filter(|_| session.reconnect_first > session.reconnect_max) {
             let (first, most) = (session.reconnect_first.as_millis(), session.reconnect_max.as_millis());
-            section.wrong(key, &format!("makes the first wait ({first} ms) longer than the longest ({most} ms)"));
+            section.wrong(
+                key,
+                &format!("makes the first wait ({first} ms) longer than the longest ({most} ms)"),
+            );
         }
         section.finish();
         session

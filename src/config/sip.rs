@@ -33,7 +33,10 @@ pub enum Listen {
 impl Default for Sip {
     fn default() -> Self {
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, SIP_PORT));
-        Self { listen: vec![Listen::Udp(any), Listen::Tcp(any)], external_ip: None }
+        Self {
+            listen: vec![Listen::Udp(any), Listen::Tcp(any)],
+            external_ip: None,
+        }
     }
 }
 
@@ -49,6 +52,7 @@ impl fmt::Display for Listen {
 impl Sip {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let default = Self::default();
+        section.refuse_empty("listen", "names no socket: without one nobody can call");
         let sip = Self {
             listen: section.list("listen", default.listen, read_listen),
             external_ip: section.parsed("external_ip", default.external_ip, read_external_ip),
@@ -61,19 +65,27 @@ impl Sip {
     pub(super) fn write(&self, out: &mut Writer) {
         out.table("[sip]");
         out.list("listen", &self.listen);
-        out.text("external_ip", self.external_ip.map(|ip| ip.to_string()).unwrap_or_default());
+        out.text(
+            "external_ip",
+            self.external_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        );
     }
 }
 
 fn read_listen(text: &str) -> Result<Listen, String> {
     let how = "write \"udp:ADDRESS:PORT\" or \"tcp:ADDRESS:PORT\"";
-    let (transport, address) = text.split_once(':').ok_or_else(|| format!("names no transport: {how}"))?;
+    let (transport, address) = text
+        .split_once(':')
+        .ok_or_else(|| format!("names no transport: {how}"))?;
     let listen = match transport {
         "udp" => Listen::Udp,
         "tcp" => Listen::Tcp,
         other => return Err(format!("has an unknown transport: {}", suggestion(other, TRANSPORTS))),
     };
-    address.parse().map(listen).map_err(|_| format!("has no IP address with a port: {how}"))
+    address
+        .parse()
+        .map(listen)
+        .map_err(|_| format!("has no IP address with a port: {how}"))
 }
 
 fn read_external_ip(text: &str) -> Result<Option<IpAddr>, String> {
@@ -88,9 +100,6 @@ fn read_external_ip(text: &str) -> Result<Option<IpAddr>, String> {
 }
 
 fn check_listen(section: &mut Section<'_>, listen: &[Listen]) {
-    if listen.is_empty() {
-        section.wrong("listen", "names no socket that works: without one nobody can call");
-    }
     let fixed = |listen: &Listen| match listen {
         Listen::Udp(address) | Listen::Tcp(address) => address.port() != 0,
     };
@@ -121,7 +130,6 @@ mod tests {
         assert_eq!(
             problems("[sip]\nlisten = [\"udp:localhost:5060\", \"upd:0.0.0.0:5060\", 5060, \"5060\"]"),
             [
-                "f.toml:2:1: sip.listen names no socket that works: without one nobody can call",
                 "f.toml:2:11: sip.listen[0] = \"udp:localhost:5060\" has no IP address with a port: write \
                  \"udp:ADDRESS:PORT\" or \"tcp:ADDRESS:PORT\"",
                 "f.toml:2:33: sip.listen[1] = \"upd:0.0.0.0:5060\" has an unknown transport: did you mean \"udp\"?",
@@ -136,7 +144,7 @@ mod tests {
     fn no_socket_and_the_same_socket_twice_are_refused() {
         assert_eq!(
             problems("[sip]\nlisten = []"),
-            ["f.toml:2:10: sip.listen names no socket that works: without one nobody can call"]
+            ["f.toml:2:10: sip.listen names no socket: without one nobody can call"]
         );
         assert_eq!(
             problems("[sip]\nlisten = [\"udp:0.0.0.0:5060\", \"udp:0.0.0.0:5060\"]"),
@@ -148,8 +156,10 @@ mod tests {
     fn an_external_address_must_be_one_machines() {
         assert_eq!(
             problems("[sip]\nexternal_ip = \"0.0.0.0\""),
-            ["f.toml:2:15: sip.external_ip = \"0.0.0.0\" is no address of one machine; leave it empty for the address \
-              the peer reaches us on"]
+            [
+                "f.toml:2:15: sip.external_ip = \"0.0.0.0\" is no address of one machine; leave it empty for the address \
+              the peer reaches us on"
+            ]
         );
         assert_eq!(
             problems("[sip]\nexternal_ip = \"example.com\""),

@@ -1,5 +1,7 @@
 //! `[[trunk]]`: who may call.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::{effective::Writer, names, secret::Secret, section::Section};
@@ -27,26 +29,32 @@ pub struct Credentials {
 
 impl Trunk {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let name = section.required("name");
-        if let Some(fault) = names::fault(&name).filter(|_| section_gives_name(&name)) {
-            section.wrong("name", &format!("= \"{}\" {fault}", name.escape_debug()));
-        }
-        let gives_from = section.gives("from");
-        let from = section.list("from", Vec::new(), read_network);
+        section.require("name");
+        let name = section.parsed("name", String::new(), read_name);
+        let from = read_networks(&mut section);
         let credentials = read_credentials(&mut section);
-        if !gives_from && credentials.is_none() {
-            section.wrong_table("[[trunk]] needs the key \"from\", or \"username\" and \"password\": without them nobody can call");
-        }
         section.finish();
-        Self { name, from, credentials }
+        Self {
+            name,
+            from,
+            credentials,
+        }
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
         out.table("[[trunk]]");
         out.text("name", &self.name);
         out.list("from", &self.from);
-        out.text("username", self.credentials.as_ref().map_or("", |credentials| &credentials.username));
-        out.secret("password", self.credentials.as_ref().map(|credentials| &credentials.password));
+        out.text(
+            "username",
+            self.credentials
+                .as_ref()
+                .map_or("", |credentials| &credentials.username),
+        );
+        out.secret(
+            "password",
+            self.credentials.as_ref().map(|credentials| &credentials.password),
+        );
     }
 
     /// Whether it may call from anywhere, with its credentials.
@@ -55,18 +63,34 @@ impl Trunk {
     }
 }
 
-fn section_gives_name(name: &str) -> bool {
-    !name.is_empty()
+fn read_name(text: &str) -> Result<String, String> {
+    names::fault(text).map_or_else(|| Ok(text.to_owned()), Err)
+}
+
+fn read_networks(section: &mut Section<'_>) -> Vec<IpNet> {
+    if section.first_given(&["from", "username", "password"]).is_none() {
+        section.wrong_table("needs \"from\", or \"username\" and \"password\": it does not say who may call");
+    }
+    if section.first_given(&["username", "password"]).is_none() {
+        section.refuse_empty(
+            "from",
+            "names no network, and there is no \"username\": nobody could call",
+        );
+    }
+    section.list("from", Vec::new(), read_network)
 }
 
 fn read_network(text: &str) -> Result<IpNet, String> {
-    let address = text.parse().map(IpNet::from);
-    let network: IpNet = text.parse().or(address).map_err(|_| {
+    let address = || text.parse().map(|address: IpAddr| IpNet::from(address));
+    let network: IpNet = text.parse().or_else(|_| address()).map_err(|_| {
         "is not a network: write it like \"192.168.0.0/16\", or one address like \"192.0.2.7\"".to_owned()
     })?;
     match network == network.trunc() {
         true => Ok(network),
-        false => Err(format!("has bits behind its prefix: did you mean \"{}\"?", network.trunc())),
+        false => Err(format!(
+            "has bits behind its prefix: did you mean \"{}\"?",
+            network.trunc()
+        )),
     }
 }
 
@@ -93,5 +117,92 @@ fn read_username(text: &str) -> Result<String, String> {
     match text.contains(['"', '\\']) {
         true => Err("holds quotes or backslashes, which a user name cannot".to_owned()),
         false => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{problems, read};
+
+    #[test]
+    fn networks_and_single_addresses_are_read() {
+        let config = read("[[trunk]]\nname = \"lan\"\nfrom = [\"10.0.0.0/8\", \"192.0.2.7\", \"::1\"]");
+        let from: Vec<String> = config.trunks[0].from.iter().map(IpNet::to_string).collect();
+        assert_eq!(from, ["10.0.0.0/8", "192.0.2.7/32", "::1/128"]);
+        assert!(!config.trunks[0].is_open());
+    }
+
+    #[test]
+    fn a_trunk_with_credentials_alone_is_open() {
+        let config = read("[[trunk]]\nname = \"road\"\nusername = \"alice\"\npassword = \"env:PASSWORD\"");
+        assert!(config.trunks[0].is_open());
+        let credentials = config.trunks[0].credentials.as_ref().unwrap();
+        assert_eq!(
+            (credentials.username.as_str(), credentials.password.reveal()),
+            ("alice", "hunter2")
+        );
+    }
+
+    #[test]
+    fn a_trunk_says_who_may_call() {
+        assert_eq!(
+            problems("[[trunk]]\nname = \"lan\""),
+            ["f.toml:1:1: [[trunk]] needs \"from\", or \"username\" and \"password\": it does not say who may call"]
+        );
+        assert_eq!(
+            problems("[[trunk]]\nname = \"lan\"\nfrom = []"),
+            ["f.toml:3:8: trunk[0].from names no network, and there is no \"username\": nobody could call"]
+        );
+    }
+
+    #[test]
+    fn half_of_the_credentials_is_refused() {
+        assert_eq!(
+            problems("[[trunk]]\nname = \"a\"\nusername = \"u\""),
+            ["f.toml:3:12: trunk[0].username has no \"password\" beside it"]
+        );
+        assert_eq!(
+            problems("[[trunk]]\nname = \"a\"\npassword = \"env:PASSWORD\""),
+            ["f.toml:3:12: trunk[0].password has no \"username\" beside it"]
+        );
+    }
+
+    #[test]
+    fn a_plain_password_is_refused_without_showing_it() {
+        assert_eq!(
+            problems("[[trunk]]\nname = \"a\"\nusername = \"u\"\npassword = \"hunter2\""),
+            [
+                "f.toml:4:12: trunk[0].password holds a plain secret: secrets come only from the environment or from a \
+              file; write \"env:NAME\" or \"file:PATH\""
+            ]
+        );
+    }
+
+    #[test]
+    fn bad_networks_are_refused_with_the_right_one() {
+        assert_eq!(
+            problems("[[trunk]]\nname = \"a\"\nfrom = [\"10.0.0.1/8\", \"lan\"]"),
+            [
+                "f.toml:3:9: trunk[0].from[0] = \"10.0.0.1/8\" has bits behind its prefix: did you mean \"10.0.0.0/8\"?",
+                "f.toml:3:23: trunk[0].from[1] = \"lan\" is not a network: write it like \"192.168.0.0/16\", or one \
+                 address like \"192.0.2.7\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_are_checked() {
+        assert_eq!(
+            problems("[[trunk]]\nname = \"My LAN\"\nfrom = [\"10.0.0.0/8\"]"),
+            [
+                "f.toml:2:8: trunk[0].name = \"My LAN\" is not a good name: use 1 to 64 of a-z, 0-9, \"-\" and single \
+              \"_\" inside, beginning with a letter or digit"
+            ]
+        );
+        assert_eq!(
+            problems("[[trunk]]\nfrom = [\"10.0.0.0/8\"]"),
+            ["f.toml:1:1: [[trunk]] needs the key \"name\""]
+        );
     }
 }

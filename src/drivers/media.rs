@@ -28,7 +28,7 @@ use crate::{
     },
     realtime::{self, FaultClass},
     sdp::Negotiated,
-    telemetry::{Metrics, Queue},
+    telemetry::{Held, Level, Metrics, Queue},
 };
 
 /// Orders that may wait for one call's media; the call sends a handful in its life, and its tool results.
@@ -155,6 +155,7 @@ struct Driver {
     call: Post<CallReport>,
     session: Option<Post<SessionReport>>,
     metrics: Metrics,
+    serving: Option<Held>,
     // Held for its release: the pool gets the pair back when the driver ends, however it ends. Declared after the
     // sockets, so that these are closed first.
     _lease: PortLease,
@@ -179,6 +180,7 @@ impl Driver {
             call: start.call,
             session: None,
             metrics: start.metrics,
+            serving: None,
             _lease: lease,
         })
     }
@@ -282,7 +284,7 @@ impl Driver {
 
     fn report(&mut self, report: Report) {
         match report {
-            Report::SessionReady => self.post_session(SessionReport::Ready),
+            Report::SessionReady => self.session_ready(),
             Report::SessionFault(fault) => self.session_fault(fault),
             Report::Responded(after) => self.metrics.responded(after),
             Report::BargedIn(after) => self.metrics.barged_in(after),
@@ -292,6 +294,11 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn session_ready(&mut self) {
+        self.serving = Some(self.metrics.hold(Level::SessionsActive));
+        self.post_session(SessionReport::Ready);
     }
 
     fn session_fault(&mut self, fault: realtime::Fault) {
@@ -305,6 +312,7 @@ impl Driver {
     }
 
     fn report_lost(&mut self, (class, code, detail): (FaultClass, String, String)) {
+        self.serving = None;
         self.post_session(SessionReport::Lost { class, code, detail });
     }
 

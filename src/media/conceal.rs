@@ -78,7 +78,9 @@ impl Concealment {
             product as f64 / (energy as f64).sqrt()
         };
         let scored = (PERIOD_MIN..=PERIOD_MAX).map(|period| (period, likeness(period)));
-        scored.max_by(|left, right| left.1.total_cmp(&right.1)).map_or(PERIOD_MIN, |(period, _)| period)
+        scored
+            .max_by(|left, right| left.1.total_cmp(&right.1))
+            .map_or(PERIOD_MIN, |(period, _)| period)
     }
 
     fn remember(&mut self, pcm: &[i16]) {
@@ -110,7 +112,11 @@ mod tests {
         concealment.hear(&mut pcm[..800]);
         let mut made_up = Vec::new();
         concealment.make_up(160, &mut made_up);
-        let error: Vec<i16> = made_up[..80].iter().zip(&pcm[800..]).map(|(made, real)| made - real).collect();
+        let error: Vec<i16> = made_up[..80]
+            .iter()
+            .zip(&pcm[800..])
+            .map(|(made, real)| made - real)
+            .collect();
         assert!(level::dbfs(&error) < -40.0, "{}", level::dbfs(&error));
     }
 

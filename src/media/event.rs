@@ -49,8 +49,13 @@ impl Events {
 
     /// A burst that overflows drops piece after piece: one event says how much in all.
     fn merges(&mut self, event: Event) -> bool {
-        let (Event::Overflow { utterance, dropped_ms }, Some(Event::Overflow { utterance: last, dropped_ms: sum })) =
-            (event, self.queue.back_mut())
+        let (
+            Event::Overflow { utterance, dropped_ms },
+            Some(Event::Overflow {
+                utterance: last,
+                dropped_ms: sum,
+            }),
+        ) = (event, self.queue.back_mut())
         else {
             return false;
         };
@@ -70,10 +75,25 @@ mod tests {
         let mut events = Events::default();
         for utterance in [1, 1, 2] {
             let utterance = Utterance(utterance);
-            events.push(Event::Overflow { utterance, dropped_ms: 20 });
+            events.push(Event::Overflow {
+                utterance,
+                dropped_ms: 20,
+            });
         }
-        assert_eq!(events.pop(), Some(Event::Overflow { utterance: Utterance(1), dropped_ms: 40 }));
-        assert_eq!(events.pop(), Some(Event::Overflow { utterance: Utterance(2), dropped_ms: 20 }));
+        assert_eq!(
+            events.pop(),
+            Some(Event::Overflow {
+                utterance: Utterance(1),
+                dropped_ms: 40
+            })
+        );
+        assert_eq!(
+            events.pop(),
+            Some(Event::Overflow {
+                utterance: Utterance(2),
+                dropped_ms: 20
+            })
+        );
         assert_eq!(events.pop(), None);
     }
 

@@ -1,17 +1,18 @@
 //! One call's leg media: packets in become caller frames, agent audio becomes paced packets.
 //!
-//! [`Machine`] joins the parts. [`caller`] puts packets in order, conceals what is missing and hands on 24 kHz audio without
-//! a playout clock; [`playout`] keeps the agent's words until they leave and counts what left; [`pacer`] says when; the
-//! rest is RTP's bookkeeping. No part has a socket or a clock: datagrams and the time come in, datagrams and deadlines
-//! come out.
+//! [`Machine`] joins the parts. `caller` puts packets in order, conceals what is missing and hands on 24 kHz audio
+//! without a playout clock; `playout` keeps the agent's words until they leave and counts what left; `pacer` says
+//! when; the rest is RTP's bookkeeping. No part has a socket or a clock: datagrams and the time come in, datagrams
+//! and deadlines come out.
 //!
-//! This module does not know calls or sessions. An utterance is a number to it, and it plays whatever it is given, in the
-//! order given: whose words are out of date is decided by whoever hands them in.
+//! This module does not know calls or sessions. An utterance is a number to it, and it plays whatever it is given, in
+//! the order given: whose words are out of date is decided by whoever hands them in.
 
 mod caller;
 mod conceal;
 mod control;
 mod event;
+mod ledger;
 mod machine;
 mod outbox;
 mod pacer;
@@ -19,6 +20,7 @@ mod playout;
 mod sender;
 mod settings;
 mod statistics;
+mod voice;
 mod watch;
 
 pub use event::Event;

@@ -85,7 +85,12 @@ mod tests {
         let late = start + Duration::from_millis(20 * LATE_TICKS_MAX);
         assert_eq!(std::iter::from_fn(|| pacer.tick(late)).count() as u64, LATE_TICKS_MAX);
         let far = late + Duration::from_millis(20 * LATE_TICKS_MAX + 20);
-        assert_eq!(pacer.tick(far), Some(Tick { skipped: LATE_TICKS_MAX }));
+        assert_eq!(
+            pacer.tick(far),
+            Some(Tick {
+                skipped: LATE_TICKS_MAX
+            })
+        );
         assert_eq!(pacer.tick(far), None);
         assert_eq!(pacer.deadline(), far + Duration::from_millis(20));
     }

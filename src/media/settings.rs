@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Given once, before anything is negotiated. The numbers should be random: RFC 3550 section 5.1 wants them unpredictable.
+/// Given once, before anything is negotiated. The numbers should be random: RFC 3550 section 5.1 wants them
+/// unpredictable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Our synchronisation source.
@@ -15,7 +16,8 @@ pub struct Settings {
     pub seed: u64,
     /// How much agent audio may wait to be played; past it the newest is dropped, counted and told.
     pub playout_ms_max: u32,
-    /// How long the far end may be silent, no RTP at all, before [`Event::Silent`](super::Event::Silent). `MAX` is never.
+    /// How long the far end may be silent, no RTP at all, before [`Event::Silent`](super::Event::Silent). `MAX` is
+    /// never.
     pub silence_timeout: Duration,
 }
 

@@ -35,6 +35,8 @@ pub struct Statistics {
     pub concealed_ms: u64,
     /// Silence made up because nothing came.
     pub silence_ms: u64,
+    /// Agent audio that left.
+    pub spoken_ms: u64,
     /// Agent audio dropped because too much was waiting.
     pub playout_dropped_ms: u64,
     /// How often the agent's words ran out in the middle of an utterance.

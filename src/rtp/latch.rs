@@ -1,8 +1,9 @@
 //! Symmetric RTP: which of all senders is the far end, and where to send.
 //!
-//! Behind a NAT the address in the session description is not where packets come from, so the first valid packet decides
-//! (RFC 4961, and the "latching" of RFC 7362). From then on packets from elsewhere are dropped. The address the
-//! signalling vouches for outranks a source that merely came first: once it speaks, it takes the latch and keeps it.
+//! Behind a NAT the address in the session description is not where packets come from, so the first valid packet
+//! decides (RFC 4961, and the "latching" of RFC 7362). From then on packets from elsewhere are dropped. The address
+//! the signalling vouches for outranks a source that merely came first: once it speaks, it takes the latch and keeps
+//! it.
 
 use std::{
     net::SocketAddr,
@@ -58,6 +59,11 @@ impl Latch {
             });
         }
         accepted
+    }
+
+    /// Whether this is the latched source. Asking changes nothing.
+    pub fn holds(&self, from: SocketAddr) -> bool {
+        self.held.is_some_and(|held| held.source == from)
     }
 
     /// Where the far end is: the latched source, else the signalled address.
@@ -121,7 +127,10 @@ mod tests {
         let now = Instant::now();
         let mut latch = signalled("192.0.2.1:4000");
         assert!(latch.accepts(now, address("192.0.2.1:4000")));
-        assert!(!latch.accepts(now + RELATCH_AFTER - Duration::from_millis(1), address("192.0.2.1:9999")));
+        assert!(!latch.accepts(
+            now + RELATCH_AFTER - Duration::from_millis(1),
+            address("192.0.2.1:9999")
+        ));
         assert!(latch.accepts(now + RELATCH_AFTER, address("192.0.2.1:9999")));
         assert_eq!(latch.target(), Some(address("192.0.2.1:9999")));
     }

@@ -1,7 +1,7 @@
 //! RTP and RTCP as bytes: packets, order and loss, reception figures, telephone-events and the latch on a source.
 //!
-//! Every type here is fed by its owner and told the time; none of them knows a codec, a call or a socket. RTP is read by
-//! `rtp-rs`, which only [`packet`] names; RTCP by `rtcp-types`, which only [`rtcp`] names.
+//! Every type here is fed by its owner and told the time; none of them knows a codec, a call or a socket. RTP is read
+//! by `rtp-rs`, which only [`packet`] names; RTCP by `rtcp-types`, which only [`rtcp`] names.
 
 pub mod latch;
 pub mod packet;

@@ -113,7 +113,10 @@ mod tests {
         assert_eq!(bytes.len(), Header::LEN);
         bytes.extend([1, 2, 3]);
         let packet = Packet::read(&bytes).unwrap();
-        assert_eq!((packet.payload_type, packet.sequence), (header.payload_type, header.sequence));
+        assert_eq!(
+            (packet.payload_type, packet.sequence),
+            (header.payload_type, header.sequence)
+        );
         assert_eq!((packet.timestamp, packet.ssrc), (header.timestamp, header.ssrc));
         assert!(packet.marker);
         assert_eq!(packet.payload, [1, 2, 3]);

@@ -1,6 +1,7 @@
 //! What a receiver counts about one source: expected and lost packets, and jitter (RFC 3550 sections 6.4.1, A.3, A.8).
 //!
-//! A change of source, or a jump no network makes, starts the sums again; totals over a whole call are its owner's affair.
+//! A change of source, or a jump no network makes, starts the sums again; totals over a whole call are its owner's
+//! affair.
 
 use std::time::{Duration, Instant};
 
@@ -65,8 +66,8 @@ impl Reception {
         }
     }
 
-    /// Takes in a packet. `timed` is false for packets whose timestamp does not tell when they were sent, as all but the
-    /// first of a telephone-event.
+    /// Takes in a packet. `timed` is false for packets whose timestamp does not tell when they were sent, as all but
+    /// the first of a telephone-event.
     pub fn receive(&mut self, now: Instant, packet: &Packet<'_>, timed: bool) {
         if !self.source.as_mut().is_some_and(|source| source.follows(packet)) {
             self.source = None;
@@ -78,7 +79,11 @@ impl Reception {
                 arrived_at: now,
                 timestamp: packet.timestamp,
             };
-            if let Some(change) = source.transit.replace(transit).and_then(|last| last.change(&transit, self.clock_hz)) {
+            if let Some(change) = source
+                .transit
+                .replace(transit)
+                .and_then(|last| last.change(&transit, self.clock_hz))
+            {
                 self.jitter += (change - self.jitter) / 16.0;
             }
         }
@@ -124,8 +129,8 @@ impl Source {
         if ahead < DROPOUT_MAX {
             self.highest = self.highest.wrapping_add(u32::from(ahead));
         }
-        let near = ahead < DROPOUT_MAX || ahead > u16::MAX - MISORDER_MAX;
-        near && self.ssrc == packet.ssrc
+        let far = (DROPOUT_MAX..=u16::MAX - MISORDER_MAX).contains(&ahead);
+        !far && self.ssrc == packet.ssrc
     }
 
     fn expected(&self) -> u32 {
@@ -205,7 +210,10 @@ mod tests {
         reception.receive(now, &packet(100, 0), true);
         reception.receive(now, &packet(30_000, 1), true);
         assert_eq!(reception.block().unwrap().lost, 0);
-        let stranger = Packet { ssrc: 99, ..packet(50, 0) };
+        let stranger = Packet {
+            ssrc: 99,
+            ..packet(50, 0)
+        };
         reception.receive(now, &stranger, true);
         let block = reception.block().unwrap();
         assert_eq!((block.ssrc, block.lost), (99, 0));

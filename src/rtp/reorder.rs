@@ -75,8 +75,8 @@ pub enum Released<'a> {
     Lost(u32),
 }
 
-/// Packets that may wait behind gaps. When one more comes the first gap is given up at once, whatever its age: what would
-/// still have filled it counts as lost, and as late when it comes.
+/// Packets that may wait behind gaps. When one more comes the first gap is given up at once, whatever its age: what
+/// would still have filled it counts as lost, and as late when it comes.
 pub const HELD_MAX: usize = 12;
 /// Bounds of the wait; within them it follows the jitter. The lower one lets a packet be overtaken by its successor.
 pub const WAIT_MIN: Duration = Duration::from_millis(20);
@@ -88,8 +88,8 @@ const WAIT_PER_JITTER: u32 = 3;
 const AHEAD_MAX: i16 = 50;
 /// As far back as a packet can be late; before that it is a new beginning.
 const BEHIND_MAX: i16 = -100;
-/// As far back as the timestamp of a late packet can be, a long key press included. A packet that is old by its number but
-/// not by its timestamp is a new beginning.
+/// As far back as the timestamp of a late packet can be, a long key press included. A packet that is old by its
+/// number but not by its timestamp is a new beginning.
 const TIMESTAMP_BEHIND_MAX: u32 = 16 * 8_000;
 
 impl Reorder {
@@ -268,7 +268,10 @@ impl Stream {
     }
 
     fn skip(&mut self, gap: u64) {
-        self.seen = u32::try_from(gap).ok().and_then(|gap| self.seen.checked_shl(gap)).unwrap_or(0);
+        self.seen = u32::try_from(gap)
+            .ok()
+            .and_then(|gap| self.seen.checked_shl(gap))
+            .unwrap_or(0);
         self.next += gap;
     }
 }

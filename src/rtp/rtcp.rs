@@ -183,7 +183,12 @@ mod tests {
     #[test]
     fn without_packets_sent_it_is_a_receiver_report() {
         let mut bytes = Vec::new();
-        Outgoing { sent: None, goodbye: true, ..outgoing() }.write(&mut bytes);
+        Outgoing {
+            sent: None,
+            goodbye: true,
+            ..outgoing()
+        }
+        .write(&mut bytes);
         assert_eq!(bytes[1], 201);
         let incoming = Incoming::read(&bytes, 7).unwrap();
         assert_eq!(incoming.report, None);
@@ -212,14 +217,22 @@ mod tests {
     fn a_name_that_does_not_fit_writes_nothing() {
         let name = "n".repeat(300);
         let mut bytes = Vec::new();
-        Outgoing { name: &name, ..outgoing() }.write(&mut bytes);
+        Outgoing {
+            name: &name,
+            ..outgoing()
+        }
+        .write(&mut bytes);
         assert!(bytes.is_empty());
     }
 
     #[test]
     fn mutilated_packets_are_refused_without_a_panic() {
         let mut good = Vec::new();
-        Outgoing { goodbye: true, ..outgoing() }.write(&mut good);
+        Outgoing {
+            goodbye: true,
+            ..outgoing()
+        }
+        .write(&mut good);
         for len in 0..good.len() {
             Incoming::read(&good[..len], 7);
         }

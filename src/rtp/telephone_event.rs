@@ -1,8 +1,8 @@
-//! Keys pressed on the telephone, as named events (RFC 4733): four bytes, repeated while the key is held and three times
-//! when it is released, all with the timestamp of the press.
+//! Keys pressed on the telephone, as named events (RFC 4733): four bytes, repeated while the key is held and three
+//! times when it is released, all with the timestamp of the press.
 //!
-//! The reader tells a key the moment it sees it, so that lost packets, the last ones included, cost nothing. The writer is
-//! the other end, for test phones.
+//! The reader tells a key the moment it sees it, so that lost packets, the last ones included, cost nothing. The
+//! writer is the other end, for test phones.
 
 /// Tells each press once.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,9 @@ struct Press {
 
 /// Presses remembered; a packet later than this many presses would be taken for a new one.
 const PAST_MAX: usize = 4;
-const KEYS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];
+const KEYS: [char; 16] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D',
+];
 const END: u8 = 0x80;
 const VOLUME: u8 = 0x3F;
 
@@ -30,7 +32,9 @@ impl Reader {
     /// Takes in one packet of the negotiated payload type; answers the key if it is news. Payloads too short to be an
     /// event, and events that are no keys (flash, tones), are nothing.
     pub fn read(&mut self, timestamp: u32, marker: bool, payload: &[u8]) -> Option<char> {
-        let &[event, flags, high, low, ..] = payload else { return None };
+        let &[event, flags, high, low, ..] = payload else {
+            return None;
+        };
         let key = KEYS.get(usize::from(event)).copied()?;
         let seen = Press {
             event,
@@ -38,7 +42,12 @@ impl Reader {
             duration: u16::from_be_bytes([high, low]),
             ended: flags & END != 0,
         };
-        if self.is_past(timestamp) || self.current.as_mut().is_some_and(|press| press.continues(&seen, marker)) {
+        if self.is_past(timestamp)
+            || self
+                .current
+                .as_mut()
+                .is_some_and(|press| press.continues(&seen, marker))
+        {
             return None;
         }
         self.begin(seen);
@@ -58,15 +67,19 @@ impl Reader {
 }
 
 impl Press {
-    /// Whether the packet belongs to this press. One that lasts longer than the duration field can say goes on with a new
-    /// timestamp and no marker (section 2.5.1.3), right where the last one left off.
+    /// Whether the packet belongs to this press. One that lasts longer than the duration field can say goes on with a
+    /// new timestamp and no marker (section 2.5.1.3), right where the last one left off.
     fn continues(&mut self, seen: &Self, marker: bool) -> bool {
         let moved = seen.began.wrapping_sub(self.began);
         let goes_on = !marker && !self.ended && seen.event == self.event && moved <= u32::from(self.duration);
         if moved != 0 && !goes_on {
             return false;
         }
-        let duration = if moved == 0 { seen.duration.max(self.duration) } else { seen.duration };
+        let duration = if moved == 0 {
+            seen.duration.max(self.duration)
+        } else {
+            seen.duration
+        };
         *self = Self {
             ended: self.ended || seen.ended,
             duration,
@@ -87,8 +100,8 @@ pub struct Event {
     pub payload: [u8; 4],
 }
 
-/// All packets of one press of `key`, to be sent one per packet time: first one per packet time while it is held, then three
-/// with the end bit. None when there is no such key.
+/// All packets of one press of `key`, to be sent one per packet time: first one per packet time while it is held,
+/// then three with the end bit. None when there is no such key.
 pub fn press(key: char, timestamp: u32, duration: u16, packet_samples: u16) -> Option<impl Iterator<Item = Event>> {
     const LEVEL: u8 = 10;
     let key = KEYS.iter().position(|&each| each == key.to_ascii_uppercase())? as u8;
@@ -123,7 +136,10 @@ mod tests {
     #[test]
     fn the_same_key_pressed_again_is_told_again() {
         let mut reader = Reader::default();
-        let told: String = [0, 3_000, 6_000].iter().flat_map(|&at| tell(&mut reader, '5', at)).collect();
+        let told: String = [0, 3_000, 6_000]
+            .iter()
+            .flat_map(|&at| tell(&mut reader, '5', at))
+            .collect();
         assert_eq!(told, "555");
     }
 
@@ -141,8 +157,11 @@ mod tests {
         let mut reader = Reader::default();
         for (index, key) in "1123".chars().enumerate() {
             let at = index as u32 * 2_000;
-            let told: Vec<char> =
-                press(key, at, 800, 160).unwrap().take(5).filter_map(|event| feed(&mut reader, &event)).collect();
+            let told: Vec<char> = press(key, at, 800, 160)
+                .unwrap()
+                .take(5)
+                .filter_map(|event| feed(&mut reader, &event))
+                .collect();
             assert_eq!(told, [key]);
         }
     }
@@ -182,7 +201,10 @@ mod tests {
     }
 
     fn tell(reader: &mut Reader, key: char, at: u32) -> Vec<char> {
-        press(key, at, 800, 160).unwrap().filter_map(|event| feed(reader, &event)).collect()
+        press(key, at, 800, 160)
+            .unwrap()
+            .filter_map(|event| feed(reader, &event))
+            .collect()
     }
 
     fn feed(reader: &mut Reader, event: &Event) -> Option<char> {

@@ -89,7 +89,11 @@ impl Description {
         if session.medias.len() > STREAMS_MAX {
             return Err(Refusal::TooLarge("more than 32 streams"));
         }
-        let streams = session.medias.iter().map(|media| Stream::read(media, &session)).collect();
+        let streams = session
+            .medias
+            .iter()
+            .map(|media| Stream::read(media, &session))
+            .collect();
         Ok(Self { streams })
     }
 
@@ -110,7 +114,10 @@ impl Description {
 impl Stream {
     /// The formats that are RTP payload types.
     pub fn payload_types(&self) -> impl Iterator<Item = u8> {
-        let numbers = self.formats.split_ascii_whitespace().filter_map(|format| format.parse().ok());
+        let numbers = self
+            .formats
+            .split_ascii_whitespace()
+            .filter_map(|format| format.parse().ok());
         numbers.filter(|&number: &u8| number < 128)
     }
 
@@ -125,9 +132,15 @@ impl Stream {
             port: media.port,
             profile: media.proto.clone(),
             formats: media.fmt.trim().to_owned(),
-            address: media.connections.first().or(session.connection.as_ref()).map(Address::read),
+            address: media
+                .connections
+                .first()
+                .or(session.connection.as_ref())
+                .map(Address::read),
             maps: values(media, "rtpmap").filter_map(Map::read).collect(),
-            direction: direction(&media.attributes).or_else(|| direction(&session.attributes)).unwrap_or(Direction::SendRecv),
+            direction: direction(&media.attributes)
+                .or_else(|| direction(&session.attributes))
+                .unwrap_or(Direction::SendRecv),
             ptime_ms: number(media, session, "ptime"),
             maxptime_ms: number(media, session, "maxptime"),
             rtcp: values(media, "rtcp").next().and_then(read_rtcp),
@@ -224,12 +237,18 @@ fn read_rtcp(value: &str) -> Option<(u16, Option<IpAddr>)> {
 
 fn direction(attributes: &[Attribute]) -> Option<Direction> {
     attributes.iter().find_map(|attribute| {
-        DIRECTIONS.into_iter().find(|&direction| attribute.attribute.eq_ignore_ascii_case(word(direction)))
+        DIRECTIONS
+            .into_iter()
+            .find(|&direction| attribute.attribute.eq_ignore_ascii_case(word(direction)))
     })
 }
 
-const DIRECTIONS: [Direction; 4] =
-    [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive];
+const DIRECTIONS: [Direction; 4] = [
+    Direction::SendRecv,
+    Direction::SendOnly,
+    Direction::RecvOnly,
+    Direction::Inactive,
+];
 
 const fn word(direction: Direction) -> &'static str {
     match direction {
@@ -251,13 +270,19 @@ mod tests {
 
     #[test]
     fn session_lines_count_for_streams_without_their_own() {
-        let body = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\na=inactive\r\na=ptime:30\r\n\
-            m=audio 4000 RTP/AVP 0\r\nm=audio 4002 RTP/AVP 8\r\nc=IN IP6 2001:db8::1\r\na=recvonly\r\na=ptime:20\r\n";
+        let body = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\na=inactive\r\n\
+            a=ptime:30\r\nm=audio 4000 RTP/AVP 0\r\nm=audio 4002 RTP/AVP 8\r\nc=IN IP6 2001:db8::1\r\na=recvonly\r\na=ptime:20\r\n";
         let streams = Description::read(body.as_bytes()).unwrap().streams;
         assert_eq!(streams[0].address, Some(Address::Ip("192.0.2.1".parse().unwrap())));
-        assert_eq!((streams[0].direction, streams[0].ptime_ms), (Direction::Inactive, Some(30)));
+        assert_eq!(
+            (streams[0].direction, streams[0].ptime_ms),
+            (Direction::Inactive, Some(30))
+        );
         assert_eq!(streams[1].address, Some(Address::Ip("2001:db8::1".parse().unwrap())));
-        assert_eq!((streams[1].direction, streams[1].ptime_ms), (Direction::RecvOnly, Some(20)));
+        assert_eq!(
+            (streams[1].direction, streams[1].ptime_ms),
+            (Direction::RecvOnly, Some(20))
+        );
     }
 
     #[test]
@@ -286,6 +311,9 @@ mod tests {
         let lines = format!("v=0\r\n{}", "a=x\r\n".repeat(LINES_MAX));
         assert!(matches!(Description::read(lines.as_bytes()), Err(Refusal::TooLarge(_))));
         let streams = format!("v=0\r\n{}", "m=audio 1 RTP/AVP 0\r\n".repeat(STREAMS_MAX + 1));
-        assert!(matches!(Description::read(streams.as_bytes()), Err(Refusal::TooLarge(_))));
+        assert!(matches!(
+            Description::read(streams.as_bytes()),
+            Err(Refusal::TooLarge(_))
+        ));
     }
 }

@@ -1,8 +1,8 @@
 //! Session descriptions: read an offer and choose an answer, or make an offer and read its answer (RFC 3264, RFC 8866).
 //!
-//! What we speak is one audio stream, G.711 in plain RTP, with telephone-events beside it. Streams of any other kind are
-//! turned down in the answer; an offer with nothing for us is refused with a [`Refusal`] that says why. The bytes are
-//! read and written by `sdp-types`, which only [`description`] names.
+//! What we speak is one audio stream, G.711 in plain RTP, with telephone-events beside it. Streams of any other kind
+//! are turned down in the answer; an offer with nothing for us is refused with a [`Refusal`] that says why. The bytes
+//! are read and written by `sdp-types`, which only [`description`] names.
 
 pub mod description;
 mod negotiate;

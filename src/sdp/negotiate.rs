@@ -15,13 +15,19 @@ pub fn answer(offer: &[u8], local: &Local) -> Result<(Negotiated, Vec<u8>), Refu
         true => accepted(offered, &negotiated, local),
         false => turned_down(offered),
     });
-    let answer = Description { streams: streams.collect() };
+    let answer = Description {
+        streams: streams.collect(),
+    };
     Ok((negotiated, answer.write(author(local))))
 }
 
 /// Our own offer: every codec we speak, telephone-events, 20 ms.
 pub fn offer(local: &Local) -> Vec<u8> {
-    let mut maps: Vec<Map> = local.codecs.iter().map(|&codec| map(codec.payload_type(), codec.name())).collect();
+    let mut maps: Vec<Map> = local
+        .codecs
+        .iter()
+        .map(|&codec| map(codec.payload_type(), codec.name()))
+        .collect();
     maps.push(map(TELEPHONE_EVENT, "telephone-event"));
     let stream = ours(maps, PTIME_MS, Direction::SendRecv, local);
     Description { streams: vec![stream] }.write(author(local))
@@ -34,7 +40,9 @@ pub fn read_answer(answer: &[u8], local: &Local) -> Result<Negotiated, Refusal> 
         return Err(Refusal::Mismatch("we offered exactly one stream"));
     };
     // The far end chose; among several it listed, the first is what it will send.
-    let codec = stream.payload_types().find_map(|payload_type| codec(stream, payload_type, &local.codecs));
+    let codec = stream
+        .payload_types()
+        .find_map(|payload_type| codec(stream, payload_type, &local.codecs));
     negotiate(stream, codec)
 }
 
@@ -98,7 +106,9 @@ fn check_profile(profile: &str) -> Result<(), Refusal> {
 /// What we like best of what is offered; among several numbers for it the first.
 fn preferred(stream: &Stream, codecs: &[Codec]) -> Option<(u8, Codec)> {
     codecs.iter().find_map(|&wanted| {
-        stream.payload_types().find_map(|payload_type| codec(stream, payload_type, &[wanted]))
+        stream
+            .payload_types()
+            .find_map(|payload_type| codec(stream, payload_type, &[wanted]))
     })
 }
 
@@ -112,7 +122,9 @@ fn codec(stream: &Stream, payload_type: u8, codecs: &[Codec]) -> Option<(u8, Cod
 }
 
 fn telephone_event(stream: &Stream) -> Option<u8> {
-    stream.payload_types().find(|&payload_type| stream.map(payload_type).is_some_and(Map::is_telephone_event))
+    stream
+        .payload_types()
+        .find(|&payload_type| stream.map(payload_type).is_some_and(Map::is_telephone_event))
 }
 
 fn address(stream: &Stream) -> Result<IpAddr, Refusal> {
@@ -126,7 +138,10 @@ fn address(stream: &Stream) -> Result<IpAddr, Refusal> {
 
 fn rtcp(stream: &Stream, address: IpAddr) -> SocketAddr {
     let (port, elsewhere) = stream.rtcp.unwrap_or((stream.port.saturating_add(1), None));
-    SocketAddr::new(elsewhere.filter(|&address| is_unicast(address)).unwrap_or(address), port)
+    SocketAddr::new(
+        elsewhere.filter(|&address| is_unicast(address)).unwrap_or(address),
+        port,
+    )
 }
 
 /// The wished packet time, brought to what we can do: whole tens of milliseconds, never above what is allowed.
@@ -144,7 +159,11 @@ fn direction(stream: &Stream, address: IpAddr) -> Direction {
 
 fn accepted(offered: &Stream, negotiated: &Negotiated, local: &Local) -> Stream {
     let mut maps = vec![map(negotiated.payload_type, negotiated.codec.name())];
-    maps.extend(negotiated.telephone_event.map(|payload_type| map(payload_type, "telephone-event")));
+    maps.extend(
+        negotiated
+            .telephone_event
+            .map(|payload_type| map(payload_type, "telephone-event")),
+    );
     Stream {
         profile: offered.profile.clone(),
         ..ours(maps, negotiated.ptime_ms, negotiated.direction, local)

@@ -25,6 +25,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Whether somebody at this address may be this peer; what is asked before a connection is taken.
+    pub fn may_connect(&self, source: IpAddr) -> bool {
+        self.is_open() || self.contains(source)
+    }
+
     fn contains(&self, source: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&source))
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::dialog::Dialog;
 use super::flow::Flow;
 use super::reply::Reply;
-use super::transaction::table::ServerId;
+use super::transaction::servers::ServerId;
 use super::transaction::timers::{GIVE_UP, T1, doubled};
 
 /// Names one leg for as long as the process runs.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 mod feed;
 
 /// Mutations per target when the environment does not say.
-const MUTATIONS: usize = 3_000;
+const MUTATIONS: usize = 1_000;
 /// One input, debug build, busy machine. What takes longer does not grow with its input as it should.
 const INPUT_TIME_MAX: Duration = Duration::from_secs(2);
 /// Longest mutated input; a datagram fits.

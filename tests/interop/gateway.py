@@ -71,6 +71,8 @@ listen = ["udp:127.0.0.1:{ports.sip}", "tcp:127.0.0.1:{ports.sip}"]
 
 [media]
 ports = "{ports.gateway_rtp[0]}-{ports.gateway_rtp[-1]}"
+# Longer than any call here: a caller whose ACK is lost sends no RTP either, and that is not what is asked.
+silence_timeout_s = 60
 
 [http]
 listen = "127.0.0.1:{ports.http}"
@@ -89,6 +91,7 @@ agent = "operator"
 
 [agents.operator]
 backends = ["only"]
+greeting = "Hello, this is the operator. Say something, and I will say it back to you."
 
 [agents.operator.turn_detection]
 type = "server_vad"

@@ -186,7 +186,7 @@ def silent_backend():
     """A listening socket behind which nobody answers, and the backend that points to it."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     port = listener.getsockname()[1]
-    return listener, f'kind = "realtime"\nurl = "ws://127.0.0.1:{port}/v1/realtime"\nmodel = "none"\napi_key = "none"'
+    return listener, f'kind = "realtime"\nurl = "ws://127.0.0.1:{port}/v1/realtime"\nmodel = "none"'
 
 
 def tone_file(folder):

@@ -147,8 +147,13 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
     let limits = if extra.contains("[limits]") { "" } else { "[limits]\ncalls_max = 50\n" };
     let route = if extra.contains("[[route]]") { "" } else { "[[route]]\nto = \"*\"\nagent = \"operator\"\n" };
     let trunk = if extra.contains("[[trunk]]") { "" } else { "[[trunk]]\nname = \"lan\"\nfrom = [\"127.0.0.0/8\"]\n" };
+    let sip = if extra.contains("[sip]") {
+        ""
+    } else {
+        "[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n"
+    };
     let text = format!(
-        "[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n[media]\nports = \"{}\"\nworkers = 1\n\
+        "{sip}[media]\nports = \"{}\"\nworkers = 1\n\
          [http]\nlisten = \"127.0.0.1:0\"\n[records]\npath = \"{}\"\n\
          [session]\nreconnect_first_ms = 50\nreconnect_ms_max = 200\nreconnect_budget_ms = 1500\n\
          [backends.operator]\nkind = \"operator\"\n{limits}{trunk}{route}{agent}{extra}",

@@ -1,3 +1,5 @@
+//! Packets in every order but the right one.
+
 use super::*;
 
 #[test]
@@ -19,7 +21,10 @@ fn an_overtaken_packet_takes_its_place_and_nobody_waits_afterwards() {
     assert_eq!(feed(&mut reorder, now, [65_534, 65_536, 65_537]), [Out::Packet(65_534)]);
     assert!(reorder.poll_timeout().is_some());
     let released = feed(&mut reorder, now, [65_535]);
-    assert_eq!(released, [Out::Packet(65_535), Out::Packet(65_536), Out::Packet(65_537)]);
+    assert_eq!(
+        released,
+        [Out::Packet(65_535), Out::Packet(65_536), Out::Packet(65_537)]
+    );
     assert_eq!(reorder.poll_timeout(), None);
 }
 
@@ -31,7 +36,10 @@ fn a_gap_is_given_up_at_its_deadline_and_not_before() {
     let deadline = reorder.poll_timeout().unwrap();
     assert_eq!(deadline, now + WAIT_MIN);
     assert_eq!(drain(&mut reorder, deadline - Duration::from_micros(1)), []);
-    assert_eq!(drain(&mut reorder, deadline), [Out::Lost(2), Out::Packet(4), Out::Packet(5)]);
+    assert_eq!(
+        drain(&mut reorder, deadline),
+        [Out::Lost(2), Out::Packet(4), Out::Packet(5)]
+    );
 }
 
 #[test]
@@ -114,7 +122,10 @@ fn a_sender_that_steps_back_a_little_with_a_newer_timestamp_is_a_new_beginning()
     let mut reorder = Reorder::new();
     let now = Instant::now();
     feed(&mut reorder, now, 0..500);
-    let restarted = Packet { timestamp: 501 * 160, ..packet(470) };
+    let restarted = Packet {
+        timestamp: 501 * 160,
+        ..packet(470)
+    };
     assert_eq!(reorder.push(now, &restarted), Arrival::Restart);
     assert_eq!(drain(&mut reorder, now).len(), 1);
 }
@@ -124,7 +135,16 @@ fn a_timestamp_that_jumps_in_order_delays_nothing() {
     let mut reorder = Reorder::new();
     let now = Instant::now();
     feed(&mut reorder, now, [0]);
-    assert_eq!(reorder.push(now, &Packet { timestamp: 3_000_000_000, ..packet(1) }), Arrival::Next);
+    assert_eq!(
+        reorder.push(
+            now,
+            &Packet {
+                timestamp: 3_000_000_000,
+                ..packet(1)
+            }
+        ),
+        Arrival::Next
+    );
     assert_eq!(drain(&mut reorder, now).len(), 1);
 }
 

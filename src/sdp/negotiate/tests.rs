@@ -1,8 +1,12 @@
+//! Offers as phones make them, and some as nobody should.
+
 use super::*;
 
 #[test]
 fn an_ordinary_offer_gets_an_ordinary_answer() {
-    let (negotiated, answer) = accept(&body("m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n"));
+    let (negotiated, answer) = accept(&body(
+        "m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n",
+    ));
     assert_eq!(negotiated.codec, Codec::Pcmu);
     assert_eq!((negotiated.payload_type, negotiated.telephone_event), (0, Some(101)));
     assert_eq!(negotiated.remote_rtp, "192.0.2.1:4000".parse().unwrap());
@@ -27,20 +31,33 @@ fn our_preference_picks_the_codec() {
 #[test]
 fn static_payload_types_need_no_rtpmap_and_dynamic_ones_may_mean_the_same() {
     assert_eq!(accept(&body("m=audio 4000 RTP/AVP 8\r\n")).0.codec, Codec::Pcma);
-    let dynamic = accept(&body("m=audio 4000 RTP/AVP 96 97\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:97 pcma/8000\r\n"));
+    let dynamic = accept(&body(
+        "m=audio 4000 RTP/AVP 96 97\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:97 pcma/8000\r\n",
+    ));
     assert_eq!((dynamic.0.codec, dynamic.0.payload_type), (Codec::Pcma, 97));
-    assert!(dynamic.1.contains("m=audio 20000 RTP/AVP 97\r\na=rtpmap:97 PCMA/8000\r\n"));
+    assert!(
+        dynamic
+            .1
+            .contains("m=audio 20000 RTP/AVP 97\r\na=rtpmap:97 PCMA/8000\r\n")
+    );
 }
 
 #[test]
 fn an_rtpmap_overrules_the_static_meaning() {
-    assert_eq!(refuse(&body("m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/16000\r\n")), "no_common_codec");
-    assert_eq!(refuse(&body("m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000/2\r\n")), "no_common_codec");
+    assert_eq!(
+        refuse(&body("m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/16000\r\n")),
+        "no_common_codec"
+    );
+    assert_eq!(
+        refuse(&body("m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000/2\r\n")),
+        "no_common_codec"
+    );
 }
 
 #[test]
 fn telephone_events_of_another_clock_are_not_ours() {
-    let offer = "m=audio 4000 RTP/AVP 0 96 97\r\na=rtpmap:96 telephone-event/48000\r\na=rtpmap:97 TELEPHONE-EVENT/8000\r\n";
+    let offer =
+        "m=audio 4000 RTP/AVP 0 96 97\r\na=rtpmap:96 telephone-event/48000\r\na=rtpmap:97 TELEPHONE-EVENT/8000\r\n";
     assert_eq!(accept(&body(offer)).0.telephone_event, Some(97));
     assert_eq!(accept(&body("m=audio 4000 RTP/AVP 0\r\n")).0.telephone_event, None);
 }
@@ -78,7 +95,10 @@ fn what_cannot_be_served_is_refused_with_its_word() {
         ("m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", "srtp_required"),
         ("m=audio 4000 RTP/AVPF 0\r\n", "no_common_codec"),
         ("m=audio 4000 RTP/AVP 9 18\r\n", "no_common_codec"),
-        ("m=audio 4000 RTP/AVP 9\r\nm=audio 4000 RTP/SAVP 0\r\n", "no_common_codec"),
+        (
+            "m=audio 4000 RTP/AVP 9\r\nm=audio 4000 RTP/SAVP 0\r\n",
+            "no_common_codec",
+        ),
         ("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 media.example.com\r\n", "bad_sdp"),
         ("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 224.2.1.1/127\r\n", "bad_sdp"),
         ("m=audio 99999 RTP/AVP 0\r\n", "bad_sdp"),
@@ -136,15 +156,23 @@ fn every_way_to_say_hold_is_understood() {
 
 #[test]
 fn rtcp_may_live_elsewhere_and_multiplexing_is_not_taken_up() {
-    let elsewhere = accept(&body("m=audio 4000 RTP/AVP 0\r\na=rtcp:53020 IN IP4 192.0.2.9\r\na=rtcp-mux\r\n"));
+    let elsewhere = accept(&body(
+        "m=audio 4000 RTP/AVP 0\r\na=rtcp:53020 IN IP4 192.0.2.9\r\na=rtcp-mux\r\n",
+    ));
     assert_eq!(elsewhere.0.remote_rtcp, "192.0.2.9:53020".parse().unwrap());
     assert!(!elsewhere.1.contains("rtcp-mux"));
-    assert_eq!(accept(&body("m=audio 65535 RTP/AVP 0\r\n")).0.remote_rtcp.port(), 65_535);
+    assert_eq!(
+        accept(&body("m=audio 65535 RTP/AVP 0\r\n")).0.remote_rtcp.port(),
+        65_535
+    );
 }
 
 #[test]
 fn ipv6_is_spoken_both_ways() {
-    let local = Local { address: "2001:db8::5".parse().unwrap(), ..local() };
+    let local = Local {
+        address: "2001:db8::5".parse().unwrap(),
+        ..local()
+    };
     let offer = body("m=audio 4000 RTP/AVP 0\r\nc=IN IP6 2001:db8::1\r\n");
     let (negotiated, answer) = super::answer(offer.as_bytes(), &local).unwrap();
     assert_eq!(negotiated.remote_rtp, "[2001:db8::1]:4000".parse().unwrap());
@@ -154,7 +182,12 @@ fn ipv6_is_spoken_both_ways() {
 #[test]
 fn our_offer_is_answered_by_ourselves() {
     let offer = super::offer(&local());
-    let far = Local { address: "203.0.113.7".parse().unwrap(), rtp_port: 30_000, codecs: vec![Codec::Pcma], ..local() };
+    let far = Local {
+        address: "203.0.113.7".parse().unwrap(),
+        rtp_port: 30_000,
+        codecs: vec![Codec::Pcma],
+        ..local()
+    };
     let (_, answer) = super::answer(&offer, &far).unwrap();
     let negotiated = read_answer(&answer, &local()).unwrap();
     assert_eq!((negotiated.codec, negotiated.payload_type), (Codec::Pcma, 8));
@@ -181,12 +214,17 @@ fn an_answer_that_does_not_fit_is_refused() {
 fn the_version_goes_into_the_origin_line() {
     let again = Local { version: 7, ..local() };
     let (_, answer) = super::answer(body("m=audio 4000 RTP/AVP 0\r\n").as_bytes(), &again).unwrap();
-    assert!(String::from_utf8(answer).unwrap().contains("o=- 42 7 IN IP4 198.51.100.1\r\n"));
+    assert!(
+        String::from_utf8(answer)
+            .unwrap()
+            .contains("o=- 42 7 IN IP4 198.51.100.1\r\n")
+    );
 }
 
 #[test]
 fn random_and_mutilated_bodies_never_panic() {
-    let good = body("m=audio 4000/2 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=rtcp:1 IN IP4 1.2.3.4\r\n");
+    let good =
+        body("m=audio 4000/2 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=rtcp:1 IN IP4 1.2.3.4\r\n");
     let mut state = 11_u64;
     let mut random = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -203,7 +241,11 @@ fn random_and_mutilated_bodies_never_panic() {
             }
         }
         if let Ok((_, answer)) = super::answer(&bytes, &local()) {
-            assert!(Description::read(&answer).is_ok(), "{}", String::from_utf8_lossy(&answer));
+            assert!(
+                Description::read(&answer).is_ok(),
+                "{}",
+                String::from_utf8_lossy(&answer)
+            );
         }
         let _ = read_answer(&bytes, &local());
         let noise: Vec<u8> = (0..random() % 64).map(|_| random() as u8).collect();

@@ -9,7 +9,7 @@ use crate::sip::message::Response;
 use crate::sip::method::Method;
 use crate::sip::reason::Reason;
 use crate::sip::reply::ACCEPT;
-use crate::sip::transaction::table::ServerId;
+use crate::sip::transaction::servers::ServerId;
 use crate::sip::via::Via;
 
 /// What the application's decision becomes on the wire.
@@ -69,14 +69,17 @@ impl Endpoint {
     pub(super) fn respond(&mut self, now: Instant, transaction: ServerId, response: Response) -> Vec<u8> {
         let status = response.status;
         let bytes = response.with_header("Server", &self.settings.user_agent).to_bytes();
-        let flow = self.transactions.respond(now, transaction, status, &bytes);
+        let flow = self.servers.respond(now, transaction, status, &bytes);
         flow.into_iter().for_each(|flow| self.send(flow, bytes.clone()));
         bytes
     }
 
     pub(super) fn refuse_asked(&mut self, now: Instant, id: LegId, asked: &Asked, status: u16, reason: &str) {
         let response = asked.reply.response(status, &self.local_tag(id));
-        let response = response.with_header("Reason", Reason::sip(status, reason).to_string());
+        let mut response = response.with_header("Reason", Reason::sip(status, reason).to_string());
+        if status == 503 {
+            response = response.with_header("Retry-After", self.retry_after());
+        }
         self.respond(now, asked.transaction, response);
     }
 
@@ -96,7 +99,7 @@ impl Endpoint {
         let bye = bye.with_header("Reason", Reason::sip(200, reason).to_string());
         let bytes = bye.with_header("User-Agent", &self.settings.user_agent).to_bytes();
         self.enter(id, Phase::Leaving);
-        self.transactions.open_client(now, branch, flow, id, bytes.clone());
+        self.clients.open(now, branch, flow, id, bytes.clone());
         self.send(flow, bytes);
     }
 

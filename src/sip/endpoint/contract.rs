@@ -13,8 +13,8 @@ use crate::sip::uri::Uri;
 
 /// Most legs at once unless the settings say otherwise. A further INVITE is refused with 503 `overloaded`.
 pub const LEGS_MAX: usize = 10_000;
-/// Most transactions at once unless the settings say otherwise. Beyond it an INVITE gets a stateless 503 `overloaded`,
-/// and answers to other requests are not repeated for their retransmissions.
+/// Most server transactions at once unless the settings say otherwise. Beyond it an INVITE gets a stateless 503
+/// `overloaded`, and the answers to other requests are not repeated for their retransmissions.
 pub const TRANSACTIONS_MAX: usize = 50_000;
 /// How long the application may leave an INVITE without a final answer unless the settings say otherwise; timer C of
 /// the proxies on the way fires at the same age (RFC 3261 section 16.6). Then the caller gets 480

@@ -4,16 +4,19 @@ use std::time::Instant;
 
 use super::{Endpoint, Event};
 use crate::sip::leg::{LegId, LegStep, Phase};
-use crate::sip::transaction::table::Due;
+use crate::sip::transaction::clients::Due;
 
 impl Endpoint {
     /// Runs everything that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(due) = self.transactions.handle_timeout(now) {
+        while let Some((flow, bytes)) = self.servers.handle_timeout(now) {
+            self.send(flow, bytes);
+        }
+        while let Some(due) = self.clients.handle_timeout(now) {
             match due {
                 Due::Send(flow, bytes) => self.send(flow, bytes),
                 // The peer never answered our BYE; there is nothing more to say to it.
-                Due::RequestTimedOut(leg) => self.finish(leg),
+                Due::TimedOut(leg) => self.finish(leg),
             }
         }
         while let Some(leg) = self.deadlines.pop_due(now) {
@@ -23,10 +26,12 @@ impl Endpoint {
 
     /// When [`Self::handle_timeout`] is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.transactions.poll_timeout(), self.deadlines.next()]
-            .into_iter()
-            .flatten()
-            .min()
+        let all = [
+            self.servers.poll_timeout(),
+            self.clients.poll_timeout(),
+            self.deadlines.next(),
+        ];
+        all.into_iter().flatten().min()
     }
 
     fn handle_leg_timeout(&mut self, now: Instant, id: LegId) {

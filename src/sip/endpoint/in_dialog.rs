@@ -12,7 +12,7 @@ use crate::sip::method::Method;
 use crate::sip::reply::Reply;
 use crate::sip::transaction::Key;
 
-/// Longest time in seconds a caller is asked to wait before it repeats a re-INVITE that came too early (section 14.2).
+/// Longest wait in seconds asked of a caller whose re-INVITE came too early (RFC 3261 section 14.2).
 const REOFFER_RETRY_S_MAX: u64 = 10;
 
 impl Endpoint {
@@ -34,8 +34,8 @@ impl Endpoint {
     /// An ACK is never answered. With the branch of a refused INVITE it ends that transaction; inside a dialog it
     /// confirms our 2xx. Both are tried because old user agents send the latter with the INVITE's branch.
     pub(super) fn handle_ack(&mut self, now: Instant, flow: Flow, key: Key, ack: &Request) {
-        if let Some(transaction) = self.transactions.find(&key.of_invite()) {
-            self.transactions.handle_ack(now, transaction);
+        if let Some(transaction) = self.servers.find(&key.of_invite()) {
+            self.servers.handle_ack(now, transaction);
         }
         let Some(dialog) = DialogId::of_request(&ack.headers) else {
             return;
@@ -48,14 +48,14 @@ impl Endpoint {
     /// CANCEL is answered without a transaction of its own: the answer depends only on whether the INVITE is still
     /// remembered, and a second 200 does no harm (section 9.2).
     pub(super) fn handle_cancel(&mut self, now: Instant, flow: Flow, key: Key, cancel: &Request) {
-        let Some(transaction) = self.transactions.find(&key.of_invite()) else {
+        let Some(transaction) = self.servers.find(&key.of_invite()) else {
             return self.refuse_without_dialog(&flow, cancel);
         };
         let reply = Reply::to(cancel, &flow);
-        let tag = self.transactions.tag(transaction).unwrap_or_default();
+        let tag = self.servers.tag(transaction).unwrap_or_default();
         let ok = reply.response(200, tag).to_bytes();
         self.send(reply.flow(), ok);
-        if let Some(leg) = self.transactions.pending_owner(transaction) {
+        if let Some(leg) = self.servers.pending_owner(transaction) {
             self.cancel(now, leg);
         }
     }
@@ -88,12 +88,12 @@ impl Endpoint {
     }
 
     fn handle_reinvite(&mut self, now: Instant, id: LegId, flow: Flow, key: Key, request: Request) {
-        if self.transactions.len() >= self.settings.transactions_max {
+        if self.servers.len() >= self.settings.transactions_max {
             let refusal = self.overloaded("as many transactions as allowed are live");
             return self.refuse_stateless(&flow, &request, &refusal);
         }
         let reply = Reply::to(&request, &flow);
-        let transaction = self.transactions.open_invite(key, None, reply.flow(), String::new());
+        let transaction = self.servers.open_invite(key, None, reply.flow(), String::new());
         let arrival = Arrival {
             flow,
             request,
@@ -106,8 +106,8 @@ impl Endpoint {
         }
     }
 
-    /// Before our final answer a second INVITE is too early and gets 500 (section 14.2); before the ACK of our 2xx it
-    /// crosses that ACK and gets 491 (RFC 5407 section 3.1.5).
+    /// Before our final answer a second INVITE is too early and gets 500 (RFC 3261 section 14.2); before the ACK of our
+    /// 2xx it crosses that ACK and gets 491 (RFC 5407 section 3.1).
     fn check_reinvite(&mut self, id: LegId, request: &Request) -> Result<(), Refusal> {
         let retry_after = self.mint.number(REOFFER_RETRY_S_MAX).to_string();
         match self.legs.get(&id).map(|leg| &leg.phase) {
@@ -127,7 +127,7 @@ impl Endpoint {
 
     fn begin_reoffer(&mut self, now: Instant, id: LegId, arrival: Arrival) {
         let offer = offer_of(&arrival.request);
-        self.transactions.set_owner(arrival.transaction, id);
+        self.servers.set_owner(arrival.transaction, id);
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.dialog.refresh_target(&arrival.request.headers);
         }
@@ -213,8 +213,8 @@ impl Endpoint {
     ) {
         let reply = Reply::to(request, flow);
         let bytes = write(reply.response(status, "")).to_bytes();
-        if self.transactions.len() < self.settings.transactions_max {
-            self.transactions.remember(now, key, reply.flow(), bytes.clone());
+        if self.servers.len() < self.settings.transactions_max {
+            self.servers.remember(now, key, reply.flow(), bytes.clone());
         }
         self.send(reply.flow(), bytes);
     }

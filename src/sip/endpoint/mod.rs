@@ -41,7 +41,8 @@ use super::reader::read_datagram;
 use super::reason::Reason;
 use super::reply::{ALLOW, Reply, stamp};
 use super::transaction::Key;
-use super::transaction::table::Transactions;
+use super::transaction::clients::Clients;
+use super::transaction::servers::Servers;
 use super::transaction::timers::Deadlines;
 use super::uri::Uri;
 
@@ -53,7 +54,8 @@ pub struct Endpoint {
     settings: Settings,
     admission: Admission,
     mint: Mint,
-    transactions: Transactions<LegId>,
+    servers: Servers<LegId>,
+    clients: Clients<LegId>,
     legs: HashMap<LegId, Leg>,
     dialogs: HashMap<DialogId, LegId>,
     deadlines: Deadlines<LegId>,
@@ -69,7 +71,8 @@ impl Endpoint {
             admission: Admission::new(now, settings.peers.clone(), &settings.realm, settings.secret),
             mint: Mint::new(&settings.secret, settings.seed),
             settings,
-            transactions: Transactions::default(),
+            servers: Servers::default(),
+            clients: Clients::default(),
             legs: HashMap::new(),
             dialogs: HashMap::new(),
             deadlines: Deadlines::default(),
@@ -96,7 +99,8 @@ impl Endpoint {
     /// A connection has closed. Calls being set up over it end; established ones wait for the caller to come back on
     /// another connection and end when something must be sent to them before.
     pub fn handle_flow_closed(&mut self, flow: Flow) {
-        for leg in self.transactions.handle_flow_closed(&flow) {
+        self.servers.handle_flow_closed(&flow);
+        for leg in self.clients.handle_flow_closed(&flow) {
             self.finish(leg);
         }
         let on_flow = self.legs.iter().filter(|(_, leg)| leg.flow.shares_connection(&flow));
@@ -131,7 +135,7 @@ impl Endpoint {
         Counts {
             legs: self.legs.len(),
             dialogs: self.dialogs.len(),
-            transactions: self.transactions.len(),
+            transactions: self.servers.len() + self.clients.len(),
         }
     }
 
@@ -142,9 +146,9 @@ impl Endpoint {
         match request.method {
             Method::Ack => self.handle_ack(now, flow, key, &request),
             Method::Cancel => self.handle_cancel(now, flow, key, &request),
-            _ => match self.transactions.find(&key) {
+            _ => match self.servers.find(&key) {
                 Some(known) => {
-                    let repeat = self.transactions.handle_retransmission(known);
+                    let repeat = self.servers.handle_retransmission(known);
                     repeat.into_iter().for_each(|(flow, bytes)| self.send(flow, bytes));
                 }
                 None => self.handle_new_request(now, flow, key, request),
@@ -166,7 +170,7 @@ impl Endpoint {
             return;
         };
         // Whatever the peer thinks of our BYE (401, 481, ...), the call is over.
-        if let Some(leg) = self.transactions.handle_response(now, branch, response.status) {
+        if let Some(leg) = self.clients.handle_response(now, branch, response.status) {
             self.finish(leg);
         }
     }

@@ -12,7 +12,7 @@ use crate::sip::message::{Request, Response};
 use crate::sip::method::Method;
 use crate::sip::reply::{ACCEPT, ALLOW, Reply};
 use crate::sip::transaction::Key;
-use crate::sip::transaction::table::{MergeKey, ServerId};
+use crate::sip::transaction::servers::{MergeKey, ServerId};
 use crate::sip::uri::Scheme;
 
 /// How long the application may leave a re-INVITE without an answer; the caller then keeps what it had.
@@ -45,7 +45,7 @@ impl Endpoint {
     }
 
     fn handle_invite(&mut self, now: Instant, flow: Flow, key: Key, request: Request, source: Source) {
-        if self.transactions.len() >= self.settings.transactions_max {
+        if self.servers.len() >= self.settings.transactions_max {
             let refusal = self.overloaded("as many transactions as allowed are live");
             return self.refuse_stateless(&flow, &request, &refusal);
         }
@@ -70,10 +70,11 @@ impl Endpoint {
 
     /// From here on the INVITE has a transaction, whatever becomes of it.
     fn handle_admitted(&mut self, now: Instant, flow: Flow, key: Key, request: Request, peer: usize) {
-        let merge = MergeKey::of(&request.headers).filter(|merge| !self.transactions.has_merged(merge));
+        let merge = MergeKey::of(&request.headers).filter(|merge| !self.servers.has_merged(merge));
+        // The reader has made sure that there is a key, so none means that it is taken.
         let merged = merge.is_none();
         let (reply, tag) = (Reply::to(&request, &flow), self.mint.tag());
-        let transaction = self.transactions.open_invite(key, merge, reply.flow(), tag.clone());
+        let transaction = self.servers.open_invite(key, merge, reply.flow(), tag.clone());
         let checked = match merged {
             true => Err(Refusal::new(
                 482,
@@ -111,7 +112,7 @@ impl Endpoint {
         };
         self.last_leg = self.last_leg.wrapping_add(1);
         let id = LegId(self.last_leg);
-        self.transactions.set_owner(arrival.transaction, id);
+        self.servers.set_owner(arrival.transaction, id);
         self.dialogs.insert(dialog.id().clone(), id);
         let flow = arrival.reply.flow();
         let phase = Phase::Asked(self.asked(now, arrival, true));
@@ -215,7 +216,7 @@ pub(super) fn sequence(request: &Request) -> u32 {
 }
 
 /// Whether the request may go on from here, and to whom. A gateway ends the hop count of the one side and begins that
-/// of the other; to stop loops through it, a spent count is refused (RFC 7332 section 5), except in OPTIONS, which may
+/// of the other; to stop loops through it, a spent count is refused (RFC 7332), except in OPTIONS, which may
 /// be meant for us.
 fn check_destination(request: &Request) -> Result<(), Refusal> {
     if request.method != Method::Options && request.headers.max_forwards() == Ok(Some(0)) {

@@ -1,5 +1,5 @@
-//! The client transaction of an INVITE (RFC 3261 section 17.1.1 as corrected by RFC 6026): it repeats the INVITE over UDP
-//! until any answer comes, lets every 2xx through, and acknowledges repeated refusals.
+//! The client transaction of an INVITE (RFC 3261 section 17.1.1 as corrected by RFC 6026): it repeats the INVITE over
+//! UDP until any answer comes, lets every 2xx through, and acknowledges repeated refusals.
 //!
 //! The ACK of a refusal is built by whoever owns the request and handed to [`InviteClient::acknowledge`]. The ACK of a
 //! 2xx is no part of the transaction.

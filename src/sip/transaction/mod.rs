@@ -1,11 +1,14 @@
 //! Transactions: one request and its responses (RFC 3261 section 17, RFC 6026).
 //!
-//! [`server`] and [`client`] hold the machines, [`table`] all transactions of an endpoint with their matching and
-//! deadlines, [`timers`] the intervals. Nothing here knows dialogs or decides an answer.
+//! [`server`], [`client`] and [`invite_client`] hold the machines, [`servers`] and [`clients`] all transactions of an
+//! endpoint with their matching and deadlines, [`timers`] the intervals. Nothing here knows dialogs or decides an
+//! answer.
 
 pub mod client;
+pub mod clients;
+pub mod invite_client;
 pub mod server;
-pub mod table;
+pub mod servers;
 pub mod timers;
 
 use std::net::IpAddr;

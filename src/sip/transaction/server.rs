@@ -166,10 +166,12 @@ pub struct RequestServer {
 }
 
 impl RequestServer {
-    /// A transaction whose final response is being sent now. Over TCP nothing is retransmitted and timer J is zero.
-    pub fn answered(now: Instant, reliable: bool, response: Vec<u8>) -> Self {
-        let until = if reliable { now } else { now + GIVE_UP };
-        Self { response, until }
+    /// A transaction whose final response is being sent now over UDP. Over TCP timer J is zero, so none is needed.
+    pub fn answered(now: Instant, response: Vec<u8>) -> Self {
+        Self {
+            response,
+            until: now + GIVE_UP,
+        }
     }
 
     /// The same request came again: repeat this.
@@ -260,10 +262,9 @@ mod tests {
     #[test]
     fn another_request_repeats_its_answer_for_timer_j() {
         let now = Instant::now();
-        let server = RequestServer::answered(now, false, b"200".to_vec());
+        let server = RequestServer::answered(now, b"200".to_vec());
         assert_eq!(server.handle_retransmission(), b"200");
         assert_eq!(server.until(), now + GIVE_UP);
-        assert_eq!(RequestServer::answered(now, true, Vec::new()).until(), now);
     }
 
     fn resend_times_ms(server: &mut InviteServer, start: Instant, until_ms: u64) -> Vec<u64> {

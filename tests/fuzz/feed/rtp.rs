@@ -1,115 +1,155 @@
-//! RTP and RTCP bytes: a sequence of datagrams with pauses between them.
+//! RTP and RTCP bytes: a sequence of datagrams with pauses between them, to the readers and to the media of a leg.
 //!
 //! Each is a byte of milliseconds to wait, two bytes of length and the datagram itself; an odd byte of milliseconds
 //! sends it to the RTCP port.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use patchcord::audio::Utterance;
+use patchcord::media::{Channel, Machine, Settings};
 use patchcord::rtp::rtcp::Incoming;
-use patchcord::rtp::{Header, Latch, Packet, Reception, Released, Reorder, telephone_event};
+use patchcord::rtp::{Header, Packet};
+use patchcord::sdp::{Codec, Direction, Negotiated};
 
 use super::Work;
 
 const OUR_SSRC: u32 = 0x0102_0304;
-/// Events and packets that one datagram may release.
-const STEPS_PER_DATAGRAM_MAX: usize = 64;
+/// What one datagram may cause and be followed by: a frame each 20 ms of the longest wait, and what a gap released.
+const STEPS_PER_DATAGRAM_MAX: usize = 400;
 
 /// Feeds the datagrams to everything that reads RTP or RTCP.
 pub fn rtp(bytes: &[u8]) {
-    let mut receiver = Receiver::new();
+    let mut leg = Leg::new();
     let mut rest = bytes;
     while let [wait_ms, high, low, after @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(after.len());
         let (datagram, next) = after.split_at(length);
-        receiver.now += Duration::from_millis(u64::from(*wait_ms));
+        leg.wait(Duration::from_millis(u64::from(*wait_ms)));
         if wait_ms % 2 == 1 {
             let _ = Incoming::read(datagram, OUR_SSRC);
+            leg.take(Channel::Rtcp, datagram);
         } else {
-            receiver.take(datagram);
+            same_when_written_again(datagram);
+            leg.take(Channel::Rtp, datagram);
         }
         rest = next;
     }
-    receiver.run_out();
+    leg.end();
 }
 
-/// What a leg does with the packets of its caller.
-struct Receiver {
-    now: Instant,
-    latch: Latch,
-    reorder: Reorder,
-    reception: Reception,
-    events: telephone_event::Reader,
-}
-
-impl Receiver {
-    fn new() -> Self {
-        let mut latch = Latch::new();
-        latch.signal(([127, 0, 0, 2], 4000).into());
-        Self {
-            now: Instant::now(),
-            latch,
-            reorder: Reorder::new(),
-            reception: Reception::new(8000),
-            events: telephone_event::Reader::default(),
-        }
-    }
-
-    fn take(&mut self, datagram: &[u8]) {
-        let Ok(packet) = Packet::read(datagram) else { return };
-        same_when_written_again(&packet);
-        self.latch.accepts(
-            self.now,
-            ([127, 0, 0, 2], 4000 + u16::from(packet.payload_type % 2)).into(),
-        );
-        self.reception.receive(self.now, &packet, packet.payload_type < 96);
-        if packet.payload_type == 101 {
-            let _ = self.events.read(packet.timestamp, packet.marker, packet.payload);
-        }
-        self.reorder.set_jitter(self.reception.jitter());
-        self.reorder.push(self.now, &packet);
-        self.release();
-        let _ = self.reception.block();
-    }
-
-    fn release(&mut self) {
-        let mut work = Work::new(STEPS_PER_DATAGRAM_MAX);
-        while let Some(released) = self.reorder.pop(self.now) {
-            work.step();
-            if let Released::Lost(count) = released {
-                assert!(count > 0, "nothing was lost");
-            }
-        }
-    }
-
-    /// Nothing waits for ever.
-    fn run_out(mut self) {
-        let mut work = Work::new(STEPS_PER_DATAGRAM_MAX);
-        while let Some(deadline) = self.reorder.poll_timeout() {
-            work.step();
-            self.now = self.now.max(deadline);
-            self.release();
-        }
-    }
-}
-
-fn same_when_written_again(packet: &Packet<'_>) {
-    let Packet {
-        payload_type,
-        sequence,
-        timestamp,
-        ssrc,
-        marker,
-        payload,
-    } = *packet;
+fn same_when_written_again(datagram: &[u8]) {
+    let Ok(packet) = Packet::read(datagram) else { return };
+    let header = Header {
+        payload_type: packet.payload_type,
+        sequence: packet.sequence,
+        timestamp: packet.timestamp,
+        ssrc: packet.ssrc,
+        marker: packet.marker,
+    };
     let mut written = Vec::new();
-    Header {
-        payload_type,
-        sequence,
-        timestamp,
-        ssrc,
-        marker,
+    header.write(&mut written);
+    written.extend_from_slice(packet.payload);
+    assert_eq!(Packet::read(&written), Ok(packet));
+}
+
+/// A leg in the middle of a call: the agent speaks, and whatever comes is handed in.
+struct Leg {
+    now: Instant,
+    began: Instant,
+    machine: Machine,
+    sent: u32,
+    work: Work,
+}
+
+impl Leg {
+    fn new() -> Self {
+        let now = Instant::now();
+        let settings = Settings {
+            ssrc: OUR_SSRC,
+            ..Settings::from_seed(7)
+        };
+        let mut machine = Machine::new(now, settings);
+        machine.apply(now, &terms());
+        machine.play(now, Utterance(1), &[1000; 24_000]);
+        Self {
+            now,
+            began: now,
+            machine,
+            sent: 0,
+            work: Work::new(STEPS_PER_DATAGRAM_MAX),
+        }
     }
-    .write(&mut written);
-    written.extend_from_slice(payload);
-    assert_eq!(Packet::read(&written).as_ref(), Ok(packet));
+
+    fn take(&mut self, channel: Channel, datagram: &[u8]) {
+        self.work = Work::new(STEPS_PER_DATAGRAM_MAX);
+        match channel {
+            Channel::Rtp => self.machine.handle_rtp(self.now, caller(Channel::Rtp), datagram),
+            Channel::Rtcp => self.machine.handle_rtcp(self.now, caller(Channel::Rtcp), datagram),
+        }
+        self.drain();
+    }
+
+    /// Every deadline on the way is met.
+    fn wait(&mut self, time: Duration) {
+        self.work = Work::new(STEPS_PER_DATAGRAM_MAX);
+        let until = self.now + time;
+        while let Some(deadline) = self.machine.poll_timeout().filter(|deadline| *deadline <= until) {
+            self.work.step();
+            self.now = self.now.max(deadline);
+            self.machine.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = until;
+    }
+
+    /// A little more, then the call is over and nothing leaves any more.
+    fn end(mut self) {
+        self.machine.flush(self.now);
+        self.wait(Duration::from_millis(100));
+        let due = self.now.duration_since(self.began).as_millis() / 20 + 2;
+        assert!(
+            u128::from(self.sent) <= due,
+            "{} packets sent where {due} were due",
+            self.sent
+        );
+        self.machine.bye(self.now);
+        self.drain();
+        assert!(
+            self.machine.poll_timeout().is_none(),
+            "a leg that is over still waits for something"
+        );
+    }
+
+    fn drain(&mut self) {
+        while let Some(frame) = self.machine.poll_caller() {
+            assert!(!frame.is_empty(), "a frame of nothing");
+            self.work.step();
+        }
+        while let Some(transmit) = self.machine.poll_transmit() {
+            let sound = transmit.channel == Channel::Rtp;
+            assert!(!sound || Packet::read(transmit.bytes).is_ok(), "we sent what is no RTP");
+            self.sent += u32::from(sound);
+            self.work.step();
+        }
+        while self.machine.poll_event().is_some() {
+            self.work.step();
+        }
+    }
+}
+
+fn caller(channel: Channel) -> SocketAddr {
+    ([127, 0, 0, 2], if channel == Channel::Rtp { 4000 } else { 4001 }).into()
+}
+
+fn terms() -> Negotiated {
+    Negotiated {
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        telephone_event: Some(101),
+        remote_rtp: caller(Channel::Rtp),
+        remote_rtcp: caller(Channel::Rtcp),
+        ptime_ms: 20,
+        direction: Direction::SendRecv,
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use patchcord::sdp::{self, Codec, Local};
 use patchcord::sip::{
-    Command, Endpoint, Event, Flow, LegId, Message, Output, Peer, Settings, StreamEvent, StreamReader, Transport,
-    read_datagram,
+    Command, Endpoint, Event, Flow, LegId, Message, Output, Peer, Request, Response, Settings, StreamEvent,
+    StreamReader, Transport, read_datagram,
 };
 
 use super::Work;
@@ -19,9 +20,26 @@ pub fn sip(bytes: &[u8]) {
     Exchange::new(bytes).run(bytes);
 }
 
+/// The body of a message is taken for an offer and for an answer.
+fn negotiate(message: &Message) {
+    let (Message::Request(Request { body, .. }) | Message::Response(Response { body, .. })) = message;
+    let local = Local {
+        address: [127, 0, 0, 1].into(),
+        rtp_port: 4000,
+        session_id: 1,
+        version: 1,
+        codecs: Codec::ALL.to_vec(),
+    };
+    let _ = sdp::read_answer(body, &local);
+    if let Ok((_, answer)) = sdp::answer(body, &local) {
+        assert!(!answer.is_empty(), "an answer of nothing");
+    }
+}
+
 /// What was read and written is read again, and the same.
 fn read_and_write_again(bytes: &[u8]) {
     let Ok(message) = read_datagram(bytes) else { return };
+    negotiate(&message);
     let written = write(&message);
     let Ok(again) = read_datagram(&written) else {
         panic!("not readable any more: {}", String::from_utf8_lossy(&written));

@@ -2,22 +2,26 @@
 //!
 //! One phone makes one call. It repeats what is lost, acknowledges what it should, answers challenges and BYEs, and
 //! writes down what it saw; every habit can be switched off to misbehave. Bytes come in by [`Phone::handle_bytes`] and
-//! go out by [`Phone::poll_output`]; whoever owns it moves them and the time (see [`super::test_line`]).
+//! go out by [`Phone::poll_output`]; whoever owns it moves them and the time (see [`crate::sip::test_line`]).
 //!
 //! Unit tests of this crate use it as `crate::sip::test_phone::Phone`.
+
+mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use super::address::NameAddr;
-use super::flow::{Flow, Transport};
-use super::message::{InDialog, Message, Request, Response};
-use super::method::Method;
-use super::proof::{Algorithm, Proof, Quality};
-use super::reader::read_datagram;
-use super::transaction::client::{ClientStep, InviteClient, Reception, RequestClient};
-use super::uri::Uri;
-use super::via::Via;
+use requests::{beside, with_offer};
+
+use crate::sip::address::NameAddr;
+use crate::sip::flow::Flow;
+use crate::sip::message::{Message, Request, Response};
+use crate::sip::method::Method;
+use crate::sip::proof::Algorithm;
+use crate::sip::reader::read_datagram;
+use crate::sip::transaction::client::{ClientStep, Reception, RequestClient};
+use crate::sip::transaction::invite_client::InviteClient;
+use crate::sip::uri::Uri;
 
 /// The phone's session description; the endpoint does not read it.
 pub(crate) const OFFER: &[u8] = b"v=0\r\no=phone";
@@ -306,58 +310,6 @@ impl Phone {
         }
     }
 
-    fn invite_with_proof(&mut self, now: Instant, mut invite: Request, challenge: &Response) {
-        let proof = self.proof(&invite, challenge);
-        self.sequence += 1;
-        let branch = self.branch();
-        invite.headers.set_top_via(&self.via(&branch));
-        invite.headers.set("CSeq", format!("{} INVITE", self.sequence));
-        invite.headers.set("Authorization", proof);
-        self.send_invite(now, invite);
-    }
-
-    fn proof(&mut self, invite: &Request, challenge: &Response) -> String {
-        let (username, password, algorithm) = self.habits.login.expect("a phone that logs in");
-        let offered = challenge
-            .headers
-            .all("WWW-Authenticate")
-            .find(|one| one.contains(algorithm.as_str()))
-            .unwrap();
-        let part = |name: &str| {
-            offered
-                .split(&format!("{name}=\""))
-                .nth(1)
-                .unwrap()
-                .split('"')
-                .next()
-                .unwrap()
-                .to_owned()
-        };
-        self.nonce_count += 1;
-        let count = self.nonce_count;
-        let quality = Quality {
-            qop: "auth".into(),
-            cnonce: "c".into(),
-            nc: format!("{count:08x}"),
-            count,
-        };
-        let proof = Proof {
-            username: username.into(),
-            realm: part("realm"),
-            nonce: part("nonce"),
-            uri: invite.uri.to_string(),
-            response: String::new(),
-            algorithm: Some(algorithm.to_string()),
-            quality: Some(quality),
-        };
-        let response = proof.expected(algorithm, "INVITE", password).unwrap();
-        let Proof { realm, nonce, uri, .. } = proof;
-        format!(
-            "Digest username=\"{username}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
-             response=\"{response}\", algorithm={algorithm}, qop=auth, cnonce=\"c\", nc={count:08x}"
-        )
-    }
-
     fn learn_peer(&mut self, response: &Response) {
         let Ok(contact) = response.headers.contact() else {
             return;
@@ -391,84 +343,5 @@ impl Phone {
         let branch = request.headers.via().unwrap().branch().unwrap().to_owned();
         self.others.push(Other { branch, machine });
         self.outputs.push_back(bytes);
-    }
-
-    fn outside_dialog(&mut self, method: Method) -> Request {
-        self.sequence += 1;
-        let branch = self.branch();
-        let cseq = format!("{} {method}", self.sequence);
-        Request::new(method, Uri::read(&self.habits.dials).unwrap())
-            .with_header("Via", self.via(&branch).to_string())
-            .with_header("Max-Forwards", "70")
-            .with_header("From", format!("<sip:{0}@phone.example>;tag={0}", self.name))
-            .with_header("To", format!("<{}>", self.habits.dials))
-            .with_header("Call-ID", format!("call-{}", self.name))
-            .with_header("CSeq", cseq)
-            .with_header("Contact", format!("<{}>", self.contact()))
-    }
-
-    fn inside_dialog(&mut self, method: Method) -> Option<Request> {
-        self.sequence += 1;
-        self.inside_dialog_numbered(method, self.sequence)
-    }
-
-    fn inside_dialog_numbered(&mut self, method: Method, sequence: u32) -> Option<Request> {
-        let branch = self.branch();
-        let via = self.via(&branch);
-        let (peer, first) = (self.peer.as_ref()?, self.first.as_ref()?);
-        let dialog = InDialog {
-            via: &via,
-            target: &peer.target,
-            routes: &peer.routes,
-            from: &first.headers.from().unwrap(),
-            to: &peer.to,
-            call_id: first.headers.call_id().unwrap(),
-            sequence,
-        };
-        Some(Request::in_dialog(method, &dialog))
-    }
-
-    fn branch(&mut self) -> String {
-        self.count += 1;
-        format!("z9hG4bK-{}-{}", self.name, self.count)
-    }
-
-    fn via(&self, branch: &str) -> Via {
-        let mut via = Via::new(self.flow.transport.as_str(), self.flow.remote, branch);
-        if let Some(host) = self.habits.claims {
-            via.host = super::Host::read(host).unwrap();
-        }
-        if !self.habits.rport {
-            via.params.remove("rport");
-        }
-        via
-    }
-
-    fn contact(&self) -> Uri {
-        let uri = match self.habits.claims {
-            Some(host) => Uri::read(&format!("sip:{}@{host}", self.name)).unwrap(),
-            None => Uri::sip(Some(&self.name), self.flow.remote),
-        };
-        match self.flow.transport {
-            Transport::Udp => uri,
-            Transport::Tcp => uri.with_param("transport", Some("tcp")),
-        }
-    }
-}
-
-/// The request that goes with this INVITE over the same hop: its CANCEL, or the ACK of a refusal.
-fn beside(invite: &Request, method: Method) -> Request {
-    let mut request = Request::new(method, invite.uri.clone());
-    for name in ["Via", "Max-Forwards", "From", "To", "Call-ID"] {
-        request.headers.push(name, invite.headers.first(name).unwrap());
-    }
-    let cseq = format!("{} {}", invite.headers.cseq().unwrap().number, request.method);
-    request.with_header("CSeq", cseq)
-}
-
-fn with_offer(invite: Request, offer: Option<&[u8]>) -> Request {
-    match offer {
-        Some(offer) => invite.with_body("application/sdp", offer.to_vec()),
-        None => invite,
     }
 }

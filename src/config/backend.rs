@@ -1,0 +1,275 @@
+//! `[backends.NAME]`: session servers.
+
+use std::net::Ipv6Addr;
+
+use super::{effective::Writer, nearest::suggestion, secret::Secret, section::Section};
+
+const KINDS: &[(&str, Option<Kind>)] = &[("operator", Some(Kind::Operator)), ("realtime", Some(Kind::Realtime))];
+
+/// Keys that only a backend of kind `realtime` has.
+const REALTIME_KEYS: &[&str] = &["url", "model", "dialect", "api_key"];
+
+/// Dialects there are in the world but not here.
+const UNSPOKEN: &[&str] = &["beta", "live"];
+
+/// A session server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: BackendKind,
+}
+
+/// What a backend is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackendKind {
+    /// The embedded operator, which needs no network.
+    Operator,
+    /// A server that speaks a Realtime protocol.
+    Realtime(Realtime),
+}
+
+/// A server that speaks a Realtime protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Realtime {
+    /// Where it is, as `ws` or `wss`.
+    pub url: String,
+    /// The model; empty leaves the choice to the URL.
+    pub model: String,
+    /// How it spells the protocol.
+    pub dialect: Dialect,
+    /// What it wants to be shown.
+    pub api_key: Option<Secret>,
+}
+
+/// How a backend spells the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// As OpenAI does since general availability.
+    #[default]
+    Ga,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Operator,
+    Realtime,
+}
+
+impl Backend {
+    pub(super) fn read(mut section: Section<'_>, name: &str) -> Self {
+        section.require("kind");
+        let kind = match section.choice("kind", KINDS, None) {
+            Some(Kind::Operator) => read_operator(&mut section),
+            Some(Kind::Realtime) => {
+                section.require("url");
+                BackendKind::Realtime(Realtime::read(&mut section))
+            }
+            // Nobody can tell which keys belong here, so those of every kind pass.
+            None => BackendKind::Realtime(Realtime::read(&mut section)),
+        };
+        section.finish();
+        Self {
+            name: name.to_owned(),
+            kind,
+        }
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.table(format_args!("[backends.{}]", self.name));
+        match &self.kind {
+            BackendKind::Operator => out.text("kind", "operator"),
+            BackendKind::Realtime(realtime) => realtime.write(out),
+        }
+    }
+
+    /// What it wants to be shown, if it wants something.
+    pub(super) fn api_key_mut(&mut self) -> Option<&mut Secret> {
+        match &mut self.kind {
+            BackendKind::Operator => None,
+            BackendKind::Realtime(realtime) => realtime.api_key.as_mut(),
+        }
+    }
+}
+
+impl Realtime {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            url: section.private("url", String::new(), read_url),
+            model: section.text("model", ""),
+            dialect: section.parsed("dialect", Dialect::default(), read_dialect),
+            api_key: section.secret("api_key"),
+        }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.text("kind", "realtime");
+        out.text("url", &self.url);
+        out.text("model", &self.model);
+        out.text("dialect", self.dialect.word());
+        out.secret("api_key", self.api_key.as_ref());
+    }
+}
+
+impl Dialect {
+    /// The word for it in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ga => "ga",
+        }
+    }
+}
+
+fn read_operator(section: &mut Section<'_>) -> BackendKind {
+    for key in REALTIME_KEYS {
+        section.forbid(
+            key,
+            "belongs to a backend of kind \"realtime\": the operator is embedded",
+        );
+    }
+    BackendKind::Operator
+}
+
+fn read_dialect(text: &str) -> Result<Dialect, String> {
+    match text {
+        "ga" => Ok(Dialect::Ga),
+        word if UNSPOKEN.contains(&word) => Err("is not spoken here: use \"ga\"".to_owned()),
+        word => Err(format!("is not known: {}", suggestion(word, ["ga"]))),
+    }
+}
+
+fn read_url(text: &str) -> Result<String, String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("holds a user or a password: put the key into \"api_key\"".to_owned());
+    }
+    if text.contains('#') || !text.chars().all(|letter| letter.is_ascii_graphic()) {
+        return Err("holds characters that no URL here has: write \"wss://HOST/PATH\"".to_owned());
+    }
+    match scheme {
+        "ws" | "wss" => check_authority(authority).map(|()| text.to_owned()),
+        "http" => Err("begins with http://, but sessions run over WebSockets: begin with ws://".to_owned()),
+        "https" => Err("begins with https://, but sessions run over WebSockets: begin with wss://".to_owned()),
+        _ => Err("must begin with ws:// or wss://".to_owned()),
+    }
+}
+
+fn check_authority(authority: &str) -> Result<(), String> {
+    // The colons of an IPv6 address stand inside brackets (RFC 3986 section 3.2.2).
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let is_named = !host.is_empty()
+        && host
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if !is_named && !bracketed.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok()) {
+        return Err("names no host: write \"wss://HOST/PATH\"".to_owned());
+    }
+    match port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        true => Ok(()),
+        false => Err("has no port from 1 to 65535 behind its host".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{problems, read};
+
+    #[test]
+    fn a_realtime_backend_is_read() {
+        let config = read(
+            "[backends.x]\nkind = \"realtime\"\nurl = \"ws://[::1]:9/v1/realtime?a=b\"\nmodel = \"m\"\n\
+             api_key = \"env:PASSWORD\"",
+        );
+        let BackendKind::Realtime(realtime) = &config.backends["x"].kind else {
+            panic!("it is realtime")
+        };
+        assert_eq!(
+            (realtime.url.as_str(), realtime.model.as_str()),
+            ("ws://[::1]:9/v1/realtime?a=b", "m")
+        );
+        assert_eq!((realtime.dialect, realtime.api_key.is_some()), (Dialect::Ga, true));
+    }
+
+    #[test]
+    fn a_backend_needs_a_kind_and_a_server_needs_an_address() {
+        assert_eq!(
+            problems("[backends.x]\nmodel = \"m\""),
+            ["f.toml:1:1: [backends.x] needs the key \"kind\""]
+        );
+        assert_eq!(
+            problems("[backends.x]\nkind = \"realtime\""),
+            ["f.toml:1:1: [backends.x] needs the key \"url\""]
+        );
+        assert_eq!(
+            problems("[backends.x]\nkind = \"realtme\"\nurl = \"ws://x\""),
+            ["f.toml:2:8: backends.x.kind = \"realtme\" is not known: did you mean \"realtime\"?"]
+        );
+    }
+
+    #[test]
+    fn the_operator_has_no_address_and_no_key() {
+        assert_eq!(
+            problems("[backends.x]\nkind = \"operator\"\nurl = \"ws://x\"\nmodle = \"m\""),
+            [
+                "f.toml:3:7: backends.x.url belongs to a backend of kind \"realtime\": the operator is embedded",
+                "f.toml:4:1: unknown key \"modle\" in [backends.x]: there is only \"kind\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_the_ga_dialect_is_spoken() {
+        for (dialect, fault) in [
+            ("beta", "is not spoken here: use \"ga\""),
+            ("gaa", "is not known: did you mean \"ga\"?"),
+        ] {
+            let text = format!("[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"\ndialect = \"{dialect}\"");
+            assert_eq!(
+                problems(&text),
+                [format!("f.toml:4:11: backends.x.dialect = \"{dialect}\" {fault}")]
+            );
+        }
+    }
+
+    #[test]
+    fn bad_urls_are_refused_without_showing_what_may_be_secret() {
+        for (url, fault) in [
+            (
+                "https://x",
+                "begins with https://, but sessions run over WebSockets: begin with wss://",
+            ),
+            (
+                "http://x",
+                "begins with http://, but sessions run over WebSockets: begin with ws://",
+            ),
+            ("x", "must begin with ws:// or wss://"),
+            ("wss://", "names no host: write \"wss://HOST/PATH\""),
+            ("wss://:80/", "names no host: write \"wss://HOST/PATH\""),
+            ("wss://[zz]/", "names no host: write \"wss://HOST/PATH\""),
+            ("wss://x:0/", "has no port from 1 to 65535 behind its host"),
+            ("wss://x:99999", "has no port from 1 to 65535 behind its host"),
+            (
+                "wss://me:hunter2@x/",
+                "holds a user or a password: put the key into \"api_key\"",
+            ),
+            (
+                "wss://x/a b",
+                "holds characters that no URL here has: write \"wss://HOST/PATH\"",
+            ),
+            (
+                "wss://x/#a",
+                "holds characters that no URL here has: write \"wss://HOST/PATH\"",
+            ),
+        ] {
+            let text = format!("[backends.x]\nkind = \"realtime\"\nurl = \"{url}\"");
+            assert_eq!(problems(&text), [format!("f.toml:3:7: backends.x.url {fault}")]);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What only the whole can tell: names that lead nowhere or to two things, and secrets that something uses.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use super::{Agent, Config, Trunk, nearest::suggestion, place::Path, problem::Report};
+
+/// Says which names lead nowhere, and which are taken twice.
+pub(super) fn check(config: &Config, report: &mut Report) {
+    check_trunks(&config.trunks, report);
+    for (index, route) in config.routes.iter().enumerate() {
+        let path = Path::default().key("route").index(index);
+        if !route.agent.is_empty() && !config.agents.contains_key(&route.agent) {
+            let agents = config.agents.keys().map(String::as_str);
+            dangling(report, &path.key("agent"), "agent", &route.agent, agents);
+        }
+        let trunks = || config.trunks.iter().map(|trunk| trunk.name.as_str());
+        if let Some(name) = route
+            .literal_trunk()
+            .filter(|name| !trunks().any(|trunk| trunk == *name))
+        {
+            dangling(report, &path.key("trunk"), "trunk", name, trunks());
+        }
+    }
+    config
+        .agents
+        .values()
+        .for_each(|agent| check_backends(config, agent, report));
+}
+
+fn check_backends(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
+    let path = Path::default().key("agents").key(&agent.name).key("backends");
+    for (index, name) in agent.backends.iter().enumerate() {
+        if !config.backends.contains_key(name) {
+            let backends = config.backends.keys().map(String::as_str);
+            dangling(report, &path.index(index), "backend", name, backends);
+        }
+    }
+}
+
+fn dangling<'a>(report: &mut Report, path: &Path, what: &str, name: &str, valid: impl Iterator<Item = &'a str>) {
+    let shown = name.escape_debug();
+    report.value(
+        path,
+        format!("{path} = \"{shown}\" names no {what}: {}", suggestion(name, valid)),
+    );
+}
+
+/// The first trunk with an address has it; of open trunks the user name tells which.
+fn check_trunks(trunks: &[Trunk], report: &mut Report) {
+    for (index, trunk) in trunks.iter().enumerate() {
+        let path = Path::default().key("trunk").index(index);
+        let before = trunks.get(..index).unwrap_or_default();
+        if !trunk.name.is_empty() && before.iter().any(|other| other.name == trunk.name) {
+            report.value(
+                &path.key("name"),
+                format!("{path}.name = \"{}\" is taken by another trunk", trunk.name),
+            );
+        }
+        for (place, network) in trunk.from.iter().enumerate() {
+            if let Some(other) = before
+                .iter()
+                .find(|other| other.from.iter().any(|taken| taken.contains(network)))
+            {
+                let path = path.key("from").index(place);
+                report.value(
+                    &path,
+                    format!("{path} = \"{network}\" belongs to the trunk \"{}\" already", other.name),
+                );
+            }
+        }
+        let username = |trunk: &Trunk| {
+            trunk
+                .credentials
+                .as_ref()
+                .map(|credentials| credentials.username.clone())
+        };
+        let rival = before
+            .iter()
+            .find(|other| other.is_open() && trunk.is_open() && username(other) == username(trunk));
+        if let Some(other) = rival {
+            let path = path.key("username");
+            report.value(
+                &path,
+                format!("{path} is the one of the trunk \"{}\" already", other.name),
+            );
+        }
+    }
+}
+
+/// Fetches the secrets of trunks, and of the backends that some agent uses. A key that nothing uses may be absent.
+pub(super) fn resolve_secrets(
+    config: &mut Config,
+    report: &mut Report,
+    env: &BTreeMap<String, String>,
+    read_file: &dyn Fn(&str) -> io::Result<String>,
+) {
+    let used: Vec<String> = config.backends_in_use().map(|backend| backend.name.clone()).collect();
+    let trunks = config.trunks.iter_mut().enumerate().filter_map(|(index, trunk)| {
+        let path = Path::default().key("trunk").index(index).key("password");
+        Some((path, &mut trunk.credentials.as_mut()?.password))
+    });
+    let backends = config
+        .backends
+        .iter_mut()
+        .filter(|(name, _)| used.contains(name))
+        .filter_map(|(name, backend)| {
+            let path = Path::default().key("backends").key(name).key("api_key");
+            Some((path, backend.api_key_mut()?))
+        });
+    for (path, secret) in trunks.chain(backends) {
+        if let Err(fault) = secret.resolve(env, read_file) {
+            report.value(&path, format!("{path} {fault}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{problems, read};
+
+    #[test]
+    fn a_route_to_no_agent_gets_the_nearest_one() {
+        assert_eq!(
+            problems("[[route]]\nagent = \"operater\""),
+            ["f.toml:2:9: route[0].agent = \"operater\" names no agent: did you mean \"operator\"?"]
+        );
+        assert_eq!(
+            problems("[[route]]\nagent = \"zzzz\""),
+            ["f.toml:2:9: route[0].agent = \"zzzz\" names no agent: there is only \"operator\""]
+        );
+    }
+
+    #[test]
+    fn a_route_from_no_trunk_is_told_unless_it_is_a_pattern() {
+        let trunk = "[[trunk]]\nname = \"lan\"\nfrom = [\"10.0.0.0/8\"]\n[[route]]\nagent = \"operator\"\n";
+        assert_eq!(
+            problems(&format!("{trunk}trunk = \"lam\"")),
+            ["f.toml:6:9: route[0].trunk = \"lam\" names no trunk: did you mean \"lan\"?"]
+        );
+        read(&format!("{trunk}trunk = \"wan*\""));
+        assert_eq!(
+            problems("[[route]]\nagent = \"operator\"\ntrunk = \"lan\""),
+            ["f.toml:3:9: route[0].trunk = \"lan\" names no trunk: there are none"]
+        );
+    }
+
+    #[test]
+    fn an_agent_on_no_backend_is_told() {
+        assert_eq!(
+            problems("[agents.a]\nbackends = [\"operator\", \"operat\"]"),
+            ["f.toml:2:25: agents.a.backends[1] = \"operat\" names no backend: did you mean \"operator\"?"]
+        );
+    }
+
+    #[test]
+    fn two_trunks_cannot_be_the_same() {
+        assert_eq!(
+            problems(
+                "[[trunk]]\nname = \"a\"\nfrom = [\"10.0.0.0/8\"]\n[[trunk]]\nname = \"a\"\nfrom = [\"10.1.0.0/16\"]"
+            ),
+            [
+                "f.toml:5:8: trunk[1].name = \"a\" is taken by another trunk",
+                "f.toml:6:9: trunk[1].from[0] = \"10.1.0.0/16\" belongs to the trunk \"a\" already",
+            ]
+        );
+        let open =
+            |name: &str| format!("[[trunk]]\nname = \"{name}\"\nusername = \"u\"\npassword = \"env:PASSWORD\"\n");
+        assert_eq!(
+            problems(&format!("{}{}", open("a"), open("b"))),
+            ["f.toml:7:12: trunk[1].username is the one of the trunk \"a\" already"]
+        );
+    }
+
+    #[test]
+    fn a_secret_that_is_missing_matters_only_where_it_is_used() {
+        let backend = "[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"\napi_key = \"env:MISSING\"\n";
+        assert!(!read(backend).backends["x"].clone().api_key_mut().unwrap().is_resolved());
+        assert_eq!(
+            problems(&format!("{backend}[agents.a]\nbackends = [\"x\"]")),
+            ["f.toml:4:11: backends.x.api_key needs the environment variable MISSING, which is not set"]
+        );
+        assert_eq!(
+            problems("[[trunk]]\nname = \"a\"\nusername = \"u\"\npassword = \"file:/no/such\""),
+            ["f.toml:4:12: trunk[0].password needs the file /no/such, which cannot be read: entity not found"]
+        );
+    }
+}

@@ -1,0 +1,355 @@
+//! The machine of one leg's media: every input of the leg, and who takes it.
+
+use std::{net::SocketAddr, time::Instant};
+
+use super::{
+    Settings,
+    caller::Caller,
+    control::Control,
+    event::{Event, Events},
+    outbox::{Channel, Outbox, Transmit},
+    pacer::{Pacer, Tick},
+    playout::Playout,
+    sender::Sender,
+    statistics::Statistics,
+    watch::Watch,
+};
+use crate::{
+    audio::{Heard, Law, Utterance},
+    rtp::{
+        Latch, Packet,
+        rtcp::{Feedback, Outgoing, Sent},
+        telephone_event,
+    },
+    sdp::{Codec, Negotiated},
+};
+
+/// One call's leg media, from the first description to the goodbye.
+///
+/// Feed it datagrams, agent audio and the time; after every input take what [`poll_caller`](Self::poll_caller),
+/// [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event) have, and come again at
+/// [`poll_timeout`](Self::poll_timeout).
+#[derive(Debug)]
+pub struct Machine {
+    phase: Phase,
+    latch: Latch,
+    keys: telephone_event::Reader,
+    control: Control,
+    playout: Playout,
+    sender: Sender,
+    outbox: Outbox,
+    watch: Watch,
+    events: Events,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nothing is agreed on yet.
+    New,
+    /// Packets flow.
+    Live(Box<Live>),
+    /// We said goodbye; the figures stay.
+    Over(Box<Live>),
+}
+
+#[derive(Debug)]
+struct Live {
+    terms: Negotiated,
+    caller: Caller,
+    pacer: Pacer,
+}
+
+/// What is counted before a packet reaches anybody.
+#[derive(Debug, Default)]
+struct Counts {
+    packets: u64,
+    bytes: u64,
+    foreign: u64,
+    malformed: u64,
+    unexpected: u64,
+    ticks_skipped: u64,
+}
+
+/// What a payload type carries, by the terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Audio,
+    Key,
+    /// Comfort noise (RFC 3389): we never agree on it, but senders slip it in between, and it takes a place in the
+    /// order.
+    Noise,
+}
+
+/// Packets made at one timeout, so that a worker that is behind serves its other calls in between.
+const PACKETS_PER_TIMEOUT: usize = 2;
+/// The static payload type of comfort noise.
+const COMFORT_NOISE: u8 = 13;
+
+impl Machine {
+    /// A leg with nothing agreed on; until then every packet is unexpected.
+    pub fn new(now: Instant, settings: Settings) -> Self {
+        Self {
+            phase: Phase::New,
+            latch: Latch::new(),
+            keys: telephone_event::Reader::default(),
+            control: Control::new(now, &settings),
+            playout: Playout::new(settings.playout_ms_max),
+            sender: Sender::new(&settings),
+            outbox: Outbox::new(),
+            watch: Watch::new(settings.silence_timeout),
+            events: Events::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes in what an offer and its answer settled, the first time or again.
+    pub fn apply(&mut self, now: Instant, terms: &Negotiated) {
+        if matches!(self.phase, Phase::New) {
+            self.phase = Phase::Live(Box::new(Live::new(now, terms)));
+        }
+        let Phase::Live(live) = &mut self.phase else { return };
+        live.apply(terms);
+        self.latch.signal(terms.remote_rtp);
+        self.control.apply(now, terms.remote_rtcp);
+        self.playout.set_law(law(terms.codec));
+        self.watch
+            .expect(now, terms.direction.sends() && terms.direction.receives());
+        if !terms.direction.sends() {
+            self.playout.pause();
+        }
+    }
+
+    /// A datagram on the RTP port.
+    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        match Packet::read(datagram) {
+            Ok(packet) => self.receive(now, from, &packet),
+            Err(_) => self.counts.malformed += 1,
+        }
+    }
+
+    /// A datagram on the RTCP port.
+    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let source = self.latch.target().map(|rtp| rtp.ip());
+        if source != Some(from.ip()) && !self.control.is_signalled(from) {
+            self.counts.foreign += 1;
+        } else if !self.control.receive(now, from, datagram) {
+            self.counts.malformed += 1;
+        }
+    }
+
+    /// Takes in that time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let Phase::Live(live) = &mut self.phase else { return };
+        live.caller.handle_timeout(now);
+        self.watch.handle_timeout(now, &mut self.events);
+        if self.control.is_due(now) {
+            self.report(now, false);
+        }
+        self.send_due(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let Phase::Live(live) = &self.phase else { return None };
+        let sure = live.caller.poll_timeout().min(live.pacer.deadline());
+        let perhaps = [self.watch.poll_timeout(), self.control.poll_timeout()];
+        perhaps.into_iter().flatten().chain([sure]).min()
+    }
+
+    /// The next frame of caller audio at 24 kHz: in order, concealed, 20 ms or what there is.
+    pub fn poll_caller(&mut self) -> Option<&[i16]> {
+        match &mut self.phase {
+            Phase::Live(live) => live.caller.poll(),
+            Phase::New | Phase::Over(_) => None,
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        self.outbox.pop()
+    }
+
+    /// The next thing the call should know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// More of an utterance, at 24 kHz, in portions of any length.
+    pub fn play(&mut self, now: Instant, utterance: Utterance, pcm: &[i16]) {
+        self.playout.play(now, utterance, pcm, &mut self.events);
+    }
+
+    /// No more of this utterance will come. One that is not known, or was flushed, is no matter.
+    pub fn finish(&mut self, utterance: Utterance) {
+        self.playout.finish(utterance, &mut self.events);
+    }
+
+    /// Drops at once everything that has not left; at most one more packet carries a faded end of 5 ms, which counts as
+    /// sent. Tells what was heard of every utterance that was not told as [`Event::Finished`].
+    pub fn flush(&mut self, _now: Instant) -> Vec<Heard> {
+        self.playout.flush(&mut self.events)
+    }
+
+    /// What has been heard so far of every utterance not told as finished.
+    pub fn heard(&self) -> impl Iterator<Item = Heard> {
+        self.playout.heard()
+    }
+
+    /// Whether the caller hears a sign of life instead of silence while no words go out.
+    pub fn comfort(&mut self, on: bool) {
+        self.playout.set_comfort(on);
+    }
+
+    /// Whether nothing is left to be heard. On hold nothing can be.
+    pub fn is_quiet(&self) -> bool {
+        let held = matches!(&self.phase, Phase::Live(live) if !live.terms.direction.sends());
+        held || self.playout.is_quiet()
+    }
+
+    /// Says goodbye on RTCP; nothing leaves or is taken after it.
+    pub fn bye(&mut self, now: Instant) {
+        self.report(now, true);
+        self.phase = match std::mem::replace(&mut self.phase, Phase::New) {
+            Phase::Live(live) => Phase::Over(live),
+            phase => phase,
+        };
+    }
+
+    /// The leg's figures so far.
+    pub fn statistics(&self) -> Statistics {
+        let mut statistics = Statistics {
+            packets_sent: self.sender.packets(),
+            bytes_sent: self.sender.bytes(),
+            packets_received: self.counts.packets,
+            bytes_received: self.counts.bytes,
+            foreign: self.counts.foreign,
+            malformed: self.counts.malformed,
+            unexpected: self.counts.unexpected,
+            ticks_skipped: self.counts.ticks_skipped,
+            unsent: self.outbox.unsent(),
+            ..Statistics::default()
+        };
+        if let Phase::Live(live) | Phase::Over(live) = &self.phase {
+            live.caller.fill_in(&mut statistics);
+        }
+        self.playout.fill_in(&mut statistics);
+        self.control.fill_in(&mut statistics);
+        statistics
+    }
+
+    fn receive(&mut self, now: Instant, from: SocketAddr, packet: &Packet<'_>) {
+        let Phase::Live(live) = &mut self.phase else {
+            self.counts.unexpected += 1;
+            return;
+        };
+        let Some(kind) = live.kind(packet.payload_type) else {
+            self.counts.unexpected += 1;
+            return;
+        };
+        // Comfort noise was not agreed on, so it proves nothing about who sends it.
+        let accepted = match kind {
+            Kind::Noise => self.latch.holds(from),
+            Kind::Audio | Kind::Key => self.latch.accepts(now, from),
+        };
+        if !accepted {
+            self.counts.foreign += 1;
+            return;
+        }
+        self.counts.packets += 1;
+        self.counts.bytes += packet.payload.len() as u64;
+        self.watch.heard(now, &mut self.events);
+        live.caller.receive(now, packet, kind == Kind::Audio);
+        if kind == Kind::Key
+            && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
+        {
+            self.events.push(Event::Digit(key));
+        }
+    }
+
+    fn send_due(&mut self, now: Instant) {
+        for _ in 0..PACKETS_PER_TIMEOUT {
+            let Phase::Live(live) = &mut self.phase else { return };
+            let Some(tick) = live.pacer.tick(now) else { return };
+            self.counts.ticks_skipped += tick.skipped;
+            self.send(now, tick);
+        }
+    }
+
+    /// One packet time: a packet, or only the time it would have taken.
+    fn send(&mut self, now: Instant, tick: Tick) {
+        let Phase::Live(live) = &self.phase else { return };
+        let samples = live.pacer.packet_time_ms() * SAMPLES_PER_MS;
+        self.sender.skip(tick.skipped.saturating_mul(samples.into()));
+        let Some(to) = self.latch.target().filter(|_| live.terms.direction.sends()) else {
+            self.sender.skip(samples.into());
+            return;
+        };
+        let payload_type = live.terms.payload_type;
+        let packet = self.outbox.push(to, Channel::Rtp);
+        let spurt = self.playout.begins(now);
+        self.sender.next(payload_type, spurt, samples).write(packet);
+        self.playout.take(now, samples as usize, packet, &mut self.events);
+    }
+
+    fn report(&mut self, now: Instant, goodbye: bool) {
+        let Phase::Live(live) = &mut self.phase else { return };
+        let target = self.control.target(self.latch.target(), self.latch.is_elsewhere());
+        let Some(to) = target else { return };
+        let (last_report, delay) = self.control.echo(now);
+        let outgoing = Outgoing {
+            ssrc: self.sender.ssrc(),
+            name: self.control.name(),
+            sent: (self.sender.packets() > 0).then(|| Sent {
+                clock: self.control.clock(now),
+                timestamp: self.sender.timestamp(),
+                packets: self.sender.packets() as u32,
+                bytes: self.sender.bytes() as u32,
+            }),
+            received: live.caller.block().map(|block| Feedback {
+                block,
+                last_report,
+                delay,
+            }),
+            goodbye,
+        };
+        outgoing.write(self.outbox.push(to, Channel::Rtcp));
+    }
+}
+
+const SAMPLES_PER_MS: u32 = 8;
+
+impl Live {
+    fn new(now: Instant, terms: &Negotiated) -> Self {
+        Self {
+            terms: terms.clone(),
+            caller: Caller::new(now),
+            pacer: Pacer::new(now, terms.ptime_ms),
+        }
+    }
+
+    fn apply(&mut self, terms: &Negotiated) {
+        self.terms = terms.clone();
+        self.caller.apply(law(terms.codec), !terms.direction.sends());
+        self.pacer.set_packet_time(terms.ptime_ms);
+    }
+
+    fn kind(&self, payload_type: u8) -> Option<Kind> {
+        match payload_type {
+            _ if payload_type == self.terms.payload_type => Some(Kind::Audio),
+            _ if Some(payload_type) == self.terms.telephone_event => Some(Kind::Key),
+            COMFORT_NOISE => Some(Kind::Noise),
+            _ => None,
+        }
+    }
+}
+
+fn law(codec: Codec) -> Law {
+    match codec {
+        Codec::Pcmu => Law::Mu,
+        Codec::Pcma => Law::A,
+    }
+}
+
+#[cfg(test)]
+mod tests;

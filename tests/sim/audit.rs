@@ -1,0 +1,231 @@
+//! What must hold for every packet and every session message of a call, checked as it passes.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use patchcord::audio::Law;
+use serde_json::Value;
+
+use crate::{
+    backend::is_append,
+    mouth::{FRAME, FRAME_TIME},
+    reference::Reference,
+    rtp::Packet,
+};
+
+/// The audit of one call.
+#[derive(Debug)]
+pub struct Audit {
+    /// What was found wrong.
+    pub faults: Vec<String>,
+    /// RTP packets that left.
+    pub packets: u64,
+    /// Truncations the gateway asked for.
+    pub truncates: u32,
+    /// Interruptions of words that had certainly not been heard.
+    pub interruptions: u32,
+    /// How much later than ordered the media wakes up, at most.
+    lag_max: Duration,
+    reference: Reference,
+    stream: Option<Stream>,
+    session: Option<Session>,
+    /// Responses seen on this session.
+    responses: HashSet<String>,
+    /// Those whose words are not wanted.
+    stale: HashSet<String>,
+    cut: bool,
+    /// Items truncated since the last look.
+    truncated: Vec<String>,
+}
+
+/// The outgoing RTP stream.
+#[derive(Debug)]
+struct Stream {
+    sequence: u16,
+    timestamp: u32,
+    /// Of all packets, by how much the earliest came before its time.
+    earliest: Instant,
+}
+
+/// The caller audio of one session.
+#[derive(Debug)]
+struct Session {
+    ready_at: Instant,
+    samples: u64,
+}
+
+/// How far caller audio may be ahead of time, after a burst that made up for a stall.
+const AHEAD_MAX: Duration = Duration::from_millis(2_200);
+/// How far it may be behind time: waiting for what is missing, and the hangover.
+const BEHIND_MAX: Duration = Duration::from_millis(200);
+
+impl Audit {
+    /// The audit of a call that begins.
+    pub fn new(law: Law, lag_max: Duration) -> Self {
+        Self {
+            faults: Vec::new(),
+            packets: 0,
+            truncates: 0,
+            interruptions: 0,
+            lag_max,
+            reference: Reference::new(law),
+            stream: None,
+            session: None,
+            responses: HashSet::new(),
+            stale: HashSet::new(),
+            cut: false,
+            truncated: Vec::new(),
+        }
+    }
+
+    /// A packet leaves.
+    pub fn packet(&mut self, now: Instant, bytes: &[u8]) {
+        let packet = Packet::read(bytes);
+        self.packets += 1;
+        self.check_stream(now, &packet);
+        if !self.reference.packet(packet.payload) {
+            let what = format!("{:02x?}", packet.payload);
+            self.fault(now, &format!("packet {} carries what it should not: {what}", self.packets));
+        }
+    }
+
+    /// The comfort tone is switched.
+    pub fn comfort(&mut self, on: bool) {
+        self.reference.comfort = on;
+    }
+
+    /// The gateway says something of its own.
+    pub fn prompt(&mut self) {
+        self.reference.prompting = true;
+    }
+
+    /// A new session is asked for.
+    pub fn session_opened(&mut self) {
+        self.responses.clear();
+        self.stale.clear();
+    }
+
+    /// The session hears from now on.
+    pub fn session_ready(&mut self, now: Instant) {
+        self.session = Some(Session { ready_at: now, samples: 0 });
+    }
+
+    /// The session is over.
+    pub fn session_lost(&mut self, now: Instant) {
+        self.check_caller_audio(now);
+        self.session = None;
+        self.reference.cut();
+    }
+
+    /// The session says something.
+    pub fn heard(&mut self, text: &str) {
+        let Ok(event) = serde_json::from_str::<Value>(text) else { return };
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        match event["type"].as_str().unwrap_or_default() {
+            "response.created" => drop(self.responses.insert(word(&event["response"]["id"]))),
+            "response.output_audio.delta" if !self.stale.contains(&word(&event["response_id"])) => {
+                self.reference.say(&word(&event["item_id"]), &samples(&word(&event["delta"])));
+            }
+            "input_audio_buffer.speech_started" if self.session.is_some() => self.cut(),
+            _ => {}
+        }
+    }
+
+    /// The caller interrupts: whatever was begun is not wanted any more.
+    pub fn cut(&mut self) {
+        self.stale.extend(self.responses.iter().cloned());
+        self.cut = true;
+    }
+
+    /// The gateway tells the session something.
+    pub fn said(&mut self, now: Instant, text: &str) {
+        if is_append(text) {
+            return self.append(now, text);
+        }
+        let event: Value = serde_json::from_str(text).expect("the gateway writes JSON");
+        match event["type"].as_str().unwrap_or_default() {
+            "conversation.item.truncate" => self.truncate(now, &event),
+            "response.cancel" => drop(self.stale.insert(event["response_id"].as_str().unwrap_or_default().to_owned())),
+            _ => {}
+        }
+    }
+
+    /// Everything that one input caused has been seen.
+    pub fn settle(&mut self, now: Instant) {
+        if std::mem::take(&mut self.cut) {
+            let untold = self.reference.unheard().find(|item| !self.truncated.iter().any(|each| each == item));
+            let untold = untold.map(|item| format!("no truncate of {item}: {}", self.reference.describe(item)));
+            self.interruptions += u32::from(self.reference.unheard().next().is_some());
+            untold.into_iter().for_each(|what| self.fault(now, &what));
+            self.reference.cut();
+        }
+        self.truncated.clear();
+    }
+
+    /// Notes that something is wrong.
+    pub fn fault(&mut self, now: Instant, what: &str) {
+        if self.faults.len() < 5 {
+            self.faults.push(format!("{now:?}: {what}"));
+        }
+    }
+
+    fn check_stream(&mut self, now: Instant, packet: &Packet<'_>) {
+        let due = FRAME_TIME * self.packets as u32;
+        let Some(earliest) = now.checked_sub(due) else { return };
+        let Some(stream) = &mut self.stream else {
+            let Packet { sequence, timestamp, .. } = *packet;
+            self.stream = Some(Stream { sequence, timestamp, earliest });
+            return;
+        };
+        let expected = (stream.sequence.wrapping_add(1), stream.timestamp.wrapping_add(FRAME as u32), FRAME);
+        let found = (packet.sequence, packet.timestamp, packet.payload.len());
+        (stream.sequence, stream.timestamp) = (packet.sequence, packet.timestamp);
+        stream.earliest = stream.earliest.min(earliest);
+        let late = earliest - stream.earliest;
+        if found != expected {
+            self.fault(now, &format!("a packet is {found:?} and should be {expected:?}"));
+        }
+        if late > self.lag_max {
+            self.fault(now, &format!("packet {} leaves {late:?} late", self.packets));
+        }
+    }
+
+    fn append(&mut self, now: Instant, text: &str) {
+        let base64 = text.rsplit_once(r#":""#).map_or("", |(_, rest)| rest.trim_end_matches(r#""}"#));
+        let bytes = base64.len() / 4 * 3 - base64.bytes().rev().take_while(|byte| *byte == b'=').count();
+        if let Some(session) = &mut self.session {
+            session.samples += bytes as u64 / 2;
+        }
+        self.check_caller_audio(now);
+    }
+
+    fn check_caller_audio(&mut self, now: Instant) {
+        let Some(session) = &self.session else { return };
+        let elapsed = now - session.ready_at;
+        let given = Duration::from_micros(session.samples * 1_000 / 24);
+        if given > elapsed + AHEAD_MAX || given + BEHIND_MAX + self.lag_max < elapsed {
+            self.fault(now, &format!("the session was given {given:?} of caller audio in {elapsed:?}"));
+        }
+    }
+
+    fn truncate(&mut self, now: Instant, event: &Value) {
+        self.truncates += 1;
+        let item = event["item_id"].as_str().unwrap_or_default();
+        let ms = event["audio_end_ms"].as_u64().unwrap_or(u64::MAX);
+        if !self.cut {
+            self.fault(now, &format!("{item} is truncated and nobody interrupted"));
+        }
+        if !self.reference.may_have_heard(item, ms) {
+            let what = format!("{item} is truncated at {ms} ms: {}", self.reference.describe(item));
+            self.fault(now, &what);
+        }
+        self.truncated.push(item.to_owned());
+    }
+}
+
+fn samples(base64: &str) -> Vec<i16> {
+    let bytes = base64_simd::STANDARD.decode_to_vec(base64).expect("the operator writes base64");
+    bytes.as_chunks::<2>().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect()
+}

@@ -1,0 +1,335 @@
+//! A telephone's SIP half: it calls, acknowledges, cancels, hangs up and is hung up on, and writes down what it saw.
+//!
+//! It keeps the rules of RFC 3261 except where its habits say otherwise. What it sends and hears as RTP is the business
+//! of [`crate::mouth`] and [`crate::ear`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    time::Instant,
+};
+
+use crate::{
+    transaction::{Step, Transaction},
+    wire::Text,
+};
+
+/// How a phone behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Habits {
+    /// What it offers.
+    pub offer: Offer,
+    /// It offers in the INVITE; otherwise the gateway offers and the phone answers in its ACK.
+    pub early_offer: bool,
+    /// It acknowledges an answer.
+    pub acknowledges: bool,
+    /// It does not know the address its packets come from.
+    pub behind_nat: bool,
+}
+
+/// What a phone offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// PCMU and PCMA.
+    Both,
+    /// PCMA only.
+    Alaw,
+    /// Nothing the gateway speaks.
+    Opus,
+}
+
+/// What happens to a phone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// Its call was answered: where the gateway wants RTP, and in which payload type.
+    Answered {
+        /// Where to.
+        to: SocketAddr,
+        /// 0 or 8.
+        payload_type: u8,
+    },
+    /// Its call is over.
+    Over,
+}
+
+/// How a phone's call ended, as the phone sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The phone hung up.
+    HungUp,
+    /// The gateway hung up, with this word.
+    ByeReceived(String),
+    /// The gateway refused, with this status and word.
+    Refused(u16, String),
+    /// The gateway never answered.
+    Unanswered,
+}
+
+/// One phone, which makes one call.
+#[derive(Debug)]
+pub struct Phone {
+    /// How it behaves.
+    pub habits: Habits,
+    /// Where its SIP comes from.
+    pub address: SocketAddr,
+    /// The different final statuses of each INVITE, by its branch.
+    pub finals: BTreeMap<String, BTreeSet<u16>>,
+    /// How the call ended.
+    pub end: Option<End>,
+    gateway: SocketAddr,
+    name: String,
+    state: State,
+    dialog: Option<Dialog>,
+    branches: u32,
+    sequence: u32,
+    transactions: Vec<Transaction>,
+    outputs: VecDeque<Vec<u8>>,
+    news: VecDeque<News>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    Calling { ringing: bool, given_up: bool },
+    Talking,
+    Over,
+}
+
+#[derive(Debug, Clone)]
+struct Dialog {
+    to: String,
+    target: String,
+}
+
+impl Phone {
+    /// A phone with nothing to do.
+    pub fn new(number: usize, gateway: SocketAddr, habits: Habits) -> Self {
+        let address = SocketAddr::from(([198, 51, 100, 10 + number as u8], 5060));
+        Self {
+            habits,
+            address,
+            finals: BTreeMap::new(),
+            end: None,
+            gateway,
+            name: format!("phone-{number}"),
+            state: State::Idle,
+            dialog: None,
+            branches: 0,
+            sequence: 1,
+            transactions: Vec::new(),
+            outputs: VecDeque::new(),
+            news: VecDeque::new(),
+        }
+    }
+
+    /// Where its RTP comes from.
+    pub fn rtp_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address.ip(), 4_000)
+    }
+
+    /// Calls.
+    pub fn invite(&mut self, now: Instant) {
+        let branch = self.branch();
+        let body = if self.habits.early_offer { self.description() } else { String::new() };
+        let request = self.request("INVITE", &branch, self.sequence, &body);
+        self.finals.insert(branch.clone(), BTreeSet::new());
+        self.state = State::Calling { ringing: false, given_up: false };
+        self.begin(now, "INVITE", branch, request);
+    }
+
+    /// Ends the call, or gives it up.
+    pub fn hang_up(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Calling { given_up: true, .. } | State::Idle | State::Over => {}
+            State::Calling { ringing, given_up } => {
+                *given_up = true;
+                if *ringing {
+                    self.cancel(now);
+                }
+            }
+            State::Talking => self.bye(now),
+        }
+    }
+
+    /// Whether the call is being made or up.
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.state, State::Idle | State::Over)
+    }
+
+    /// A datagram of the gateway.
+    pub fn handle_datagram(&mut self, now: Instant, bytes: &[u8]) {
+        let message = Text::read(bytes);
+        match message.status() {
+            Some(status) => self.handle_response(now, status, &message),
+            None => self.handle_request(&message),
+        }
+    }
+
+    /// Repeats what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for index in 0..self.transactions.len() {
+            match self.transactions[index].handle_timeout(now) {
+                Step::Nothing => {}
+                Step::Send(bytes) => self.outputs.push_back(bytes),
+                Step::GiveUp if self.transactions[index].method == "INVITE" => self.over(End::Unanswered),
+                Step::GiveUp => {}
+            }
+        }
+    }
+
+    /// When something is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.transactions.iter().filter_map(Transaction::poll_timeout).min()
+    }
+
+    /// What to send.
+    pub fn poll_output(&mut self) -> Option<Vec<u8>> {
+        self.outputs.pop_front()
+    }
+
+    /// What happened.
+    pub fn poll_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+}
+
+impl Phone {
+    fn handle_request(&mut self, request: &Text) {
+        match request.method() {
+            "BYE" => {
+                self.outputs.push_back(request.reply("200 OK").clone());
+                self.over(End::ByeReceived(request.reason()));
+            }
+            other => panic!("the gateway sends no {other}"),
+        }
+    }
+
+    fn handle_response(&mut self, now: Instant, status: u16, response: &Text) {
+        let branch = response.branch();
+        let Some(index) = self.transactions.iter().position(|each| each.branch == branch && each.method == response.method()) else { return };
+        let fresh = self.transactions[index].responded(status);
+        if response.method() == "INVITE" {
+            self.handle_invite_response(now, index, status, response, fresh);
+        }
+    }
+
+    fn handle_invite_response(&mut self, now: Instant, index: usize, status: u16, response: &Text, fresh: bool) {
+        match status {
+            ..200 => self.ringing(now),
+            200..300 if fresh => self.answered(now, index, response),
+            _ if fresh => self.refused(index, status, response),
+            _ => {}
+        }
+        if status >= 200 {
+            self.finals.entry(response.branch().to_owned()).or_default().insert(status);
+            self.outputs.extend(self.transactions[index].ack.clone());
+        }
+    }
+
+    fn ringing(&mut self, now: Instant) {
+        let State::Calling { ringing: ringing @ false, given_up } = &mut self.state else { return };
+        *ringing = true;
+        if *given_up {
+            self.cancel(now);
+        }
+    }
+
+    fn answered(&mut self, now: Instant, index: usize, response: &Text) {
+        let given_up = !matches!(self.state, State::Calling { given_up: false, .. });
+        self.dialog = Some(Dialog { to: response.get("To").to_owned(), target: response.uri("Contact") });
+        if self.habits.acknowledges {
+            let branch = self.branch();
+            let body = if self.habits.early_offer { String::new() } else { self.description() };
+            self.transactions[index].ack = Some(self.request("ACK", &branch, 1, &body));
+        }
+        self.state = State::Talking;
+        self.news.push_back(media(&response.body));
+        if given_up {
+            self.bye(now);
+        }
+    }
+
+    fn refused(&mut self, index: usize, status: u16, response: &Text) {
+        let branch = self.transactions[index].branch.clone();
+        self.dialog = Some(Dialog { to: response.get("To").to_owned(), target: self.gateway_uri() });
+        self.transactions[index].ack = Some(self.request("ACK", &branch, 1, ""));
+        self.over(End::Refused(status, response.reason()));
+    }
+
+    fn cancel(&mut self, now: Instant) {
+        let branch = self.transactions[0].branch.clone();
+        let request = self.request("CANCEL", &branch, 1, "");
+        self.begin(now, "CANCEL", branch, request);
+    }
+
+    fn bye(&mut self, now: Instant) {
+        self.sequence += 1;
+        let branch = self.branch();
+        let request = self.request("BYE", &branch, self.sequence, "");
+        self.begin(now, "BYE", branch, request);
+        self.over(End::HungUp);
+    }
+
+    fn over(&mut self, end: End) {
+        if self.end.is_none() {
+            self.end = Some(end);
+            self.state = State::Over;
+            self.news.push_back(News::Over);
+        }
+    }
+
+    fn begin(&mut self, now: Instant, method: &'static str, branch: String, request: Vec<u8>) {
+        self.outputs.push_back(request.clone());
+        self.transactions.push(Transaction::sent(now, method, branch, request));
+    }
+
+    fn branch(&mut self) -> String {
+        self.branches += 1;
+        format!("z9hG4bK-{}-{}", self.name, self.branches)
+    }
+
+    fn gateway_uri(&self) -> String {
+        format!("sip:operator@{}", self.gateway)
+    }
+
+    fn request(&self, method: &str, branch: &str, sequence: u32, body: &str) -> Vec<u8> {
+        let (name, address, dialled) = (&self.name, self.address, self.gateway_uri());
+        let ours = if self.habits.behind_nat { SocketAddr::from(([10, 0, 0, 7], 5060)) } else { address };
+        // What goes with the INVITE goes where it went; only what is inside the dialog goes to the other's contact.
+        let inside = self.dialog.as_ref().filter(|_| method != "CANCEL");
+        let target = inside.map_or(&dialled, |dialog| &dialog.target);
+        let to = inside.map_or(format!("<{dialled}>"), |dialog| dialog.to.clone());
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let length = body.len();
+        format!(
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {ours};rport;branch={branch}\r\nMax-Forwards: 70\r\n\
+             From: <sip:{name}@{ours}>;tag={name}\r\nTo: {to}\r\nCall-ID: call-of-{name}\r\n\
+             CSeq: {sequence} {method}\r\nContact: <sip:{name}@{ours}>\r\n{kind}Content-Length: {length}\r\n\r\n{body}"
+        )
+        .into_bytes()
+    }
+
+    fn description(&self) -> String {
+        let formats = match self.habits.offer {
+            Offer::Both => "0 8 101",
+            Offer::Alaw => "8 101",
+            Offer::Opus => "96 101",
+        };
+        let address = self.rtp_address();
+        let (ip, port) = if self.habits.behind_nat { ("10.0.0.7".to_owned(), 5_004) } else { (address.ip().to_string(), address.port()) };
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {formats}\r\n\
+             a=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\n"
+        )
+    }
+}
+
+/// What the gateway's session description says; of several formats the first is taken.
+fn media(description: &str) -> News {
+    let line = |start: &str| description.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default();
+    let ip = line("c=IN IP4 ").parse().expect("an address to send to");
+    let mut words = line("m=audio ").split(' ');
+    let port = words.next().and_then(|word| word.parse().ok()).expect("a port to send to");
+    let payload_type = words.nth(1).and_then(|word| word.parse().ok()).expect("a format to send");
+    News::Answered { to: SocketAddr::new(ip, port), payload_type }
+}
