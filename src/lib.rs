@@ -38,9 +38,9 @@
 //! | [`telemetry`] | logs and the one list of metric names |
 //! | [`net`] | sockets, TLS, WebSocket, the RTP port pool |
 //! | [`store`] | call records |
+//! | [`http`] | health, readiness, metrics |
 //! | [`drivers`] | the loops: sockets and a machine |
 //! | [`actors`] | the supervision tree |
-//! | [`http`] | health, readiness, metrics |
 //! | [`cli`] | `serve`, `check`, `operator`, `version` |
 //!
 //! # Invariants

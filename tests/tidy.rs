@@ -19,15 +19,15 @@ const MODULES: &[Module] = &[
     pure("realtime", &["audio"]),
     pure("routing", &["config"]),
     pure("media", &["audio", "rtp", "sdp"]),
-    pure("tools", &["config"]),
+    pure("tools", &["config", "realtime"]),
     pure("call", &[EVERY_PURE]),
     pure("operator", &["audio", "realtime"]),
     doing("telemetry", &["config"]),
     doing("net", &["config"]),
-    doing("store", &["config", "call"]),
+    doing("store", &["config", "call", "telemetry"]),
+    doing("http", &["config", "telemetry", "net"]),
     doing("drivers", &[EVERY_PURE, "telemetry", "net"]),
     doing("actors", &[EVERYTHING]),
-    doing("http", &["config", "telemetry", "net", "actors"]),
     doing("cli", &[EVERYTHING]),
 ];
 

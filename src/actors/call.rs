@@ -107,8 +107,8 @@ struct Sdp {
     local: sdp::Local,
     /// Our body for the 200: an answer, or our own offer when the INVITE had none.
     body: Vec<u8>,
-    /// Our offer went out and the answer is to come with the ACK.
-    offered: bool,
+    /// What the caller's offer settled, in effect once we answer. Nothing while our own offer waits for its answer.
+    negotiated: Option<sdp::Negotiated>,
 }
 
 impl Actor for Call {
@@ -172,17 +172,13 @@ impl State {
         };
         let media = MediaHandle::start(&service.workers, start)?;
         leg.listen(leg_post);
-        let offered = prepared.negotiated.is_none();
-        if let Some(negotiated) = prepared.negotiated {
-            media.order(Order::Apply(Box::new(negotiated)));
-        }
         Ok(Self {
             machine: Machine::new(Instant::now(), service.call_settings(&agent)),
             leg: Some(leg),
             leg_events,
             media,
             media_reports,
-            sdp: Sdp { local: prepared.local, body: prepared.body, offered },
+            sdp: Sdp { local: prepared.local, body: prepared.body, negotiated: prepared.negotiated },
             session: None,
             session_restarts: 0,
             alarm: Alarm::default(),
@@ -274,7 +270,7 @@ impl State {
     }
 
     fn confirmed(&mut self, answer: Option<&[u8]>) {
-        if std::mem::take(&mut self.sdp.offered) {
+        if self.sdp.negotiated.is_none() {
             match sdp::read_answer(answer.unwrap_or_default(), &self.sdp.local) {
                 Ok(negotiated) => self.apply(negotiated),
                 Err(refusal) => return self.media_refused(&refusal),
@@ -293,7 +289,7 @@ impl State {
     fn reoffered(&mut self, offer: Option<&[u8]>) {
         self.sdp.local.version += 1;
         let Some(offer) = offer else {
-            self.sdp.offered = true;
+            self.sdp.negotiated = None;
             return self.command(Command::Answer { sdp: sdp::offer(&self.sdp.local) });
         };
         match sdp::answer(offer, &self.sdp.local) {
@@ -310,7 +306,8 @@ impl State {
 
     fn apply(&mut self, negotiated: sdp::Negotiated) {
         self.ledger.negotiated(&negotiated);
-        self.media.order(Order::Apply(Box::new(negotiated)));
+        self.sdp.negotiated = Some(negotiated.clone());
+        self.order(Order::Apply(Box::new(negotiated)));
     }
 
     fn read_media_reports(&mut self) {
@@ -384,6 +381,10 @@ impl State {
 
     fn answer(&mut self) {
         self.ledger.answered();
+        // Nothing is sent to the caller's media address while it only rings.
+        if let Some(negotiated) = self.sdp.negotiated.clone() {
+            self.order(Order::Apply(Box::new(negotiated)));
+        }
         let sdp = std::mem::take(&mut self.sdp.body);
         self.command(Command::Answer { sdp });
     }

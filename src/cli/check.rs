@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -42,8 +42,11 @@ pub enum Unusable {
 
 /// Checks the configuration of `patchcord serve`.
 pub fn run(path: Option<&Path>) -> ExitCode {
-    let Some(config) = load_or_explain(path) else { return ExitCode::from(EXIT_USAGE) };
-    print!("{}", config.effective_toml());
+    let Some(config) = load_or_explain(path) else {
+        return ExitCode::from(EXIT_USAGE);
+    };
+    // A reader that has seen enough closes the pipe; the settings are good all the same.
+    let _ = io::stdout().write_all(config.effective_toml().as_bytes());
     ExitCode::SUCCESS
 }
 
@@ -79,5 +82,70 @@ fn read_text(path: &Path, bytes_max: usize) -> io::Result<String> {
 /// What is not UTF-8 becomes something else that no setting takes.
 fn environment() -> BTreeMap<String, String> {
     let text = |text: OsString| text.to_string_lossy().into_owned();
-    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+    std::env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_named_with_the_way_to_name_another() {
+        let error = load_config(Some(Path::new("/no/such.toml"))).unwrap_err().to_string();
+        assert!(
+            error.starts_with("/no/such.toml: cannot be read: No such file"),
+            "{error}"
+        );
+        assert!(
+            error.ends_with("name another file with --config or PATCHCORD_CONFIG"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn problems_name_the_file_as_it_was_named() {
+        let file = Scratch::new("bad", b"[sip]\nlisten = []\n");
+        let error = load_config(Some(&file.0)).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("{}:2:10: sip.listen", file.0.display())),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn files_that_are_no_text_or_too_long_are_refused() {
+        let binary = Scratch::new("binary", &[0xFF, 0xFE]);
+        let error = load_config(Some(&binary.0)).unwrap_err().to_string();
+        assert!(error.contains("cannot be read: it is not UTF-8 text"), "{error}");
+        let long = Scratch::new("long", &b"#".repeat(FILE_BYTES_MAX + 9));
+        let error = load_config(Some(&long.0)).unwrap_err().to_string();
+        assert!(error.contains("the file is longer than"), "{error}");
+    }
+
+    #[test]
+    fn the_secret_in_a_file_is_read() {
+        let key = Scratch::new("key", b"hunter2\n");
+        assert_eq!(read_secret(&key.0.to_string_lossy()).unwrap(), "hunter2\n");
+        assert!(read_secret("/no/such").is_err());
+    }
+
+    /// A file that is there for one test.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str, content: &[u8]) -> Self {
+            let path = std::env::temp_dir().join(format!("patchcord-check-{}-{name}", std::process::id()));
+            std::fs::write(&path, content).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            // Left over in the temporary directory it would only be litter.
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
 }

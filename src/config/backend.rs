@@ -167,7 +167,7 @@ fn check_authority(authority: &str) -> Result<(), String> {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    if !is_named && !bracketed.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok()) {
+    if !is_named && bracketed.is_none_or(|host| host.parse::<Ipv6Addr>().is_err()) {
         return Err("names no host: write \"wss://HOST/PATH\"".to_owned());
     }
     match port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0)) {

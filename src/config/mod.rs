@@ -11,6 +11,8 @@ mod agent;
 mod backend;
 mod bounds;
 mod effective;
+mod environment;
+mod file;
 mod http;
 mod layers;
 mod limits;
@@ -18,6 +20,7 @@ mod log;
 mod media;
 mod names;
 mod nearest;
+mod parts;
 mod place;
 mod problem;
 mod records;
@@ -33,6 +36,7 @@ mod sip;
 mod tests;
 mod trunk;
 mod turn_detection;
+mod value;
 
 use std::{collections::BTreeMap, io, sync::Arc};
 

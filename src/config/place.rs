@@ -5,6 +5,8 @@ use std::{
     fmt,
 };
 
+use super::value::shown_name;
+
 /// The way from the root of the tree to a setting.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Path(Vec<Segment>);
@@ -55,9 +57,16 @@ impl Path {
         Self(self.0.iter().cloned().chain([segment]).collect())
     }
 
-    fn parent(&self) -> Option<Self> {
-        let (_, parent) = self.0.split_last()?;
-        Some(Self(parent.to_vec()))
+    /// How many steps it is from the root.
+    pub(super) fn depth(&self) -> usize {
+        self.0.len()
+    }
+
+    /// This, then what is around it, up to the root.
+    fn outwards(&self) -> impl Iterator<Item = Self> {
+        (0..=self.0.len())
+            .rev()
+            .map(|length| Self(self.0.iter().take(length).cloned().collect()))
     }
 
     /// The table as its header is written.
@@ -76,8 +85,8 @@ impl fmt::Display for Path {
             .enumerate()
             .try_for_each(|(depth, segment)| match segment {
                 Segment::Index(index) => write!(out, "[{index}]"),
-                Segment::Key(key) if depth == 0 => write!(out, "{}", key.escape_debug()),
-                Segment::Key(key) => write!(out, ".{}", key.escape_debug()),
+                Segment::Key(key) if depth == 0 => out.write_str(&shown_name(key)),
+                Segment::Key(key) => write!(out, ".{}", shown_name(key)),
             })
     }
 }
@@ -86,7 +95,7 @@ impl fmt::Display for Place {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { name, line, column } => write!(out, "{name}:{line}:{column}"),
-            Self::Variable(name) => out.write_str(name),
+            Self::Variable(name) => write!(out, "{}", name.escape_debug()),
         }
     }
 }
@@ -134,22 +143,18 @@ impl Places {
         })
     }
 
-    /// What was not given stands where the table around it does.
+    /// What a variable sets is not in the file, even when the file has something in its place. What was not given stands
+    /// where the table around it does.
     fn nearest(&self, path: &Path, offset_of: impl Fn(&Path) -> Option<usize>) -> Place {
-        let mut around = Some(path.clone());
-        while let Some(path) = around {
-            if let Some(name) = self.variable(&path) {
-                return Place::Variable(name.to_owned());
-            }
-            if let Some(offset) = offset_of(&path) {
-                return self.at(offset);
-            }
-            if let Some(name) = self.variable_inside(&path) {
-                return Place::Variable(name.to_owned());
-            }
-            around = path.parent();
+        let variable = path.outwards().find_map(|path| self.variables.get(&path));
+        let in_file = |path: Path| {
+            let place = offset_of(&path).map(|offset| self.at(offset));
+            place.or_else(|| Some(Place::Variable(self.variable_inside(&path)?.to_owned())))
+        };
+        match variable {
+            Some(name) => Place::Variable(name.clone()),
+            None => path.outwards().find_map(in_file).unwrap_or_else(|| self.at(0)),
         }
-        self.at(0)
     }
 
     /// A variable that sets something inside this table; the root is everybody's.

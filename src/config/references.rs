@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
-use super::{Agent, Config, Trunk, nearest::suggestion, place::Path, problem::Report};
+use super::{Agent, Config, Trunk, nearest::suggestion, place::Path, problem::Report, value::shown_text};
 
 /// Says which names lead nowhere, and which are taken twice.
 pub(super) fn check(config: &Config, report: &mut Report) {
@@ -38,10 +38,10 @@ fn check_backends(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
 }
 
 fn dangling<'a>(report: &mut Report, path: &Path, what: &str, name: &str, valid: impl Iterator<Item = &'a str>) {
-    let shown = name.escape_debug();
+    let shown = shown_text(name);
     report.value(
         path,
-        format!("{path} = \"{shown}\" names no {what}: {}", suggestion(name, valid)),
+        format!("{path} = {shown} names no {what}: {}", suggestion(name, valid)),
     );
 }
 

@@ -69,7 +69,6 @@ fn read_trunk_pattern(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::tests::{problems, read};
 
     #[test]

@@ -13,10 +13,8 @@ use super::{
     place::Path,
     problem::Report,
     secret::{Secret, SecretSource},
+    value::{bounded_text, line, shown, shown_text, split},
 };
-
-/// Characters of a wrong value that are shown.
-const SHOWN_CHARS_MAX: usize = 60;
 
 /// A table being read. It has to be [`finish`](Self::finish)ed, which finds the unknown keys.
 pub(super) struct Section<'r> {
@@ -276,12 +274,10 @@ impl<'r> Section<'r> {
         let mut unknown: Vec<&String> = self.table.keys().collect();
         unknown.sort();
         for key in unknown {
-            let (shown, header) = (key.escape_debug(), self.path.header());
+            let (shown, header) = (shown_text(key), self.path.header());
             let nearest = suggestion(key, self.known.iter().copied());
-            self.report.key(
-                &self.path.key(key),
-                format!("unknown key \"{shown}\" in {header}: {nearest}"),
-            );
+            let text = format!("unknown key {shown} in {header}: {nearest}");
+            self.report.key(&self.path.key(key), text);
         }
     }
 
@@ -314,46 +310,4 @@ pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Stri
             suggestion(text, words.iter().map(|(word, _)| *word))
         )
     })
-}
-
-fn split(text: &str) -> Vec<Value> {
-    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    items
-        .map(|item| Value::new(None, ValueKind::String(item.to_owned())))
-        .collect()
-}
-
-fn bounded_text(value: &Value, bytes_max: usize) -> Result<&str, String> {
-    match &value.kind {
-        ValueKind::String(text) if text.len() > bytes_max => Err(format!("is longer than {bytes_max} bytes")),
-        ValueKind::String(text) => Ok(text),
-        _ => Err(format!("= {} is not a text: put it in quotes", shown(value))),
-    }
-}
-
-fn line(text: &str) -> Result<&str, String> {
-    match text.contains(char::is_control) {
-        true => Err("holds control characters".to_owned()),
-        false => Ok(text),
-    }
-}
-
-/// A value as it stands in the file.
-fn shown(value: &Value) -> String {
-    match &value.kind {
-        ValueKind::String(text) => shown_text(text),
-        ValueKind::I64(number) => number.to_string(),
-        ValueKind::Float(number) => number.to_string(),
-        ValueKind::Boolean(truth) => truth.to_string(),
-        ValueKind::Table(_) => "a table".to_owned(),
-        ValueKind::Array(_) => "a list".to_owned(),
-        _ => "a date".to_owned(),
-    }
-}
-
-/// A text in quotes, cut when it is long.
-fn shown_text(text: &str) -> String {
-    let head: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-    let more = if head.len() < text.len() { "…" } else { "" };
-    format!("\"{}{more}\"", head.escape_debug())
 }

@@ -67,14 +67,17 @@ fn text_that_is_not_toml_is_told_with_its_position() {
 
 #[test]
 fn parts_of_the_wrong_shape_are_told_with_the_right_one() {
-    let text = "sip = 1\nroute = [{ agent = \"x\" }, 1]\nagents.operator = 3\nbackends = true\n[trunk]\nname = \"a\"";
+    let text =
+        "sip = 1\nroute = [{ agent = \"x\" }, 1]\nagents = { x = 3, y = [] }\nbackends = true\n[trunk]\nname = \"a\"";
     let found = lines(load("f.toml", text, &BTreeMap::new(), &no_file).unwrap_err());
     assert_eq!(
         found,
         [
             "f.toml:1:1: sip must be a table: write [sip]",
+            "f.toml:2:20: route[0].agent = \"x\" names no agent: there are none",
             "f.toml:2:27: route[1] must be a table: write [[route]]",
-            "f.toml:3:8: agents.operator must be a table: write [agents.operator]",
+            "f.toml:3:12: agents.x must be a table: write [agents.x]",
+            "f.toml:3:19: agents.y must be a table: write [agents.y]",
             "f.toml:4:1: backends must be tables by name: write [backends.NAME]",
             "f.toml:5:2: trunk must be a list of tables: write [[trunk]]",
         ]
@@ -110,6 +113,19 @@ fn names_of_agents_and_backends_are_checked() {
           beginning with a letter or digit"
         ]
     );
+}
+
+#[test]
+fn nothing_nests_too_deep_to_be_read() {
+    let deep = 400_000;
+    for text in [
+        format!("sip{} = 1", ".a".repeat(deep)),
+        format!("[sip{}]", ".a".repeat(deep)),
+        format!("[sip]\nlisten = {}{}", "[".repeat(deep), "]".repeat(deep)),
+        format!("[agents]\na = {}1{}", "{a=".repeat(deep / 2), "}".repeat(deep / 2)),
+    ] {
+        assert!(!problems(&text).is_empty());
+    }
 }
 
 #[test]

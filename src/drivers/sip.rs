@@ -50,6 +50,24 @@ pub enum Inbound {
     Closed(Flow),
 }
 
+impl Inbound {
+    /// The method of a request as its first line has it, or `response`; nothing for what is neither.
+    fn method(&self) -> &str {
+        match self {
+            Self::Datagram(_, bytes) if bytes.starts_with(b"SIP/") => "response",
+            Self::Datagram(_, bytes) => {
+                let word = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
+                std::str::from_utf8(word).unwrap_or_default()
+            }
+            Self::Message(_, Ok(message)) => match message.as_ref() {
+                Message::Request(request) => request.method.as_str(),
+                Message::Response(_) => "response",
+            },
+            Self::Message(_, Err(_)) | Self::Closed(_) => "",
+        }
+    }
+}
+
 /// The bound sockets.
 #[derive(Debug, Default)]
 pub struct Sockets {
@@ -170,6 +188,9 @@ impl SipDriver {
 
     fn hear(&mut self, inbound: Inbound) {
         let now = Instant::now();
+        if !matches!(inbound, Inbound::Closed(_)) {
+            self.metrics.sip_received(inbound.method());
+        }
         match inbound {
             Inbound::Datagram(flow, bytes) => self.endpoint.handle_datagram(now, flow, &bytes),
             Inbound::Message(flow, message) => self.endpoint.handle_message(now, flow, message.map(|message| *message)),

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::{sync::mpsc, task::LocalSet};
 
-use crate::telemetry::Metrics;
+use crate::telemetry::{Held, Level, Metrics};
 
 /// Jobs that may wait for a worker; past it new calls are refused with `overloaded`.
 const JOBS_MAX: usize = 256;
@@ -33,6 +33,7 @@ type Job = Box<dyn FnOnce() -> Task + Send>;
 #[derive(Debug, Clone)]
 pub struct Workers {
     workers: Arc<Vec<Worker>>,
+    metrics: Metrics,
 }
 
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Workers {
             count => count,
         };
         let workers = (0..count).map(|index| Worker::start(index, metrics.clone())).collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { workers: Arc::new(workers) })
+        Ok(Self { workers: Arc::new(workers), metrics: metrics.clone() })
     }
 
     /// Runs a task on the least loaded worker. The closure runs on the worker's thread, so its future need not be `Send`.
@@ -63,7 +64,7 @@ impl Workers {
         F: Future<Output = ()> + 'static,
     {
         let worker = self.workers.iter().min_by_key(|worker| worker.tasks.load(Ordering::Relaxed)).ok_or(Overloaded)?;
-        let counted = Counted::new(worker.tasks.clone());
+        let counted = Counted::new(worker.tasks.clone(), &self.metrics);
         let job: Job = Box::new(move || {
             let task = start();
             Box::pin(async move {
@@ -72,11 +73,6 @@ impl Workers {
             })
         });
         worker.jobs.try_send(job).map_err(|_| Overloaded)
-    }
-
-    /// How many tasks the workers run.
-    pub fn tasks(&self) -> usize {
-        self.workers.iter().map(|worker| worker.tasks.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -92,18 +88,21 @@ impl Worker {
 }
 
 /// Counts a task for as long as it lives, whether it returns or panics.
-struct Counted(Arc<AtomicUsize>);
+struct Counted {
+    tasks: Arc<AtomicUsize>,
+    _shown: Held,
+}
 
 impl Counted {
-    fn new(tasks: Arc<AtomicUsize>) -> Self {
+    fn new(tasks: Arc<AtomicUsize>, metrics: &Metrics) -> Self {
         tasks.fetch_add(1, Ordering::Relaxed);
-        Self(tasks)
+        Self { tasks, _shown: metrics.hold(Level::WorkerTasks) }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.tasks.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -142,7 +141,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panicking_task_ends_alone_and_is_no_longer_counted() {
-        let workers = Workers::start(1, &Metrics::new()).unwrap();
+        let metrics = Metrics::new();
+        let workers = Workers::start(1, &metrics).unwrap();
         let (answer, answered) = tokio::sync::oneshot::channel();
         workers.run(|| async { panic!("one call breaks") }).unwrap();
         workers
@@ -151,7 +151,7 @@ mod tests {
             })
             .unwrap();
         assert_eq!(answered.await, Ok(7));
-        while workers.tasks() != 0 {
+        while metrics.level(Level::WorkerTasks) != 0 {
             tokio::task::yield_now().await;
         }
     }

@@ -270,8 +270,9 @@ mod tests {
 
     #[test]
     fn session_lines_count_for_streams_without_their_own() {
-        let body = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\na=inactive\r\n\
-            a=ptime:30\r\nm=audio 4000 RTP/AVP 0\r\nm=audio 4002 RTP/AVP 8\r\nc=IN IP6 2001:db8::1\r\na=recvonly\r\na=ptime:20\r\n";
+        let body = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+            a=inactive\r\na=ptime:30\r\nm=audio 4000 RTP/AVP 0\r\n\
+            m=audio 4002 RTP/AVP 8\r\nc=IN IP6 2001:db8::1\r\na=recvonly\r\na=ptime:20\r\n";
         let streams = Description::read(body.as_bytes()).unwrap().streams;
         assert_eq!(streams[0].address, Some(Address::Ip("192.0.2.1".parse().unwrap())));
         assert_eq!(

@@ -63,14 +63,14 @@ const BEHIND_MAX: Duration = Duration::from_millis(200);
 
 impl Audit {
     /// The audit of a call that begins.
-    pub fn new(law: Law, lag_max: Duration) -> Self {
+    pub fn new(lag_max: Duration) -> Self {
         Self {
             faults: Vec::new(),
             packets: 0,
             truncates: 0,
             interruptions: 0,
             lag_max,
-            reference: Reference::new(law),
+            reference: Reference::new(Law::Mu),
             stream: None,
             session: None,
             responses: HashSet::new(),
@@ -78,6 +78,11 @@ impl Audit {
             cut: false,
             truncated: Vec::new(),
         }
+    }
+
+    /// The codec is settled.
+    pub fn settled(&mut self, law: Law) {
+        self.reference.set_law(law);
     }
 
     /// A packet leaves.

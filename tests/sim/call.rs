@@ -166,14 +166,13 @@ impl Call {
         rules: Rules,
         mut dice: Dice,
     ) -> Self {
-        let law = negotiated.as_ref().map_or(Law::Mu, |terms| law(terms.codec));
         let media = media::Settings { silence_timeout: rules.silence_timeout, ..media::Settings::from_seed(dice.number()) };
         let mut call = Self {
             leg,
             outcomes: Vec::new(),
             digits: String::new(),
             session_times: Vec::new(),
-            audit: Audit::new(law, Duration::from_millis(rules.lag_ms_max)),
+            audit: Audit::new(Duration::from_millis(rules.lag_ms_max)),
             machine: Machine::new(now, rules.call),
             outage: Outage::new(rules.reconnect, 1),
             held: true,
@@ -397,7 +396,7 @@ impl Call {
             return;
         }
         match order {
-            Order::Apply(negotiated) => self.bridge.apply(now, &negotiated),
+            Order::Apply(negotiated) => self.apply(now, &negotiated),
             Order::Dial => self.dial(),
             Order::Greet => self.bridge.greet(now),
             Order::Comfort(on) => self.comfort(on),
@@ -407,6 +406,11 @@ impl Call {
             Order::Close => return self.close(now),
         }
         self.carry(now);
+    }
+
+    fn apply(&mut self, now: Instant, negotiated: &sdp::Negotiated) {
+        self.audit.settled(law(negotiated.codec));
+        self.bridge.apply(now, negotiated);
     }
 
     fn dial(&mut self) {

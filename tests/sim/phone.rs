@@ -151,6 +151,13 @@ impl Phone {
         }
     }
 
+    /// Ends the call if it has not been answered.
+    pub fn give_up(&mut self, now: Instant) {
+        if matches!(self.state, State::Calling { .. }) {
+            self.hang_up(now);
+        }
+    }
+
     /// Whether the call is being made or up.
     pub fn is_busy(&self) -> bool {
         !matches!(self.state, State::Idle | State::Over)

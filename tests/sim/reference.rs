@@ -14,6 +14,8 @@ use crate::mouth::FRAME;
 #[derive(Debug)]
 pub struct Reference {
     law: Law,
+    /// What each code means.
+    linear: [i16; 256],
     downsampler: Downsampler,
     /// The words since the last cut, encoded.
     words: Vec<u8>,
@@ -50,6 +52,7 @@ impl Reference {
     pub fn new(law: Law) -> Self {
         Self {
             law,
+            linear: table(law),
             downsampler: Downsampler::new(),
             words: Vec::new(),
             items: Vec::new(),
@@ -59,6 +62,11 @@ impl Reference {
             comfort: false,
             prompting: false,
         }
+    }
+
+    /// Words are encoded like this from now on.
+    pub fn set_law(&mut self, law: Law) {
+        (self.law, self.linear) = (law, table(law));
     }
 
     /// The session said more of an item, at 24 kHz.
@@ -166,8 +174,13 @@ impl Reference {
     }
 
     fn linear(&self, code: u8) -> i32 {
-        let mut pcm = Vec::with_capacity(1);
-        self.law.decode(&[code], &mut pcm);
-        i32::from(pcm[0])
+        i32::from(self.linear[usize::from(code)])
     }
+}
+
+fn table(law: Law) -> [i16; 256] {
+    let codes: Vec<u8> = (0..=u8::MAX).collect();
+    let mut pcm = Vec::with_capacity(256);
+    law.decode(&codes, &mut pcm);
+    std::array::from_fn(|code| pcm[code])
 }

@@ -36,7 +36,7 @@ impl Text {
     }
 
     /// The first header of this name, empty when there is none.
-    pub fn get(&self, name: &str) -> &str {
+    pub fn get<'a>(&'a self, name: &'a str) -> &'a str {
         self.all(name).next().unwrap_or_default()
     }
 
