@@ -85,6 +85,14 @@ impl Backend {
     }
 
     /// What it wants to be shown, if it wants something.
+    pub fn api_key(&self) -> Option<&Secret> {
+        match &self.kind {
+            BackendKind::Operator => None,
+            BackendKind::Realtime(realtime) => realtime.api_key.as_ref(),
+        }
+    }
+
+    /// The same, to be fetched.
     pub(super) fn api_key_mut(&mut self) -> Option<&mut Secret> {
         match &mut self.kind {
             BackendKind::Operator => None,

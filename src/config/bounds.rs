@@ -16,7 +16,7 @@ pub const AGENTS_MAX: usize = 256;
 pub const BACKENDS_MAX: usize = 64;
 
 /// Items of a list inside a section; a longer list is refused.
-pub(super) const LIST_ITEMS_MAX: usize = 64;
+pub(super) const LIST_ITEMS_MAX: usize = 256;
 
 /// Bytes of a setting that is one line, such as a name, a URL or a path; a longer one is refused.
 pub(super) const LINE_BYTES_MAX: usize = 2048;

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
-use super::{Agent, Config, Trunk, nearest::suggestion, place::Path, problem::Report, value::shown_text};
+use super::{
+    Agent, Config, Trunk, nearest::suggestion, place::Path, problem::Report, secret::Secret, value::shown_text,
+};
 
 /// Says which names lead nowhere, and which are taken twice.
 pub(super) fn check(config: &Config, report: &mut Report) {
@@ -95,21 +97,29 @@ pub(super) fn resolve_secrets(
     read_file: &dyn Fn(&str) -> io::Result<String>,
 ) {
     let used: Vec<String> = config.backends_in_use().map(|backend| backend.name.clone()).collect();
-    let trunks = config.trunks.iter_mut().enumerate().filter_map(|(index, trunk)| {
+    let mut fetch = |path: &Path, secret: &mut Secret| {
+        let fetched = secret.resolve(env, read_file);
+        fetched.unwrap_or_else(|fault| report.value(path, format!("{path} {fault}")));
+    };
+    for (index, trunk) in config.trunks.iter_mut().enumerate() {
         let path = Path::default().key("trunk").index(index).key("password");
-        Some((path, &mut trunk.credentials.as_mut()?.password))
-    });
-    let backends = config
-        .backends
-        .iter_mut()
-        .filter(|(name, _)| used.contains(name))
-        .filter_map(|(name, backend)| {
-            let path = Path::default().key("backends").key(name).key("api_key");
-            Some((path, backend.api_key_mut()?))
-        });
-    for (path, secret) in trunks.chain(backends) {
-        if let Err(fault) = secret.resolve(env, read_file) {
-            report.value(&path, format!("{path} {fault}"));
+        if let Some(credentials) = &mut trunk.credentials {
+            fetch(&path, &mut credentials.password);
+        }
+    }
+    for (name, backend) in config.backends.iter_mut().filter(|(name, _)| used.contains(name)) {
+        let path = Path::default().key("backends").key(name).key("api_key");
+        if let Some(key) = backend.api_key_mut() {
+            fetch(&path, key);
+        }
+    }
+    for backend in config.backends.values() {
+        let path = Path::default().key("backends").key(&backend.name).key("api_key");
+        if backend.api_key().is_some_and(|key| !key.reveal().is_ascii()) {
+            report.value(
+                &path,
+                format!("{path} holds letters that no header can carry: use ASCII alone"),
+            );
         }
     }
 }
@@ -172,9 +182,19 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_no_header_can_carry_is_refused() {
+        let text = "[agents.a]\nbackends = [\"x\"]\n[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"\n\
+                    api_key = \"file:/umlaut\"";
+        assert_eq!(
+            problems(text),
+            ["f.toml:6:11: backends.x.api_key holds letters that no header can carry: use ASCII alone"]
+        );
+    }
+
+    #[test]
     fn a_secret_that_is_missing_matters_only_where_it_is_used() {
         let backend = "[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"\napi_key = \"env:MISSING\"\n";
-        assert!(!read(backend).backends["x"].clone().api_key_mut().unwrap().is_resolved());
+        assert!(!read(backend).backends["x"].api_key().unwrap().is_resolved());
         assert_eq!(
             problems(&format!("{backend}[agents.a]\nbackends = [\"x\"]")),
             ["f.toml:4:11: backends.x.api_key needs the environment variable MISSING, which is not set"]

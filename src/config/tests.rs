@@ -178,10 +178,7 @@ fn variables_alone_can_make_an_agent_and_a_backend() {
     ]);
     let config = load_with_base("", &env).unwrap();
     assert_eq!(config.agents["new"].backends, ["cloud"]);
-    assert_eq!(
-        config.backends["cloud"].clone().api_key_mut().unwrap().reveal(),
-        "hunter2"
-    );
+    assert_eq!(config.backends["cloud"].api_key().unwrap().reveal(), "hunter2");
 }
 
 #[test]
@@ -354,10 +351,10 @@ fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn key_file(path: &str) -> io::Result<String> {
-    if path == "/key" {
-        Ok("hunter2\n".to_owned())
-    } else {
-        no_file(path)
+    match path {
+        "/key" => Ok("hunter2\n".to_owned()),
+        "/umlaut" => Ok("hünter2\n".to_owned()),
+        _ => no_file(path),
     }
 }
 

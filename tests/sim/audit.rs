@@ -26,6 +26,8 @@ pub struct Audit {
     pub truncates: u32,
     /// Interruptions of words that had certainly not been heard.
     pub interruptions: u32,
+    start: Instant,
+    media_at: Option<Instant>,
     /// How much later than ordered the media wakes up, at most.
     lag_max: Duration,
     reference: Reference,
@@ -59,12 +61,14 @@ struct Session {
 /// How far caller audio may be ahead of time, after a burst that made up for a stall.
 const AHEAD_MAX: Duration = Duration::from_millis(2_200);
 /// How far it may be behind time: waiting for what is missing, and the hangover.
-const BEHIND_MAX: Duration = Duration::from_millis(200);
+const BEHIND_MAX: Duration = Duration::from_millis(300);
 
 impl Audit {
     /// The audit of a call that begins.
-    pub fn new(lag_max: Duration) -> Self {
+    pub fn new(start: Instant, lag_max: Duration) -> Self {
         Self {
+            start,
+            media_at: None,
             faults: Vec::new(),
             packets: 0,
             truncates: 0,
@@ -80,9 +84,10 @@ impl Audit {
         }
     }
 
-    /// The codec is settled.
-    pub fn settled(&mut self, law: Law) {
+    /// The media is settled, and flows from now on.
+    pub fn settled(&mut self, now: Instant, law: Law) {
         self.reference.set_law(law);
+        self.media_at.get_or_insert(now);
     }
 
     /// A packet leaves.
@@ -172,7 +177,7 @@ impl Audit {
     /// Notes that something is wrong.
     pub fn fault(&mut self, now: Instant, what: &str) {
         if self.faults.len() < 5 {
-            self.faults.push(format!("{now:?}: {what}"));
+            self.faults.push(format!("{:?} into the call: {what}", now - self.start));
         }
     }
 
@@ -207,8 +212,8 @@ impl Audit {
     }
 
     fn check_caller_audio(&mut self, now: Instant) {
-        let Some(session) = &self.session else { return };
-        let elapsed = now - session.ready_at;
+        let (Some(session), Some(media_at)) = (&self.session, self.media_at) else { return };
+        let elapsed = now - session.ready_at.max(media_at);
         let given = Duration::from_micros(session.samples * 1_000 / 24);
         if given > elapsed + AHEAD_MAX || given + BEHIND_MAX + self.lag_max < elapsed {
             self.fault(now, &format!("the session was given {given:?} of caller audio in {elapsed:?}"));

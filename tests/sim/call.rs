@@ -172,7 +172,7 @@ impl Call {
             outcomes: Vec::new(),
             digits: String::new(),
             session_times: Vec::new(),
-            audit: Audit::new(Duration::from_millis(rules.lag_ms_max)),
+            audit: Audit::new(now, Duration::from_millis(rules.lag_ms_max)),
             machine: Machine::new(now, rules.call),
             outage: Outage::new(rules.reconnect, 1),
             held: true,
@@ -409,7 +409,7 @@ impl Call {
     }
 
     fn apply(&mut self, now: Instant, negotiated: &sdp::Negotiated) {
-        self.audit.settled(law(negotiated.codec));
+        self.audit.settled(now, law(negotiated.codec));
         self.bridge.apply(now, negotiated);
     }
 

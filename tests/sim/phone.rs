@@ -250,7 +250,8 @@ impl Phone {
             self.transactions[index].ack = Some(self.request("ACK", &branch, 1, &body));
         }
         self.state = State::Talking;
-        self.news.push_back(media(&response.body));
+        let news = self.media(&response.body);
+        self.news.push_back(news);
         if given_up {
             self.bye(now);
         }
@@ -316,6 +317,18 @@ impl Phone {
         .into_bytes()
     }
 
+    /// What the gateway's session description means for this phone.
+    fn media(&self, description: &str) -> News {
+        let line = |start: &str| description.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default();
+        let ip = line("c=IN IP4 ").parse().expect("an address to send to");
+        let mut words = line("m=audio ").split(' ');
+        let port = words.next().and_then(|word| word.parse().ok()).expect("a port to send to");
+        let first = words.nth(1).and_then(|word| word.parse().ok()).expect("a format to send");
+        // An offer of several formats leaves the choice to the phone.
+        let payload_type = if self.habits.offer == Offer::Alaw { 8 } else { first };
+        News::Answered { to: SocketAddr::new(ip, port), payload_type }
+    }
+
     fn description(&self) -> String {
         let formats = match self.habits.offer {
             Offer::Both => "0 8 101",
@@ -323,20 +336,11 @@ impl Phone {
             Offer::Opus => "96 101",
         };
         let address = self.rtp_address();
-        let (ip, port) = if self.habits.behind_nat { ("10.0.0.7".to_owned(), 5_004) } else { (address.ip().to_string(), address.port()) };
+        let known = SocketAddr::from(([10, 0, 0, 7], 5_004));
+        let (ip, port) = if self.habits.behind_nat { (known.ip(), known.port()) } else { (address.ip(), address.port()) };
         format!(
             "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {formats}\r\n\
              a=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\n"
         )
     }
-}
-
-/// What the gateway's session description says; of several formats the first is taken.
-fn media(description: &str) -> News {
-    let line = |start: &str| description.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default();
-    let ip = line("c=IN IP4 ").parse().expect("an address to send to");
-    let mut words = line("m=audio ").split(' ');
-    let port = words.next().and_then(|word| word.parse().ok()).expect("a port to send to");
-    let payload_type = words.nth(1).and_then(|word| word.parse().ok()).expect("a format to send");
-    News::Answered { to: SocketAddr::new(ip, port), payload_type }
 }

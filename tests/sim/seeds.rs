@@ -1,1 +1,170 @@
 //! Many runs, each of another seed, and what must hold in all of them.
+//!
+//! The seeds are the same every time. `PATCHCORD_SIM_SEED=17` runs one of them alone; any number is a seed.
+
+use patchcord::call::Cause;
+
+use crate::{
+    dice::Dice,
+    phone::{End, Offer},
+    plan::Plan,
+    world::{Caller, World},
+};
+
+/// Seeds of one test; four tests share the work between processors.
+const SEEDS_PER_TEST: u64 = 75;
+
+#[test]
+fn what_must_hold_holds_in_the_first_quarter_of_the_seeds() {
+    quarter(0);
+}
+
+#[test]
+fn what_must_hold_holds_in_the_second_quarter_of_the_seeds() {
+    quarter(1);
+}
+
+#[test]
+fn what_must_hold_holds_in_the_third_quarter_of_the_seeds() {
+    quarter(2);
+}
+
+#[test]
+fn what_must_hold_holds_in_the_fourth_quarter_of_the_seeds() {
+    quarter(3);
+}
+
+/// What happened in some runs: a property of things that never happen proves nothing.
+#[derive(Debug, Default)]
+struct Tally {
+    answered: u32,
+    cancelled: u32,
+    lost: u32,
+    reconnected: u32,
+    interrupted: u32,
+    digits: usize,
+}
+
+/// Tells the seed when its run fails.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("this was the run of PATCHCORD_SIM_SEED={}", self.0);
+        }
+    }
+}
+
+fn quarter(number: u64) {
+    if let Ok(seed) = std::env::var("PATCHCORD_SIM_SEED") {
+        let seed = seed.parse().expect("PATCHCORD_SIM_SEED is a number");
+        if number == 0 {
+            run(seed, &mut Tally::default());
+        }
+        return;
+    }
+    let mut tally = Tally::default();
+    let seeds = number * SEEDS_PER_TEST..(number + 1) * SEEDS_PER_TEST;
+    seeds.for_each(|seed| run(seed, &mut tally));
+    let Tally { answered, cancelled, lost, reconnected, interrupted, digits } = tally;
+    assert!(answered > 50 && cancelled > 0 && lost > 0 && reconnected > 5, "{tally:?}");
+    assert!(interrupted > 20 && digits > 20, "{tally:?}");
+}
+
+fn run(seed: u64, tally: &mut Tally) {
+    let _named = Named(seed);
+    let mut dice = Dice::new(seed);
+    let plan = Plan::drawn(&mut dice);
+    let mut world = World::new(&plan, dice);
+    world.run();
+    world.gateway.check_nothing_left();
+    world.callers.iter().for_each(|caller| check(&world, &plan, caller, tally));
+}
+
+fn check(world: &World, plan: &Plan, caller: &Caller, tally: &mut Tally) {
+    check_finals(caller);
+    match caller.call {
+        Some(call) => check_call(&world.gateway.calls[call], plan, caller, tally),
+        None => check_refusal(caller),
+    }
+}
+
+/// Every INVITE gets exactly one final answer.
+fn check_finals(caller: &Caller) {
+    for (branch, statuses) in &caller.phone.finals {
+        let expected = usize::from(caller.phone.end != Some(End::Unanswered));
+        assert_eq!(statuses.len(), expected, "{branch} got {statuses:?}");
+    }
+    assert!(caller.phone.end.is_some(), "the call never ended for its phone");
+}
+
+fn check_refusal(caller: &Caller) {
+    match &caller.phone.end {
+        Some(End::Refused(488, word)) => assert_eq!(word, "no_common_codec"),
+        Some(End::Refused(487, _) | End::Unanswered) => {}
+        end => panic!("no call, but {end:?}"),
+    }
+}
+
+fn check_call(call: &crate::call::Call, plan: &Plan, caller: &Caller, tally: &mut Tally) {
+    assert_eq!(call.audit.faults, Vec::<String>::new());
+    let [outcome] = call.outcomes[..] else { panic!("a call ended {} times", call.outcomes.len()) };
+    let cause = outcome.cause;
+    check_cause(cause, plan, caller);
+    match caller.phone.end.as_ref().expect("the call ended") {
+        End::ByeReceived(word) => assert_eq!(word, cause.word()),
+        End::Refused(status, word) => assert_eq!((*status, word.as_str()), (outcome.sip_code, cause.word())),
+        End::HungUp | End::Unanswered => {}
+    }
+    let statuses = caller.phone.finals.values().flatten();
+    statuses.for_each(|status| assert_eq!(*status, outcome.sip_code, "{cause:?}"));
+    check_digits(call, caller);
+    tally.add(call, cause);
+}
+
+/// A call ends for a cause its plan has in it.
+fn check_cause(cause: Cause, plan: &Plan, caller: &Caller) {
+    let (habits, backend) = (&caller.plan.habits, &caller.plan.backend);
+    let never_back = backend.down.iter().any(|window| window.1 == u64::MAX);
+    let hopeless = never_back || backend.faults.to_string().contains("insufficient_quota");
+    let starred = caller.has_pressed('*');
+    let possible = match cause {
+        Cause::CallerHungUp => caller.phone.end == Some(End::HungUp),
+        Cause::Cancelled => caller.plan.gives_up_after_ms.is_some(),
+        Cause::AgentHungUp => starred,
+        Cause::SessionLost | Cause::SessionUnavailable => hopeless,
+        Cause::AckTimeout => !habits.acknowledges || plan.weather.lost_percent > 10,
+        Cause::NoCommonCodec => habits.offer == Offer::Opus,
+        Cause::DurationMax => caller.plan.hangs_up_after_ms.is_none(),
+        _ => false,
+    };
+    assert!(possible, "{cause:?} after {:?} with {:?}", caller.phone.end, caller.plan);
+}
+
+/// Each key of which a packet came is heard once.
+fn check_digits(call: &crate::call::Call, caller: &Caller) {
+    if !caller.plan.habits.early_offer {
+        // Until the ACK has come nobody knows what the packets are.
+        return;
+    }
+    let pressed = caller.pressed.iter().filter(|(_, timestamp)| caller.keys_arrived.contains(timestamp));
+    let mut expected: Vec<char> = pressed.map(|(key, _)| *key).collect();
+    let mut heard: Vec<char> = call.digits.chars().collect();
+    expected.sort_unstable();
+    heard.sort_unstable();
+    assert_eq!(heard, expected);
+}
+
+impl Tally {
+    fn add(&mut self, call: &crate::call::Call, cause: Cause) {
+        let away = call.session_times.iter().position(|(_, ready)| !ready);
+        let again = away.is_some_and(|away| call.session_times[away..].iter().any(|(_, ready)| *ready));
+        self.answered += u32::from(call.outcomes[0].sip_code == 200);
+        self.cancelled += u32::from(cause == Cause::Cancelled);
+        self.lost += u32::from(cause == Cause::SessionLost);
+        self.reconnected += u32::from(again);
+        self.interrupted += call.audit.interruptions;
+        self.digits += call.digits.len();
+    }
+}

@@ -1,7 +1,7 @@
 //! One run: phones, networks, the gateway and its backends on one clock.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -50,6 +50,8 @@ pub struct Caller {
     pub call: Option<usize>,
     /// The call's backend.
     pub backend: Backend,
+    /// The keys pressed, with the timestamps their packets carry.
+    pub pressed: Vec<(char, u32)>,
     /// Presses of which at least one packet arrived, by their timestamps.
     pub keys_arrived: BTreeSet<u32>,
     out: Link,
@@ -99,7 +101,7 @@ impl World {
     /// Runs until nothing is to come.
     pub fn run(&mut self) {
         while let Some(at) = self.next_at() {
-            assert!(at - self.start < self.longest(), "the run does not end");
+            assert!(at - self.start < self.longest(), "the run does not end: {:?}", self.callers.iter().map(|c| (c.phone.end.clone(), c.call, c.plan.clone())).collect::<Vec<_>>());
             self.now = at.max(self.now);
             self.step();
         }
@@ -127,6 +129,7 @@ impl World {
             ear: Ear::default(),
             call: None,
             backend: Backend::new(self.start, phone.backend.clone()),
+            pressed: Vec::new(),
             keys_arrived: BTreeSet::new(),
             out: Link::new(plan.weather, self.dice.split()),
             back: Link::new(plan.weather, self.dice.split()),
@@ -255,7 +258,7 @@ impl World {
         while let Some(news) = self.callers[number].phone.poll_news() {
             match news {
                 News::Answered { to, payload_type } => self.answered(number, to, payload_type),
-                News::Over => self.callers[number].mouth = None,
+                News::Over => self.callers[number].be_silent(),
             }
         }
     }
@@ -343,15 +346,18 @@ impl World {
         let takes = held + Duration::from_millis(delay_ms) + self.dice.ms(0, jitter_ms);
         self.queues.passes((number, to_backend), self.now, takes)
     }
-
-    /// What came of each INVITE: the statuses each got.
-    pub fn finals(&self) -> BTreeMap<&str, &BTreeSet<u16>> {
-        let finals = self.callers.iter().flat_map(|caller| &caller.phone.finals);
-        finals.map(|(branch, statuses)| (branch.as_str(), statuses)).collect()
-    }
 }
 
 impl Caller {
+    /// Whether this key was pressed.
+    pub fn has_pressed(&self, key: char) -> bool {
+        self.pressed.iter().any(|(pressed, _)| *pressed == key)
+    }
+
+    fn be_silent(&mut self) {
+        self.pressed.extend(self.mouth.take().into_iter().flat_map(|mouth| mouth.pressed));
+    }
+
     fn poll_timeout(&self) -> Option<Instant> {
         let mouth = self.mouth.as_ref().map(Mouth::poll_timeout);
         [self.phone.poll_timeout(), self.backend.poll_timeout(), mouth].into_iter().flatten().min()
