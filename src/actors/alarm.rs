@@ -12,7 +12,12 @@ pub struct Alarm {
 
 impl Alarm {
     /// Arms the alarm for `at`, or disarms it. Nothing happens when it is armed for that moment already.
-    pub fn set<M: Message>(&mut self, at: Option<Instant>, actor: &ActorRef<M>, message: impl FnOnce() -> M + Send + 'static) {
+    pub fn set<M: Message>(
+        &mut self,
+        at: Option<Instant>,
+        actor: &ActorRef<M>,
+        message: impl FnOnce() -> M + Send + 'static,
+    ) {
         if self.armed.as_ref().map(|(armed, _)| *armed) == at {
             return;
         }

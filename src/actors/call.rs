@@ -160,7 +160,14 @@ impl Actor for Call {
 
 impl State {
     fn new(myself: &ActorRef<Msg>, args: Args) -> Result<Self, ActorProcessingErr> {
-        let Args { service, agent, leg, prepared, ledger, span } = args;
+        let Args {
+            service,
+            agent,
+            leg,
+            prepared,
+            ledger,
+            span,
+        } = args;
         let (leg_post, leg_events) = bell(myself, LEG_EVENTS_MAX, || Msg::LegEvents);
         let (media_post, media_reports) = bell(myself, REPORTS_MAX, || Msg::MediaReports);
         let start = Start {
@@ -178,7 +185,11 @@ impl State {
             leg_events,
             media,
             media_reports,
-            sdp: Sdp { local: prepared.local, body: prepared.body, negotiated: prepared.negotiated },
+            sdp: Sdp {
+                local: prepared.local,
+                body: prepared.body,
+                negotiated: prepared.negotiated,
+            },
             session: None,
             session_restarts: 0,
             alarm: Alarm::default(),
@@ -259,7 +270,7 @@ impl State {
             Event::Confirmed { answer } => self.confirmed(answer.as_deref()),
             Event::Reoffered { offer } => self.reoffered(offer.as_deref()),
             Event::ByeReceived { .. } => self.hear(Input::ByeReceived),
-            Event::Failed { reason } => self.leg_failed(&reason),
+            Event::Failed { reason } => self.leg_failed(reason),
             // The INVITE made this call; the end of the leg closes the box.
             Event::Incoming(_) | Event::Gone => {}
         }
@@ -282,7 +293,9 @@ impl State {
     fn media_refused(&mut self, refusal: &sdp::Refusal) {
         tracing::warn!(%refusal, "the session description in the ACK cannot be used");
         self.hear(Input::Confirmed);
-        self.hear(Input::MediaRefused(Cause::from_word(refusal.reason()).unwrap_or(Cause::BadSdp)));
+        self.hear(Input::MediaRefused(
+            Cause::from_word(refusal.reason()).unwrap_or(Cause::BadSdp),
+        ));
     }
 
     /// A re-INVITE: hold, resume, a new address or codec; or, without an offer, a question for ours.
@@ -290,7 +303,9 @@ impl State {
         self.sdp.local.version += 1;
         let Some(offer) = offer else {
             self.sdp.negotiated = None;
-            return self.command(Command::Answer { sdp: sdp::offer(&self.sdp.local) });
+            return self.command(Command::Answer {
+                sdp: sdp::offer(&self.sdp.local),
+            });
         };
         match sdp::answer(offer, &self.sdp.local) {
             Ok((negotiated, body)) => {
@@ -299,7 +314,10 @@ impl State {
             }
             Err(refusal) => {
                 tracing::warn!(%refusal, "a re-offer was refused");
-                self.command(Command::Refuse { status: 488, reason: refusal.reason().into() });
+                self.command(Command::Refuse {
+                    status: 488,
+                    reason: refusal.reason().into(),
+                });
             }
         }
     }
@@ -326,7 +344,11 @@ impl State {
         match report {
             Report::Quiet => self.hear(Input::Quiet),
             Report::CallerSilent => self.hear(Input::CallerSilent),
-            Report::ToolCall { call_id, name, arguments } => self.tool_call(call_id, &name, &arguments),
+            Report::ToolCall {
+                call_id,
+                name,
+                arguments,
+            } => self.tool_call(call_id, &name, &arguments),
             Report::Digit(_) => self.service.metrics.dtmf_digit(),
             Report::Transcript(transcript) => tracing::debug!(?transcript, "said"),
             // The media driver keeps these for the session and the metrics.
@@ -356,7 +378,11 @@ impl State {
     }
 
     fn tool_result(&self, call_id: String, output: String, respond: bool) {
-        self.media.order(Order::ToolResult { call_id, output, respond });
+        self.media.order(Order::ToolResult {
+            call_id,
+            output,
+            respond,
+        });
     }
 
     fn perform(&mut self, myself: &ActorRef<Msg>) {
@@ -369,11 +395,16 @@ impl State {
                 Output::Comfort(on) => self.order(Order::Comfort(on)),
                 Output::Apologise => self.order(Order::Apologise),
                 Output::AwaitQuiet => self.order(Order::AwaitQuiet),
-                Output::HangUp(cause) => self.end_leg(Command::HangUp { reason: cause.word().into() }),
+                Output::HangUp(cause) => self.end_leg(Command::HangUp {
+                    reason: cause.word().into(),
+                }),
                 Output::End(outcome) => self.ended(outcome),
             }
         }
-        self.alarm.set(self.closing_by.or(self.machine.poll_timeout()), myself, || Msg::Deadline);
+        self.alarm
+            .set(self.closing_by.or(self.machine.poll_timeout()), myself, || {
+                Msg::Deadline
+            });
         if self.ledger.written() {
             myself.stop(None);
         }
@@ -392,7 +423,9 @@ impl State {
     fn ended(&mut self, outcome: Outcome) {
         self.ledger.ended(outcome);
         // Whatever is left of the leg needs no more of us; a leg that is over ignores this.
-        self.end_leg(Command::HangUp { reason: outcome.cause.word().into() });
+        self.end_leg(Command::HangUp {
+            reason: outcome.cause.word().into(),
+        });
         self.closing_by = Instant::now().checked_add(MEDIA_CLOSE_MAX);
         if !self.media.order(Order::Close) {
             self.ledger.finish();
@@ -422,7 +455,10 @@ impl State {
 
 /// The command that refuses a call for this cause.
 pub fn refusal(cause: Cause) -> Command {
-    Command::Refuse { status: Outcome::refused(cause).sip_code, reason: cause.word().into() }
+    Command::Refuse {
+        status: Outcome::refused(cause).sip_code,
+        reason: cause.word().into(),
+    }
 }
 
 fn bell<T>(myself: &ActorRef<Msg>, items_max: usize, message: fn() -> Msg) -> (Post<T>, PostBox<T>) {

@@ -77,7 +77,13 @@ impl Actor for CallManager {
         // A bell that finds the actor gone has nobody to wake.
         let (post, incoming) = post(INCOMING_MAX, move || drop(bell.cast(Msg::Incoming)));
         args.sip.send(SipOrder::Serve(post)).await?;
-        Ok(State { service: args.service, incoming, calls: HashMap::new(), draining: false, waiting: Vec::new() })
+        Ok(State {
+            service: args.service,
+            incoming,
+            calls: HashMap::new(),
+            draining: false,
+            waiting: Vec::new(),
+        })
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -144,8 +150,13 @@ impl State {
 
     fn decide(&self, invite: &Invite, ledger: &mut Ledger) -> Result<Admitted, Cause> {
         let calls_max = self.service.config.limits.calls_max;
-        let room = Room { calls_active: self.calls.len(), calls_max, draining: self.draining };
-        room.admit().map_err(|full| Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded))?;
+        let room = Room {
+            calls_active: self.calls.len(),
+            calls_max,
+            draining: self.draining,
+        };
+        room.admit()
+            .map_err(|full| Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded))?;
         let (route, agent) = self.service.route(invite)?;
         ledger.routed(route, &agent);
         let prepared = self.service.prepare(invite)?;
@@ -153,15 +164,16 @@ impl State {
         Ok(Admitted { agent, prepared })
     }
 
-    async fn start(
-        &mut self,
-        myself: &ActorRef<Msg>,
-        leg: LegHandle,
-        admitted: Admitted,
-        ledger: Ledger,
-    ) {
+    async fn start(&mut self, myself: &ActorRef<Msg>, leg: LegHandle, admitted: Admitted, ledger: Ledger) {
         let Admitted { agent, prepared } = admitted;
-        let args = call::Args { service: self.service.clone(), agent, leg, prepared, span: ledger.span(), ledger };
+        let args = call::Args {
+            service: self.service.clone(),
+            agent,
+            leg,
+            prepared,
+            span: ledger.span(),
+            ledger,
+        };
         // A call that cannot start has hung up and left its record by dropping what it was given.
         match Actor::spawn_linked(None, call::Call, args, myself.get_cell()).await {
             Ok((call, _)) => drop(self.calls.insert(call.get_id(), call)),
@@ -184,7 +196,11 @@ impl State {
     }
 
     fn when_empty(&mut self, port: RpcReplyPort<()>) {
-        if self.calls.is_empty() { reply(port) } else { self.waiting.push(port) }
+        if self.calls.is_empty() {
+            reply(port)
+        } else {
+            self.waiting.push(port)
+        }
     }
 
     fn list(&self, port: RpcReplyPort<Vec<ActorRef<call::Msg>>>) {

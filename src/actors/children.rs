@@ -20,7 +20,11 @@ pub struct Restarts {
 impl Restarts {
     /// Counts one more restart; false when there were too many of late and the supervisor should give up.
     pub fn allow(&mut self, now: Instant) -> bool {
-        while self.at.front().is_some_and(|at| now.saturating_duration_since(*at) > RESTARTS_WITHIN) {
+        while self
+            .at
+            .front()
+            .is_some_and(|at| now.saturating_duration_since(*at) > RESTARTS_WITHIN)
+        {
             self.at.pop_front();
         }
         self.at.push_back(now);

@@ -68,14 +68,21 @@ impl Actor for SipEndpoint {
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let sockets = bind_patiently(&args.config.sip.listen).await?;
         let (orders, inbox) = sip::orders(args.config.limits.calls_max);
-        let access = Access { orders: orders.clone(), udp: sockets.udp_addresses()?, tcp: sockets.tcp_addresses()? };
+        let access = Access {
+            orders: orders.clone(),
+            udp: sockets.udp_addresses()?,
+            tcp: sockets.tcp_addresses()?,
+        };
         let endpoint = super::service::sip_endpoint(&args.config);
         let peers = super::service::peers(&args.config);
         let admits = move |source| peers.iter().any(|peer| peer.may_connect(source));
         let driver = SipDriver::new(sockets, endpoint, admits, (orders, inbox), args.metrics)?;
         // An ending that finds the actor gone needs no telling.
         let driver = watch(driver.run(), move || drop(myself.cast(Msg::DriverEnded)));
-        Ok(State { access, _driver: driver })
+        Ok(State {
+            access,
+            _driver: driver,
+        })
     }
 
     async fn handle(&self, _myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {

@@ -46,7 +46,12 @@ impl Actor for Gateway {
     async fn pre_start(&self, myself: ActorRef<Msg>, shared: Arc<Shared>) -> Result<State, ActorProcessingErr> {
         let (http, _) = Actor::spawn_linked(None, HttpServer, shared.clone(), myself.get_cell()).await?;
         let (plane, _) = Actor::spawn_linked(None, CallPlane, shared.clone(), myself.get_cell()).await?;
-        Ok(State { shared, http, plane, restarts: Restarts::default() })
+        Ok(State {
+            shared,
+            http,
+            plane,
+            restarts: Restarts::default(),
+        })
     }
 
     async fn handle(&self, _myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -65,17 +70,23 @@ impl Actor for Gateway {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let Some((actor, why)) = ended(event) else { return Ok(()) };
+        let Some((actor, why)) = ended(event) else {
+            return Ok(());
+        };
         if !state.restarts.allow(Instant::now()) {
             tracing::error!(why, "a part of the gateway fails too often; giving up");
             return Err("a part of the gateway fails too often".into());
         }
         if actor == state.http.get_id() {
             tracing::error!(why, "the HTTP server failed and starts anew");
-            state.http = Actor::spawn_linked(None, HttpServer, state.shared.clone(), myself.get_cell()).await?.0;
+            state.http = Actor::spawn_linked(None, HttpServer, state.shared.clone(), myself.get_cell())
+                .await?
+                .0;
         } else if actor == state.plane.get_id() {
             tracing::error!(why, "the call plane failed and starts anew");
-            state.plane = Actor::spawn_linked(None, CallPlane, state.shared.clone(), myself.get_cell()).await?.0;
+            state.plane = Actor::spawn_linked(None, CallPlane, state.shared.clone(), myself.get_cell())
+                .await?
+                .0;
         }
         Ok(())
     }

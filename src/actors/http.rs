@@ -41,7 +41,10 @@ impl Actor for HttpServer {
         let serving = http::serve(listener, shared.http.clone(), std::future::pending());
         // An ending that finds the actor gone needs no telling.
         let server = watch(serving, move || drop(myself.cast(Msg::Ended)));
-        Ok(State { address, _server: server })
+        Ok(State {
+            address,
+            _server: server,
+        })
     }
 
     async fn handle(&self, _myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {

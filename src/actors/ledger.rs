@@ -57,11 +57,23 @@ impl Ledger {
             digits: 0,
             rtp: RtpRecord::default(),
             tokens: TokensRecord::default(),
-            outcome: OutcomeRecord { cause: String::new(), fault: String::new(), sip_code: 0 },
+            outcome: OutcomeRecord {
+                cause: String::new(),
+                fault: String::new(),
+                sip_code: 0,
+            },
         };
         tracing::info!(parent: &span, from = record.from, to = record.to, sip_call_id = record.sip_call_id, "incoming");
         let outcome = Outcome::refused(Cause::Crashed);
-        Self { slot: Some(slot), record, outcome, started: Instant::now(), answered: None, metrics, span }
+        Self {
+            slot: Some(slot),
+            record,
+            outcome,
+            started: Instant::now(),
+            answered: None,
+            metrics,
+            span,
+        }
     }
 
     /// The call's log span.
@@ -138,7 +150,11 @@ impl Ledger {
         let (word, fault) = (cause.word(), cause.fault().word());
         self.record.ended_at = Timestamp::now();
         self.record.duration_ms = self.answered.map_or(0, |answered| millis(answered.elapsed()));
-        self.record.outcome = OutcomeRecord { cause: word.to_owned(), fault: fault.to_owned(), sip_code };
+        self.record.outcome = OutcomeRecord {
+            cause: word.to_owned(),
+            fault: fault.to_owned(),
+            sip_code,
+        };
         if self.answered.is_none() && cause != Cause::Cancelled {
             self.metrics.call_refused(word);
         }
@@ -162,7 +178,9 @@ impl Ledger {
     }
 
     fn count_media(&self, summary: &Summary) {
-        self.metrics.rtp_jitter(Duration::from_secs_f64(f64::max(self.record.rtp.jitter_ms, 0.0) / 1000.0));
+        self.metrics.rtp_jitter(Duration::from_secs_f64(
+            f64::max(self.record.rtp.jitter_ms, 0.0) / 1000.0,
+        ));
         let media = &summary.media;
         self.metrics.rtp_received(media.packets_received);
         self.metrics.rtp_sent(media.packets_sent);

@@ -78,7 +78,15 @@ impl Actor for CallPlane {
         let engine = start_engine(&shared, &supervisor).await?;
         let (endpoint, access) = start_endpoint(&shared, &supervisor).await?;
         let calls = start_calls(&shared, &engine, &access, &supervisor).await?;
-        Ok(State { shared, engine, endpoint, access, calls, draining: false, restarts: Restarts::default() })
+        Ok(State {
+            shared,
+            engine,
+            endpoint,
+            access,
+            calls,
+            draining: false,
+            restarts: Restarts::default(),
+        })
     }
 
     async fn handle(&self, _myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -99,9 +107,15 @@ impl Actor for CallPlane {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let Some((actor, why)) = ended(event) else { return Ok(()) };
+        let Some((actor, why)) = ended(event) else {
+            return Ok(());
+        };
         let Some(part) = state.part(actor) else { return Ok(()) };
-        tracing::error!(?part, why, "a part of the call plane failed; it and those after it start anew");
+        tracing::error!(
+            ?part,
+            why,
+            "a part of the call plane failed; it and those after it start anew"
+        );
         if !state.restarts.allow(Instant::now()) {
             return Err("the call plane fails too often".into());
         }
@@ -156,7 +170,10 @@ impl State {
     }
 
     fn addresses(&self) -> Addresses {
-        Addresses { udp: self.access.udp.clone(), tcp: self.access.tcp.clone() }
+        Addresses {
+            udp: self.access.udp.clone(),
+            tcp: self.access.tcp.clone(),
+        }
     }
 
     fn break_part(&self, part: Part) {
@@ -169,19 +186,24 @@ impl State {
     }
 }
 
-async fn start_engine(
-    shared: &Shared,
-    supervisor: &ActorCell,
-) -> Result<ActorRef<engine::Msg>, ActorProcessingErr> {
-    let args = engine::Args { config: shared.config.clone(), metrics: shared.metrics.clone() };
-    Ok(Actor::spawn_linked(None, MediaEngine, args, supervisor.clone()).await?.0)
+async fn start_engine(shared: &Shared, supervisor: &ActorCell) -> Result<ActorRef<engine::Msg>, ActorProcessingErr> {
+    let args = engine::Args {
+        config: shared.config.clone(),
+        metrics: shared.metrics.clone(),
+    };
+    Ok(Actor::spawn_linked(None, MediaEngine, args, supervisor.clone())
+        .await?
+        .0)
 }
 
 async fn start_endpoint(
     shared: &Shared,
     supervisor: &ActorCell,
 ) -> Result<(ActorRef<endpoint::Msg>, endpoint::Access), ActorProcessingErr> {
-    let args = endpoint::Args { config: shared.config.clone(), metrics: shared.metrics.clone() };
+    let args = endpoint::Args {
+        config: shared.config.clone(),
+        metrics: shared.metrics.clone(),
+    };
     let (endpoint, _) = Actor::spawn_linked(None, SipEndpoint, args, supervisor.clone()).await?;
     let access = call!(endpoint, endpoint::Msg::Access)?;
     Ok((endpoint, access))
@@ -195,8 +217,13 @@ async fn start_calls(
 ) -> Result<ActorRef<calls::Msg>, ActorProcessingErr> {
     let workers = call!(engine, engine::Msg::Workers)?;
     let service = Arc::new(Service::new(shared.clone(), workers));
-    let args = calls::Args { service, sip: access.orders.clone() };
-    Ok(Actor::spawn_linked(None, CallManager, args, supervisor.clone()).await?.0)
+    let args = calls::Args {
+        service,
+        sip: access.orders.clone(),
+    };
+    Ok(Actor::spawn_linked(None, CallManager, args, supervisor.clone())
+        .await?
+        .0)
 }
 
 async fn stop(actor: &ActorCell) {

@@ -73,7 +73,15 @@ impl Shared {
         let http = HttpState::new(metrics.clone(), Readiness::new(), refresh(&metrics, &ports));
         let routes = Routes::from(config.as_ref());
         let dialler = Dialler::new(Tls::new(None)?, config.session.connect_timeout);
-        Ok(Self { config, metrics, ports, records, http, routes, dialler })
+        Ok(Self {
+            config,
+            metrics,
+            ports,
+            records,
+            http,
+            routes,
+            dialler,
+        })
     }
 }
 
@@ -100,7 +108,11 @@ impl Service {
     /// Which agent answers, and by which rule.
     pub fn route(&self, invite: &Invite) -> Result<(usize, Arc<Agent>), Cause> {
         let (to, from) = (address(&invite.request_uri), address(&invite.from.uri));
-        let decision = self.routes.decide(&routing::Call { trunk: &invite.trunk, to: &to, from: &from });
+        let decision = self.routes.decide(&routing::Call {
+            trunk: &invite.trunk,
+            to: &to,
+            from: &from,
+        });
         tracing::debug!(%decision, "routed");
         let route = decision.route.ok_or(Cause::NoRoute)?;
         let agent = self.config.agents.get(&route.agent).ok_or(Cause::NoRoute)?;
@@ -127,13 +139,23 @@ impl Service {
         };
         let Some(offer) = &invite.offer else {
             let body = sdp::offer(&local);
-            return Ok(Prepared { ports, local, negotiated: None, body });
+            return Ok(Prepared {
+                ports,
+                local,
+                negotiated: None,
+                body,
+            });
         };
         let (negotiated, body) = sdp::answer(offer, &local).map_err(|refusal| {
             tracing::info!(%refusal, "the offer was refused");
             Cause::from_word(refusal.reason()).unwrap_or(Cause::BadSdp)
         })?;
-        Ok(Prepared { ports, local, negotiated: Some(negotiated), body })
+        Ok(Prepared {
+            ports,
+            local,
+            negotiated: Some(negotiated),
+            body,
+        })
     }
 
     /// How one call is decided.
@@ -169,17 +191,16 @@ impl Service {
     }
 
     /// How to dial a backend for an agent, and what the session is to be.
-    pub fn dial(
-        &self,
-        agent: &Agent,
-        backend: &str,
-    ) -> Option<(Box<dyn FnOnce() -> Dial + Send>, realtime::Settings)> {
+    pub fn dial(&self, agent: &Agent, backend: &str) -> Option<(Box<dyn FnOnce() -> Dial + Send>, realtime::Settings)> {
         let backend = self.config.backends.get(backend)?;
         let settings = realtime::Settings {
             instructions: agent.instructions.clone(),
             voice: agent.voice.clone(),
             turn_detection: agent.turn_detection.clone(),
-            transcription: agent.transcription_model.as_ref().map(|model| serde_json::json!({ "model": model })),
+            transcription: agent
+                .transcription_model
+                .as_ref()
+                .map(|model| serde_json::json!({ "model": model })),
             tools: tool_specs(agent),
             greeting: agent.greeting.clone(),
             ..realtime::Settings::default()

@@ -14,11 +14,7 @@ use tracing::Span;
 
 use super::{alarm::Alarm, call, service::Service};
 use crate::{
-    call::{
-        Outage,
-        machine::Input,
-        outage::Verdict,
-    },
+    call::{Outage, machine::Input, outage::Verdict},
     config::Agent,
     drivers::{
         media::{MediaHandle, Order, SESSION_REPORTS_MAX, SessionReport},
@@ -75,7 +71,13 @@ impl Actor for Session {
         let (sender, reports) = post(SESSION_REPORTS_MAX, move || drop(bell.cast(Msg::Reported)));
         args.media.order(Order::ReportSession(sender));
         let outage = Outage::new(args.service.reconnect(), args.agent.backends.len());
-        let mut state = State { args, reports, outage, dials: 0, alarm: Alarm::default() };
+        let mut state = State {
+            args,
+            reports,
+            outage,
+            dials: 0,
+            alarm: Alarm::default(),
+        };
         state.dial();
         Ok(state)
     }
@@ -104,7 +106,11 @@ impl State {
     }
 
     fn backend(&self) -> &str {
-        self.args.agent.backends.get(self.outage.backend()).map_or("", String::as_str)
+        self.args
+            .agent
+            .backends
+            .get(self.outage.backend())
+            .map_or("", String::as_str)
     }
 
     fn dial(&mut self) {
@@ -139,7 +145,13 @@ impl State {
         let backend = self.backend().to_owned();
         match self.outage.lost(Instant::now(), class, super::service::random()) {
             Verdict::Dial { after, .. } => {
-                tracing::warn!(backend, code, detail, retry_ms = millis(after), "the session is lost; dialling again");
+                tracing::warn!(
+                    backend,
+                    code,
+                    detail,
+                    retry_ms = millis(after),
+                    "the session is lost; dialling again"
+                );
                 self.tell(Input::SessionAway);
                 let at = Instant::now() + after;
                 self.alarm.set(Some(at), myself, || Msg::Dial);

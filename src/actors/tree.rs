@@ -42,7 +42,13 @@ pub async fn start(config: Config) -> anyhow::Result<Gateway> {
     let addresses = ask(&root, |reply| gateway::Msg::Plane(plane::Msg::Addresses(reply))).await?;
     let http_address = ask(&root, gateway::Msg::HttpAddress).await?;
     shared.http.readiness.ready();
-    Ok(Gateway { addresses, http_address, root, running: Mutex::new(Some(running)), shared })
+    Ok(Gateway {
+        addresses,
+        http_address,
+        root,
+        running: Mutex::new(Some(running)),
+        shared,
+    })
 }
 
 impl Gateway {
@@ -64,13 +70,18 @@ impl Gateway {
 
     /// Waits until no call is left; false when that takes longer than `max`.
     pub async fn empty_within(&self, max: Duration) -> bool {
-        let asked = self.root.call(|reply| gateway::Msg::Plane(plane::Msg::WhenEmpty(reply)), Some(max)).await;
+        let asked = self
+            .root
+            .call(|reply| gateway::Msg::Plane(plane::Msg::WhenEmpty(reply)), Some(max))
+            .await;
         matches!(asked, Ok(CallResult::Success(())))
     }
 
     /// The calls there are, oldest first.
     pub async fn calls(&self) -> Vec<ActorRef<call::Msg>> {
-        ask(&self.root, |reply| gateway::Msg::Plane(plane::Msg::Calls(reply))).await.unwrap_or_default()
+        ask(&self.root, |reply| gateway::Msg::Plane(plane::Msg::Calls(reply)))
+            .await
+            .unwrap_or_default()
     }
 
     /// Has one part break on purpose: how the tests show what survives.

@@ -39,7 +39,7 @@ mod tests {
     #[tokio::test]
     async fn a_panicking_task_is_told_of() {
         let (told, hear) = tokio::sync::oneshot::channel();
-        let _watched = watch(async { panic!("the task breaks") }, move || drop(told.send(())));
+        let _watched = watch(async { panic!("the task breaks") }, move || told.send(()).unwrap());
         assert_eq!(hear.await, Ok(()));
     }
 

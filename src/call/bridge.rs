@@ -207,7 +207,8 @@ impl Bridge {
         self.carry(now);
         // The tick after the flush carried the fading end, the last the caller hears of the interrupted words.
         if let Some(interrupted_at) = self.interrupted_at.take() {
-            self.reports.push_back(Report::BargedIn(now.saturating_duration_since(interrupted_at)));
+            self.reports
+                .push_back(Report::BargedIn(now.saturating_duration_since(interrupted_at)));
         }
     }
 
@@ -291,7 +292,8 @@ impl Bridge {
             return;
         }
         if let Some(voice_at) = self.caller_voice_at.take() {
-            self.reports.push_back(Report::Responded(now.saturating_duration_since(voice_at)));
+            self.reports
+                .push_back(Report::Responded(now.saturating_duration_since(voice_at)));
         }
     }
 
@@ -309,8 +311,16 @@ impl Bridge {
             realtime::Output::Ready => self.reports.push_back(Report::SessionReady),
             realtime::Output::AudioDone(utterance) => self.media.finish(utterance),
             realtime::Output::Interrupt => self.interrupt(now),
-            realtime::Output::ToolCall { call_id, name, arguments } => {
-                self.reports.push_back(Report::ToolCall { call_id, name, arguments });
+            realtime::Output::ToolCall {
+                call_id,
+                name,
+                arguments,
+            } => {
+                self.reports.push_back(Report::ToolCall {
+                    call_id,
+                    name,
+                    arguments,
+                });
             }
             realtime::Output::Transcript(transcript) => self.reports.push_back(Report::Transcript(transcript)),
             realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),

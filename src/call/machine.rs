@@ -354,7 +354,10 @@ mod tests {
         let mut call = Call::new(Answer::WhenReady);
         call.outputs();
         let refused = call.hear(Input::SessionGone);
-        let outcome = Output::End(Outcome { cause: Cause::SessionUnavailable, sip_code: 503 });
+        let outcome = Output::End(Outcome {
+            cause: Cause::SessionUnavailable,
+            sip_code: 503,
+        });
         assert_eq!(refused, [Output::Refuse(Cause::SessionUnavailable), outcome]);
     }
 
@@ -362,7 +365,10 @@ mod tests {
     fn ringing_is_bounded() {
         let mut call = Call::new(Answer::WhenReady);
         call.outputs();
-        assert_eq!(call.wait(Duration::from_secs(60))[0], Output::Refuse(Cause::SessionUnavailable));
+        assert_eq!(
+            call.wait(Duration::from_secs(60))[0],
+            Output::Refuse(Cause::SessionUnavailable)
+        );
     }
 
     #[test]
@@ -392,11 +398,17 @@ mod tests {
     #[test]
     fn the_outcome_is_given_exactly_once_whatever_comes_in_whatever_order() {
         for seed in 0..2000_u64 {
-            let mut call = Call::new(if seed % 2 == 0 { Answer::WhenReady } else { Answer::AtOnce });
+            let mut call = Call::new(if seed % 2 == 0 {
+                Answer::WhenReady
+            } else {
+                Answer::AtOnce
+            });
             let mut ends = count_ends(&call.outputs());
             let mut state = seed;
             for _ in 0..40 {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 ends += count_ends(&call.hear(ANY[(state >> 33) as usize % ANY.len()]));
             }
             ends += count_ends(&call.wait(Duration::from_secs(8000)));
@@ -429,9 +441,15 @@ mod tests {
     impl Call {
         fn new(answer: Answer) -> Self {
             let now = Instant::now();
-            let settings =
-                Settings { answer, ring_max: Duration::from_secs(60), duration_max: Duration::from_secs(7200) };
-            Self { now, machine: Machine::new(now, settings) }
+            let settings = Settings {
+                answer,
+                ring_max: Duration::from_secs(60),
+                duration_max: Duration::from_secs(7200),
+            };
+            Self {
+                now,
+                machine: Machine::new(now, settings),
+            }
         }
 
         fn talking() -> Self {

@@ -33,7 +33,12 @@ pub struct Outage {
 impl Outage {
     /// A session with this many backends to try.
     pub fn new(settings: ReconnectSettings, backends: usize) -> Self {
-        Self { settings, backends, backend: 0, reconnect: Reconnect::new(settings) }
+        Self {
+            settings,
+            backends,
+            backend: 0,
+            reconnect: Reconnect::new(settings),
+        }
     }
 
     /// The backend in use, or being dialled.
@@ -51,7 +56,10 @@ impl Outage {
         if class != FaultClass::Fatal
             && let Some(after) = self.reconnect.next(now, random)
         {
-            return Verdict::Dial { backend: self.backend, after };
+            return Verdict::Dial {
+                backend: self.backend,
+                after,
+            };
         }
         self.leave_backend()
     }
@@ -62,7 +70,10 @@ impl Outage {
             return Verdict::GiveUp;
         }
         self.reconnect = Reconnect::new(self.settings);
-        Verdict::Dial { backend: self.backend, after: Duration::ZERO }
+        Verdict::Dial {
+            backend: self.backend,
+            after: Duration::ZERO,
+        }
     }
 }
 
@@ -89,7 +100,10 @@ mod tests {
     fn a_fatal_fault_moves_to_the_next_backend_at_once() {
         let mut outage = Outage::new(SETTINGS, 2);
         let now = Instant::now();
-        let next = Verdict::Dial { backend: 1, after: Duration::ZERO };
+        let next = Verdict::Dial {
+            backend: 1,
+            after: Duration::ZERO,
+        };
         assert_eq!(outage.lost(now, FaultClass::Fatal, 0), next);
         assert_eq!(outage.lost(now, FaultClass::Fatal, 0), Verdict::GiveUp);
     }

@@ -62,7 +62,11 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve { config } => serve::run(config.as_deref()),
         Command::Check { config } => check::run(config.as_deref()),
-        Command::Operator { listen, fault, allow_control } => operator::run(listen, fault, allow_control),
+        Command::Operator {
+            listen,
+            fault,
+            allow_control,
+        } => operator::run(listen, fault, allow_control),
         Command::Version => version(),
     }
 }

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, process::ExitCode};
 use super::EXIT_RUNTIME;
 use crate::{
     drivers::operator::{self, Settings},
-    net, telemetry,
+    net,
     operator::Faults,
+    telemetry,
 };
 
 /// The environment variable with the key that clients must show; without it everybody is served.

@@ -20,7 +20,9 @@ const SIGNALLING_THREADS: usize = 2;
 
 /// Runs the gateway until a signal or a failure ends it.
 pub fn run(path: Option<&Path>) -> ExitCode {
-    let Some(config) = check::load_or_explain(path) else { return ExitCode::from(EXIT_USAGE) };
+    let Some(config) = check::load_or_explain(path) else {
+        return ExitCode::from(EXIT_USAGE);
+    };
     if let Err(error) = telemetry::log::init(log_format(config.log.format), &config.log.level) {
         eprintln!("patchcord: {error}");
         return ExitCode::from(EXIT_USAGE);
@@ -31,7 +33,10 @@ pub fn run(path: Option<&Path>) -> ExitCode {
         .thread_name("signalling")
         .enable_all()
         .build();
-    match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(serve(config))) {
+    match runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(serve(config)))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("patchcord: {error:#}");
@@ -66,7 +71,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 async fn wind_down(gateway: &Gateway, stop: Stop, drain_max: Duration) {
     gateway.drain();
     if stop == Stop::Drain {
-        tracing::info!(drain_s_max = drain_max.as_secs(), "draining: no new calls; waiting for those there are");
+        tracing::info!(
+            drain_s_max = drain_max.as_secs(),
+            "draining: no new calls; waiting for those there are"
+        );
         gateway.empty_within(drain_max).await;
     }
     gateway.finish_calls();
@@ -80,7 +88,10 @@ fn welcome(gateway: &Gateway) {
         println!("SIP over UDP on {address}: call sip:operator@{}", reachable(address));
     }
     for address in &gateway.addresses.tcp {
-        println!("SIP over TCP on {address}: call sip:operator@{};transport=tcp", reachable(address));
+        println!(
+            "SIP over TCP on {address}: call sip:operator@{};transport=tcp",
+            reachable(address)
+        );
     }
     println!("Metrics on http://{}/metrics", gateway.http_address);
 }

@@ -46,7 +46,15 @@ impl Dialler {
             BackendKind::Realtime(realtime) => {
                 let bearer = realtime.api_key.as_ref().map(|key| Secret::new(key.reveal()));
                 let (url, model) = (realtime.url.clone(), Some(realtime.model.clone()));
-                let (connect, tls) = (Connect { url, model, bearer, ..connect }, self.tls.clone());
+                let (connect, tls) = (
+                    Connect {
+                        url,
+                        model,
+                        bearer,
+                        ..connect
+                    },
+                    self.tls.clone(),
+                );
                 Box::new(move || Box::pin(async move { websocket::connect(&connect, &tls).await }))
             }
         }

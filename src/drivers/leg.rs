@@ -45,8 +45,15 @@ pub struct LegHandle {
 impl LegHandle {
     /// A handle on this leg. `farewell` is the reserved slot.
     pub fn new(id: LegId, orders: mpsc::Sender<SipOrder>, farewell: mpsc::OwnedPermit<SipOrder>) -> Self {
-        let last_words = Command::HangUp { reason: "crashed".into() };
-        Self { id, orders, farewell: Some(farewell), last_words }
+        let last_words = Command::HangUp {
+            reason: "crashed".into(),
+        };
+        Self {
+            id,
+            orders,
+            farewell: Some(farewell),
+            last_words,
+        }
     }
 
     /// The leg's number.

@@ -206,14 +206,18 @@ impl Driver {
 
     fn read_rtp(&mut self, buffer: &mut [u8]) {
         for _ in 0..BATCH_MAX {
-            let Some((length, from)) = receive(&self.rtp, buffer) else { return };
+            let Some((length, from)) = receive(&self.rtp, buffer) else {
+                return;
+            };
             self.bridge.handle_rtp(Instant::now(), from, &buffer[..length]);
         }
     }
 
     fn read_rtcp(&mut self, buffer: &mut [u8]) {
         for _ in 0..BATCH_MAX {
-            let Some((length, from)) = receive(&self.rtcp, buffer) else { return };
+            let Some((length, from)) = receive(&self.rtcp, buffer) else {
+                return;
+            };
             self.bridge.handle_rtcp(Instant::now(), from, &buffer[..length]);
         }
     }
@@ -245,7 +249,11 @@ impl Driver {
             Some(Order::Comfort(on)) => self.bridge.comfort(on),
             Some(Order::Apologise) => self.bridge.apologise(now),
             Some(Order::AwaitQuiet) => self.bridge.await_quiet(now),
-            Some(Order::ToolResult { call_id, output, respond }) => {
+            Some(Order::ToolResult {
+                call_id,
+                output,
+                respond,
+            }) => {
                 self.bridge.tool_result(now, &call_id, &output, respond);
             }
             Some(Order::Break) => panic!("a media driver was told to break"),
@@ -263,7 +271,8 @@ impl Driver {
         while let Some(message) = self.bridge.poll_message() {
             self.socket.send(message.text, message.audio);
         }
-        self.metrics.queue_drops(Queue::SessionAudio, self.socket.take_audio_dropped());
+        self.metrics
+            .queue_drops(Queue::SessionAudio, self.socket.take_audio_dropped());
         while let Some(report) = self.bridge.poll_report() {
             self.report(report);
         }
@@ -303,7 +312,11 @@ impl Driver {
 
     fn session_fault(&mut self, fault: realtime::Fault) {
         if fault.class == FaultClass::Harmless {
-            tracing::debug!(code = fault.code, message = fault.message, "the session reports something harmless");
+            tracing::debug!(
+                code = fault.code,
+                message = fault.message,
+                "the session reports something harmless"
+            );
             return;
         }
         self.socket = SessionSocket::default();
@@ -317,7 +330,11 @@ impl Driver {
     }
 
     fn post_session(&self, report: SessionReport) {
-        if self.session.as_ref().is_some_and(|session| session.send(report).is_err()) {
+        if self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.send(report).is_err())
+        {
             self.metrics.queue_drop(Queue::SessionReports);
         }
     }
@@ -346,13 +363,20 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)>
 fn classify(loss: &Loss) -> (FaultClass, String, String) {
     match loss {
         Loss::Connect(error) => {
-            let class = if error.is_fatal() { FaultClass::Fatal } else { FaultClass::Retryable };
+            let class = if error.is_fatal() {
+                FaultClass::Fatal
+            } else {
+                FaultClass::Retryable
+            };
             (class, error.kind().to_owned(), error.to_string())
         }
         Loss::Closed { code, reason } => (realtime::classify_close(*code), format!("close_{code}"), reason.clone()),
         Loss::Broken(error) => (FaultClass::Retryable, "broken".to_owned(), error.clone()),
         Loss::Stalled => {
-            let detail = format!("nothing could be written for {} s", Duration::as_secs(&super::realtime::STALL_MAX));
+            let detail = format!(
+                "nothing could be written for {} s",
+                Duration::as_secs(&super::realtime::STALL_MAX)
+            );
             (FaultClass::Retryable, "stalled".to_owned(), detail)
         }
     }

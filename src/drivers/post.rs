@@ -45,8 +45,17 @@ struct Bell {
 pub fn post<T>(items_max: usize, ring: impl Fn() + Send + Sync + 'static) -> (Post<T>, PostBox<T>) {
     let (sender, receiver) = mpsc::channel(items_max);
     let rung = Arc::new(AtomicBool::new(false));
-    let bell = Bell { rung: rung.clone(), ring: Box::new(ring) };
-    (Post { queue: Some(sender), bell }, PostBox { queue: receiver, rung })
+    let bell = Bell {
+        rung: rung.clone(),
+        ring: Box::new(ring),
+    };
+    (
+        Post {
+            queue: Some(sender),
+            bell,
+        },
+        PostBox { queue: receiver, rung },
+    )
 }
 
 impl<T> Post<T> {
@@ -72,7 +81,10 @@ impl<T> Drop for Post<T> {
 
 impl<T> std::fmt::Debug for Post<T> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Post").field("open", &self.queue.is_some()).finish()
+        formatter
+            .debug_struct("Post")
+            .field("open", &self.queue.is_some())
+            .finish()
     }
 }
 
@@ -113,7 +125,10 @@ mod tests {
         post.send(2).unwrap();
         assert_eq!(rings.load(Ordering::Relaxed), 1);
         inbox.answer();
-        assert_eq!((inbox.take(), inbox.take(), inbox.take()), (Posted::Item(1), Posted::Item(2), Posted::Empty));
+        assert_eq!(
+            (inbox.take(), inbox.take(), inbox.take()),
+            (Posted::Item(1), Posted::Item(2), Posted::Empty)
+        );
         post.send(3).unwrap();
         assert_eq!(rings.load(Ordering::Relaxed), 2);
     }

@@ -160,7 +160,9 @@ impl SessionSocket {
     }
 
     fn write(&mut self, context: &mut Context<'_>) -> Result<(), Loss> {
-        let State::Open(socket) = &mut self.state else { return Ok(()) };
+        let State::Open(socket) = &mut self.state else {
+            return Ok(());
+        };
         let mut socket = Pin::new(socket.as_mut());
         while !self.outbox.is_empty() {
             match socket.as_mut().poll_ready(context) {
@@ -168,7 +170,10 @@ impl SessionSocket {
                 Poll::Pending => return self.stalled(),
             }
             if let Some(message) = self.outbox.pop_front() {
-                socket.as_mut().start_send(Message::text(message.text)).map_err(broken)?;
+                socket
+                    .as_mut()
+                    .start_send(Message::text(message.text))
+                    .map_err(broken)?;
             }
         }
         match socket.as_mut().poll_flush(context) {
@@ -183,11 +188,17 @@ impl SessionSocket {
     /// The backend took nothing this time; too long is a loss. Caller audio keeps coming, so this is asked often.
     fn stalled(&mut self) -> Result<(), Loss> {
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
-        if since.elapsed() > STALL_MAX { Err(Loss::Stalled) } else { Ok(()) }
+        if since.elapsed() > STALL_MAX {
+            Err(Loss::Stalled)
+        } else {
+            Ok(())
+        }
     }
 
     fn read(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Loss>> {
-        let State::Open(socket) = &mut self.state else { return Poll::Pending };
+        let State::Open(socket) = &mut self.state else {
+            return Poll::Pending;
+        };
         loop {
             let message = match Pin::new(socket.as_mut()).poll_next(context) {
                 Poll::Pending => return Poll::Pending,
@@ -207,8 +218,14 @@ impl SessionSocket {
 
 fn closed(frame: Option<tokio_tungstenite::tungstenite::protocol::CloseFrame>) -> Loss {
     match frame {
-        Some(frame) => Loss::Closed { code: frame.code.into(), reason: frame.reason.to_string() },
-        None => Loss::Closed { code: 1006, reason: String::new() },
+        Some(frame) => Loss::Closed {
+            code: frame.code.into(),
+            reason: frame.reason.to_string(),
+        },
+        None => Loss::Closed {
+            code: 1006,
+            reason: String::new(),
+        },
     }
 }
 

@@ -151,7 +151,18 @@ impl SipDriver {
         let (orders_sender, orders) = orders;
         let legs = HashMap::new();
         let incoming = None;
-        Ok(Self { endpoint, udp, connections, orders, orders_sender, inbound, readers, incoming, legs, metrics })
+        Ok(Self {
+            endpoint,
+            udp,
+            connections,
+            orders,
+            orders_sender,
+            inbound,
+            readers,
+            incoming,
+            legs,
+            metrics,
+        })
     }
 
     /// Runs until every handle on the driver is gone or a reader fails.
@@ -207,7 +218,8 @@ impl SipDriver {
             }
         }
         let counts = self.endpoint.counts();
-        self.metrics.sip_counts(counts.legs, counts.dialogs, counts.transactions);
+        self.metrics
+            .sip_counts(counts.legs, counts.dialogs, counts.transactions);
     }
 
     fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
@@ -218,7 +230,12 @@ impl SipDriver {
     }
 
     fn send_datagram(&self, flow: Flow, bytes: &[u8]) {
-        let Some(socket) = self.udp.iter().find(|(bound, _)| serves(**bound, flow)).map(|(_, socket)| socket) else {
+        let Some(socket) = self
+            .udp
+            .iter()
+            .find(|(bound, _)| serves(**bound, flow))
+            .map(|(_, socket)| socket)
+        else {
             return;
         };
         if let Err(error) = socket.try_send_to(bytes, flow.remote) {
@@ -289,7 +306,13 @@ impl SipDriver {
     }
 
     fn refused(&self, refused: &Refused) {
-        let Refused { source, trunk, status, reason, detail } = refused;
+        let Refused {
+            source,
+            trunk,
+            status,
+            reason,
+            detail,
+        } = refused;
         self.metrics.sip_refused(reason);
         let trunk = trunk.as_deref().unwrap_or_default();
         tracing::info!(%source, trunk, status, reason, detail, "a SIP request was refused");
@@ -297,7 +320,10 @@ impl SipDriver {
 }
 
 fn overloaded() -> Command {
-    Command::Refuse { status: 503, reason: "overloaded".into() }
+    Command::Refuse {
+        status: 503,
+        reason: "overloaded".into(),
+    }
 }
 
 /// Whether the socket bound here is the one a flow came in on; a wildcard socket serves every local address.
@@ -312,8 +338,16 @@ async fn read_datagrams(socket: Arc<UdpSocket>, bound: SocketAddr, inbound: mpsc
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, remote)) => {
-                let flow = Flow { transport: Transport::Udp, local: addresses.facing(remote), remote, connection: 0 };
-                if inbound.try_send(Inbound::Datagram(flow, buffer[..length].to_vec())).is_err() {
+                let flow = Flow {
+                    transport: Transport::Udp,
+                    local: addresses.facing(remote),
+                    remote,
+                    connection: 0,
+                };
+                if inbound
+                    .try_send(Inbound::Datagram(flow, buffer[..length].to_vec()))
+                    .is_err()
+                {
                     metrics.queue_drop(Queue::SipInbound);
                 }
             }

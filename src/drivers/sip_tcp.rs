@@ -56,7 +56,12 @@ pub struct Connections {
 impl Connections {
     /// No connections yet; what they read goes to `inbound`.
     pub fn new(inbound: mpsc::Sender<Inbound>, metrics: Metrics) -> Self {
-        Self { open: Arc::default(), next: Arc::new(AtomicU64::new(1)), inbound, metrics }
+        Self {
+            open: Arc::default(),
+            next: Arc::new(AtomicU64::new(1)),
+            inbound,
+            metrics,
+        }
     }
 
     /// Sends on a connection; one that does not drain is closed.
@@ -98,7 +103,9 @@ pub async fn accept(listener: TcpListener, connections: Connections, admits: imp
             Some(_) = serving.join_next() => continue,
         };
         match accepted {
-            Ok((stream, remote)) if admits(remote.ip()) => drop(serving.spawn(serve(stream, remote, connections.clone()))),
+            Ok((stream, remote)) if admits(remote.ip()) => {
+                drop(serving.spawn(serve(stream, remote, connections.clone())))
+            }
             Ok((_, remote)) => refuse(remote, &connections),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a SIP connection");
@@ -121,7 +128,12 @@ async fn serve(stream: TcpStream, remote: SocketAddr, connections: Connections) 
     };
     // Small messages should leave at once; without it the connection works all the same.
     let _ = stream.set_nodelay(true);
-    let flow = Flow { transport: Transport::Tcp, local, remote, connection };
+    let flow = Flow {
+        transport: Transport::Tcp,
+        local,
+        remote,
+        connection,
+    };
     let (reader, writer) = stream.into_split();
     tokio::select! {
         () = read(reader, flow, &connections) => {}
@@ -136,7 +148,9 @@ async fn read(mut stream: OwnedReadHalf, flow: Flow, connections: &Connections) 
     let mut framer = StreamReader::new();
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        let Ok(Ok(length @ 1..)) = tokio::time::timeout(IDLE_MAX, stream.read(&mut buffer)).await else { return };
+        let Ok(Ok(length @ 1..)) = tokio::time::timeout(IDLE_MAX, stream.read(&mut buffer)).await else {
+            return;
+        };
         framer.push(&buffer[..length]);
         while let Some(event) = framer.poll_event() {
             match pass_on(event, flow, connections).await {
@@ -171,6 +185,8 @@ async fn pass_on(event: StreamEvent, flow: Flow, connections: &Connections) -> S
 
 async fn write(mut stream: OwnedWriteHalf, mut outbox: mpsc::Receiver<Vec<u8>>) {
     while let Some(bytes) = outbox.recv().await {
-        let Ok(Ok(())) = tokio::time::timeout(WRITE_MAX, stream.write_all(&bytes)).await else { return };
+        let Ok(Ok(())) = tokio::time::timeout(WRITE_MAX, stream.write_all(&bytes)).await else {
+            return;
+        };
     }
 }

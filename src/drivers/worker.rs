@@ -54,8 +54,13 @@ impl Workers {
             0 => thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
-        let workers = (0..count).map(|index| Worker::start(index, metrics.clone())).collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { workers: Arc::new(workers), metrics: metrics.clone() })
+        let workers = (0..count)
+            .map(|index| Worker::start(index, metrics.clone()))
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Self {
+            workers: Arc::new(workers),
+            metrics: metrics.clone(),
+        })
     }
 
     /// Runs a task on the least loaded worker. The closure runs on the worker's thread, so its future need not be `Send`.
@@ -63,7 +68,11 @@ impl Workers {
     where
         F: Future<Output = ()> + 'static,
     {
-        let worker = self.workers.iter().min_by_key(|worker| worker.tasks.load(Ordering::Relaxed)).ok_or(Overloaded)?;
+        let worker = self
+            .workers
+            .iter()
+            .min_by_key(|worker| worker.tasks.load(Ordering::Relaxed))
+            .ok_or(Overloaded)?;
         let counted = Counted::new(worker.tasks.clone(), &self.metrics);
         let job: Job = Box::new(move || {
             let task = start();
@@ -83,7 +92,10 @@ impl Worker {
         thread::Builder::new().name(format!("media-{index}")).spawn(move || {
             LocalSet::new().block_on(&runtime, work(inbox, metrics));
         })?;
-        Ok(Self { jobs, tasks: Arc::default() })
+        Ok(Self {
+            jobs,
+            tasks: Arc::default(),
+        })
     }
 }
 
@@ -96,7 +108,10 @@ struct Counted {
 impl Counted {
     fn new(tasks: Arc<AtomicUsize>, metrics: &Metrics) -> Self {
         tasks.fetch_add(1, Ordering::Relaxed);
-        Self { tasks, _shown: metrics.hold(Level::WorkerTasks) }
+        Self {
+            tasks,
+            _shown: metrics.hold(Level::WorkerTasks),
+        }
     }
 }
 

@@ -169,112 +169,217 @@ impl Metric {
 
 /// What each metric is called and means.
 const ROWS: &[(Metric, Row)] = &[
-    (Metric::CallsActive, gauge("patchcord_calls_active", "Calls up now, ringing ones included.")),
-    (Metric::Calls, counter(
-                "patchcord_calls_total",
-                "Calls ended, by outcome, whose fault it was, and trunk.",
-            )
-            .by(&["outcome", "fault", "trunk"])),
-    (Metric::CallsRefused, counter(
-                "patchcord_calls_refused_total",
-                "Calls refused before an answer, by reason word.",
-            )
-            .by(&["reason"])),
-    (Metric::CallSetup, histogram(
-                "patchcord_call_setup_seconds",
-                "Time from the INVITE to its 200.",
-                CALL_SETUP_SECONDS,
-            )),
-    (Metric::Response, histogram(
-                "patchcord_response_seconds",
-                "Time from the caller's last voice to the agent's first voice leaving as RTP.",
-                RESPONSE_SECONDS,
-            )),
-    (Metric::BargeIn, histogram(
-                "patchcord_barge_in_seconds",
-                "Time from speech_started arriving to the agent's last packet leaving.",
-                BARGE_IN_SECONDS,
-            )),
-    (Metric::RtpPacketsReceived, counter(
-                "patchcord_rtp_packets_received_total",
-                "RTP packets accepted from callers.",
-            )),
-    (Metric::RtpPacketsSent, counter("patchcord_rtp_packets_sent_total", "RTP packets sent to callers.")),
-    (Metric::RtpPacketsLost, counter(
-                "patchcord_rtp_packets_lost_total",
-                "RTP packets from callers that never came.",
-            )),
-    (Metric::RtpPacketsForeign, counter(
-                "patchcord_rtp_packets_foreign_total",
-                "RTP packets dropped because they came from another address than the caller's.",
-            )),
-    (Metric::RtpJitter, histogram(
-                "patchcord_rtp_jitter_seconds",
-                "Interarrival jitter at the end of a call.",
-                JITTER_SECONDS,
-            )),
-    (Metric::SessionConnects, counter(
-                "patchcord_session_connects_total",
-                "Attempts to open a session, by backend and result.",
-            )
-            .by(&["backend", "result"])),
-    (Metric::SessionReconnects, counter(
-                "patchcord_session_reconnects_total",
-                "Sessions dialled again in the middle of a call, by backend.",
-            )
-            .by(&["backend"])),
-    (Metric::SessionsActive, gauge("patchcord_sessions_active", "Sessions open now.")),
-    (Metric::QueueDrops, counter(
-                "patchcord_queue_drops_total",
-                "Items dropped because a bounded queue was full, by queue.",
-            )
-            .by(&["queue"])),
-    (Metric::WorkerLag, histogram(
-                "patchcord_worker_lag_seconds",
-                "How late the timers of a media worker fire.",
-                LAG_SECONDS,
-            )),
-    (Metric::WorkerTasks, gauge("patchcord_worker_tasks", "Call tasks running on the media workers.")),
-    (Metric::SipLegs, gauge(
-                "patchcord_sip_legs",
-                "Legs the SIP endpoint holds, ended ones until their last timer included.",
-            )),
+    (
+        Metric::CallsActive,
+        gauge("patchcord_calls_active", "Calls up now, ringing ones included."),
+    ),
+    (
+        Metric::Calls,
+        counter(
+            "patchcord_calls_total",
+            "Calls ended, by outcome, whose fault it was, and trunk.",
+        )
+        .by(&["outcome", "fault", "trunk"]),
+    ),
+    (
+        Metric::CallsRefused,
+        counter(
+            "patchcord_calls_refused_total",
+            "Calls refused before an answer, by reason word.",
+        )
+        .by(&["reason"]),
+    ),
+    (
+        Metric::CallSetup,
+        histogram(
+            "patchcord_call_setup_seconds",
+            "Time from the INVITE to its 200.",
+            CALL_SETUP_SECONDS,
+        ),
+    ),
+    (
+        Metric::Response,
+        histogram(
+            "patchcord_response_seconds",
+            "Time from the caller's last voice to the agent's first voice leaving as RTP.",
+            RESPONSE_SECONDS,
+        ),
+    ),
+    (
+        Metric::BargeIn,
+        histogram(
+            "patchcord_barge_in_seconds",
+            "Time from speech_started arriving to the agent's last packet leaving.",
+            BARGE_IN_SECONDS,
+        ),
+    ),
+    (
+        Metric::RtpPacketsReceived,
+        counter(
+            "patchcord_rtp_packets_received_total",
+            "RTP packets accepted from callers.",
+        ),
+    ),
+    (
+        Metric::RtpPacketsSent,
+        counter("patchcord_rtp_packets_sent_total", "RTP packets sent to callers."),
+    ),
+    (
+        Metric::RtpPacketsLost,
+        counter(
+            "patchcord_rtp_packets_lost_total",
+            "RTP packets from callers that never came.",
+        ),
+    ),
+    (
+        Metric::RtpPacketsForeign,
+        counter(
+            "patchcord_rtp_packets_foreign_total",
+            "RTP packets dropped because they came from another address than the caller's.",
+        ),
+    ),
+    (
+        Metric::RtpJitter,
+        histogram(
+            "patchcord_rtp_jitter_seconds",
+            "Interarrival jitter at the end of a call.",
+            JITTER_SECONDS,
+        ),
+    ),
+    (
+        Metric::SessionConnects,
+        counter(
+            "patchcord_session_connects_total",
+            "Attempts to open a session, by backend and result.",
+        )
+        .by(&["backend", "result"]),
+    ),
+    (
+        Metric::SessionReconnects,
+        counter(
+            "patchcord_session_reconnects_total",
+            "Sessions dialled again in the middle of a call, by backend.",
+        )
+        .by(&["backend"]),
+    ),
+    (
+        Metric::SessionsActive,
+        gauge("patchcord_sessions_active", "Sessions open now."),
+    ),
+    (
+        Metric::QueueDrops,
+        counter(
+            "patchcord_queue_drops_total",
+            "Items dropped because a bounded queue was full, by queue.",
+        )
+        .by(&["queue"]),
+    ),
+    (
+        Metric::WorkerLag,
+        histogram(
+            "patchcord_worker_lag_seconds",
+            "How late the timers of a media worker fire.",
+            LAG_SECONDS,
+        ),
+    ),
+    (
+        Metric::WorkerTasks,
+        gauge("patchcord_worker_tasks", "Call tasks running on the media workers."),
+    ),
+    (
+        Metric::SipLegs,
+        gauge(
+            "patchcord_sip_legs",
+            "Legs the SIP endpoint holds, ended ones until their last timer included.",
+        ),
+    ),
     (Metric::SipDialogs, gauge("patchcord_sip_dialogs", "SIP dialogs held.")),
-    (Metric::SipTransactions, gauge("patchcord_sip_transactions", "SIP transactions held.")),
-    (Metric::SipConnections, gauge(
-                "patchcord_sip_connections",
-                "Stream connections SIP peers have open to us.",
-            )),
-    (Metric::SipMessagesReceived, counter(
-                "patchcord_sip_messages_received_total",
-                "SIP messages received, by method or response.",
-            )
-            .by(&["method"])),
-    (Metric::SipRefused, counter(
-                "patchcord_sip_refused_total",
-                "SIP requests refused before they became a call, by reason word.",
-            )
-            .by(&["reason"])),
-    (Metric::RtpPortsInUse, gauge("patchcord_rtp_ports_in_use", "RTP/RTCP port pairs taken from the pool.")),
-    (Metric::Tokens, counter(
-                "patchcord_tokens_total",
-                "Tokens counted by the backends, by backend and kind of token.",
-            )
-            .by(&["backend", "kind"])),
-    (Metric::RecordsWritten, counter("patchcord_records_written_total", "Call records written.")),
-    (Metric::RecordsFailed, counter(
-                "patchcord_records_failed_total",
-                "Failed attempts to write call records; each is tried again.",
-            )),
-    (Metric::DtmfDigits, counter("patchcord_dtmf_digits_total", "DTMF digits received from callers.")),
-    (Metric::BuildInfo, gauge("patchcord_build_info", "Always 1; the label names the running version.").by(&["version"])),
-    (Metric::ProcessCpu, counter("process_cpu_seconds_total", "User and system CPU time spent.")),
-    (Metric::ProcessResidentMemory, gauge("process_resident_memory_bytes", "Resident memory size.")),
-    (Metric::ProcessVirtualMemory, gauge("process_virtual_memory_bytes", "Virtual memory size.")),
-    (Metric::ProcessOpenFds, gauge("process_open_fds", "Open file descriptors.")),
-    (Metric::ProcessMaxFds, gauge("process_max_fds", "File descriptors the process may open.")),
-    (Metric::ProcessThreads, gauge("process_threads", "Threads of the process.")),
-    (Metric::ProcessStartTime, gauge("process_start_time_seconds", "When the process started, in Unix time.")),
+    (
+        Metric::SipTransactions,
+        gauge("patchcord_sip_transactions", "SIP transactions held."),
+    ),
+    (
+        Metric::SipConnections,
+        gauge(
+            "patchcord_sip_connections",
+            "Stream connections SIP peers have open to us.",
+        ),
+    ),
+    (
+        Metric::SipMessagesReceived,
+        counter(
+            "patchcord_sip_messages_received_total",
+            "SIP messages received, by method or response.",
+        )
+        .by(&["method"]),
+    ),
+    (
+        Metric::SipRefused,
+        counter(
+            "patchcord_sip_refused_total",
+            "SIP requests refused before they became a call, by reason word.",
+        )
+        .by(&["reason"]),
+    ),
+    (
+        Metric::RtpPortsInUse,
+        gauge("patchcord_rtp_ports_in_use", "RTP/RTCP port pairs taken from the pool."),
+    ),
+    (
+        Metric::Tokens,
+        counter(
+            "patchcord_tokens_total",
+            "Tokens counted by the backends, by backend and kind of token.",
+        )
+        .by(&["backend", "kind"]),
+    ),
+    (
+        Metric::RecordsWritten,
+        counter("patchcord_records_written_total", "Call records written."),
+    ),
+    (
+        Metric::RecordsFailed,
+        counter(
+            "patchcord_records_failed_total",
+            "Failed attempts to write call records; each is tried again.",
+        ),
+    ),
+    (
+        Metric::DtmfDigits,
+        counter("patchcord_dtmf_digits_total", "DTMF digits received from callers."),
+    ),
+    (
+        Metric::BuildInfo,
+        gauge("patchcord_build_info", "Always 1; the label names the running version.").by(&["version"]),
+    ),
+    (
+        Metric::ProcessCpu,
+        counter("process_cpu_seconds_total", "User and system CPU time spent."),
+    ),
+    (
+        Metric::ProcessResidentMemory,
+        gauge("process_resident_memory_bytes", "Resident memory size."),
+    ),
+    (
+        Metric::ProcessVirtualMemory,
+        gauge("process_virtual_memory_bytes", "Virtual memory size."),
+    ),
+    (
+        Metric::ProcessOpenFds,
+        gauge("process_open_fds", "Open file descriptors."),
+    ),
+    (
+        Metric::ProcessMaxFds,
+        gauge("process_max_fds", "File descriptors the process may open."),
+    ),
+    (
+        Metric::ProcessThreads,
+        gauge("process_threads", "Threads of the process."),
+    ),
+    (
+        Metric::ProcessStartTime,
+        gauge("process_start_time_seconds", "When the process started, in Unix time."),
+    ),
 ];
 
 impl Row {

@@ -22,9 +22,16 @@ const CALLS_PER_S: u64 = 50;
 
 /// Prints the table.
 pub fn print() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     println!("\nWhole process, PCMU 20 ms to PCM16 24 kHz over ws, operator and callers in other processes");
-    println!("{:>6} {:>14} {:>12} {:>10} {:>12}", "calls", "% core/call", "µs/frame", "kB/call", "lost packets");
+    println!(
+        "{:>6} {:>14} {:>12} {:>10} {:>12}",
+        "calls", "% core/call", "µs/frame", "kB/call", "lost packets"
+    );
     for calls in [50, 200] {
         let figures = runtime.block_on(measure(calls));
         let per_call = figures.cpu.as_secs_f64() / MEASURE.as_secs_f64() / calls as f64;
@@ -63,7 +70,7 @@ async fn measure(calls: usize) -> Figures {
     let stretch = MEASURE.as_secs_f64() / started.elapsed().as_secs_f64();
     let cpu = (gateway.cpu() - before).mul_f64(stretch);
     let memory_kb = gateway.memory_kb() - idle_kb;
-    let lost = phones.iter().map(|phone| lost(phone)).sum();
+    let lost = phones.iter().map(lost).sum();
     for phone in &mut phones {
         phone.hang_up().await;
     }
@@ -84,7 +91,11 @@ async fn converse(phones: &[Phone], length: Duration) {
 
 /// Packets the phone never saw, by the gaps in their sequence numbers.
 fn lost(phone: &Phone) -> u64 {
-    phone.heard().windows(2).map(|pair| u64::from(pair[1].sequence.wrapping_sub(pair[0].sequence).wrapping_sub(1))).sum()
+    phone
+        .heard()
+        .windows(2)
+        .map(|pair| u64::from(pair[1].sequence.wrapping_sub(pair[0].sequence).wrapping_sub(1)))
+        .sum()
 }
 
 /// One of the two processes; ended when dropped.
@@ -98,7 +109,11 @@ impl Server {
     fn operator() -> Self {
         let address = free_port();
         let child = patchcord(["operator", "--listen", &address.to_string()]);
-        Self { child, address, folder: None }
+        Self {
+            child,
+            address,
+            folder: None,
+        }
     }
 
     fn gateway(operator: SocketAddr) -> Self {
@@ -108,9 +123,25 @@ impl Server {
         fs::write(&config, gateway_config(operator, &folder)).unwrap();
         let mut child = patchcord(["serve", "--config", config.to_str().unwrap()]);
         let output = BufReader::new(child.stdout.take().unwrap());
-        let line = output.lines().map_while(Result::ok).find(|line| line.contains("SIP over UDP")).unwrap();
-        let address = line.split(" on ").nth(1).unwrap().split(": ").next().unwrap().parse().unwrap();
-        Self { child, address, folder: Some(folder) }
+        let line = output
+            .lines()
+            .map_while(Result::ok)
+            .find(|line| line.contains("SIP over UDP"))
+            .unwrap();
+        let address = line
+            .split(" on ")
+            .nth(1)
+            .unwrap()
+            .split(": ")
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        Self {
+            child,
+            address,
+            folder: Some(folder),
+        }
     }
 
     /// User and system time of the process so far (proc(5), fields 14 and 15).
@@ -149,7 +180,10 @@ fn patchcord<const N: usize>(arguments: [&str; N]) -> Child {
 }
 
 fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 fn gateway_config(operator: SocketAddr, folder: &Path) -> String {

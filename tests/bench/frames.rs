@@ -31,7 +31,11 @@ pub fn print() {
 
 fn row(direction: &str, batches: &mut [f64]) {
     batches.sort_by(f64::total_cmp);
-    println!("{direction:>24} {:>12.0} {:>12.0}", batches[0], batches[batches.len() / 2]);
+    println!(
+        "{direction:>24} {:>12.0} {:>12.0}",
+        batches[0],
+        batches[batches.len() / 2]
+    );
 }
 
 fn caller_to_session() -> Vec<f64> {
@@ -89,7 +93,8 @@ impl Line {
             version: 1,
             codecs: vec![Codec::Pcmu],
         };
-        let offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+        let offer =
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
         let (negotiated, _) = sdp::answer(offer.as_bytes(), &local).unwrap();
         bridge.apply(now, &negotiated);
         bridge.session_opened(now, realtime::Settings::default());
@@ -97,7 +102,10 @@ impl Line {
         let audio = format!(r#"{{"input":{format},"output":{format}}}"#);
         for kind in ["session.created", "session.updated"] {
             let session = format!(r#"{{"type":"realtime","audio":{audio}}}"#);
-            bridge.handle_session(now, &format!(r#"{{"type":"{kind}","event_id":"e","session":{session}}}"#));
+            bridge.handle_session(
+                now,
+                &format!(r#"{{"type":"{kind}","event_id":"e","session":{session}}}"#),
+            );
         }
         let mut line = Self { bridge, now, caller };
         line.drain();
@@ -138,8 +146,9 @@ fn write_packet(packet: &mut [u8; 172], sequence: u16, payload: &[u8]) {
 }
 
 fn delta() -> String {
-    let pcm: Vec<u8> =
-        (0..DELTA_SAMPLES).flat_map(|n| (((n as f32 * 0.115).sin() * 8000.0) as i16).to_le_bytes()).collect();
+    let pcm: Vec<u8> = (0..DELTA_SAMPLES)
+        .flat_map(|n| (((n as f32 * 0.115).sin() * 8000.0) as i16).to_le_bytes())
+        .collect();
     let audio = base64_simd::STANDARD.encode_to_string(&pcm);
     format!(
         r#"{{"type":"response.output_audio.delta","event_id":"e","response_id":"r","item_id":"i","output_index":0,"content_index":0,"delta":"{audio}"}}"#

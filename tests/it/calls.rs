@@ -20,7 +20,10 @@ async fn a_caller_is_greeted_repeated_and_recorded() {
     let repeated = phone.hear_voice(done + Duration::from_millis(900)).await;
     let over = phone.hear_silence(repeated, Duration::from_millis(400)).await;
     let length = over - repeated;
-    assert!(length > Duration::from_millis(940) && length < Duration::from_millis(1060), "{length:?}");
+    assert!(
+        length > Duration::from_millis(940) && length < Duration::from_millis(1060),
+        "{length:?}"
+    );
     phone.hang_up().await;
     let record = &gateway.records(1).await[0];
     assert_eq!(record["outcome"]["cause"], "caller_hung_up");
@@ -40,6 +43,22 @@ async fn both_laws_and_a_late_offer_are_served() {
         phone.hang_up().await;
     }
     gateway.records(3).await;
+    gateway.settled().await;
+}
+
+#[tokio::test]
+async fn an_invite_sent_three_times_is_one_call() {
+    let gateway = TestGateway::start().await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.invite("operator", Offer::Pcmu).await;
+    phone.invite_again(Offer::Pcmu).await;
+    phone.invite_again(Offer::Pcmu).await;
+    let answer = phone.final_response().await;
+    phone.accept(&answer, Offer::Pcmu).await;
+    phone.hear_voice(started()).await;
+    assert_eq!(gateway.level(Level::CallsActive), 1);
+    phone.hang_up().await;
+    gateway.records(1).await;
     gateway.settled().await;
 }
 
@@ -99,7 +118,10 @@ async fn a_drained_gateway_lets_its_call_finish_and_refuses_new_ones() {
     let mut late = Phone::new(gateway.sip()).await;
     late.invite("operator", Offer::Pcmu).await;
     let refusal = late.final_response().await;
-    assert!(refusal.starts_with("SIP/2.0 503") && refusal.contains("text=\"draining\""), "{refusal}");
+    assert!(
+        refusal.starts_with("SIP/2.0 503") && refusal.contains("text=\"draining\""),
+        "{refusal}"
+    );
     late.acknowledge_refusal(&refusal).await;
     assert_eq!(gateway.level(Level::CallsActive), 1);
     gateway.gateway.finish_calls();

@@ -59,8 +59,13 @@ impl TestGateway {
 
     /// Waits until every level that counts something of a call is back at zero.
     pub async fn settled(&self) {
-        const LEVELS: [Level; 5] =
-            [Level::CallsActive, Level::SessionsActive, Level::WorkerTasks, Level::SipDialogs, Level::RtpPortsInUse];
+        const LEVELS: [Level; 5] = [
+            Level::CallsActive,
+            Level::SessionsActive,
+            Level::WorkerTasks,
+            Level::SipDialogs,
+            Level::RtpPortsInUse,
+        ];
         self.until("everything is given back", || {
             self.gateway.metrics().render();
             LEVELS.into_iter().all(|level| self.level(level) == 0)
@@ -76,12 +81,15 @@ impl TestGateway {
                 tick.tick().await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("never: {what}"));
     }
 
     /// Waits for this many records and returns them.
     pub async fn records(&self, count: usize) -> Vec<Value> {
-        self.until("the records are written", || self.read_records().len() >= count).await;
+        self.until("the records are written", || self.read_records().len() >= count)
+            .await;
         let records = self.read_records();
         assert_eq!(records.len(), count, "{records:?}");
         records
@@ -89,14 +97,17 @@ impl TestGateway {
 
     fn read_records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.records).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("a record is one line of JSON")).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("a record is one line of JSON"))
+            .collect()
     }
 
     /// One sample of `/metrics`, by the beginning of its line.
     pub fn sample(&self, series: &str) -> f64 {
         let text = self.gateway.metrics().render();
         let line = text.lines().find(|line| line.starts_with(series));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or(0.0)
     }
 }
 
@@ -144,9 +155,21 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
     } else {
         "[agents.operator]\nbackends = [\"operator\"]\ngreeting = \"Hello.\"\n"
     };
-    let limits = if extra.contains("[limits]") { "" } else { "[limits]\ncalls_max = 50\n" };
-    let route = if extra.contains("[[route]]") { "" } else { "[[route]]\nto = \"*\"\nagent = \"operator\"\n" };
-    let trunk = if extra.contains("[[trunk]]") { "" } else { "[[trunk]]\nname = \"lan\"\nfrom = [\"127.0.0.0/8\"]\n" };
+    let limits = if extra.contains("[limits]") {
+        ""
+    } else {
+        "[limits]\ncalls_max = 50\n"
+    };
+    let route = if extra.contains("[[route]]") {
+        ""
+    } else {
+        "[[route]]\nto = \"*\"\nagent = \"operator\"\n"
+    };
+    let trunk = if extra.contains("[[trunk]]") {
+        ""
+    } else {
+        "[[trunk]]\nname = \"lan\"\nfrom = [\"127.0.0.0/8\"]\n"
+    };
     let sip = if extra.contains("[sip]") {
         ""
     } else {
@@ -160,8 +183,10 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
         ports(),
         records.display()
     );
-    config::load("test.toml", &text, &BTreeMap::new(), &|_| Err(std::io::ErrorKind::NotFound.into()))
-        .unwrap_or_else(|problems| panic!("{problems}"))
+    config::load("test.toml", &text, &BTreeMap::new(), &|_| {
+        Err(std::io::ErrorKind::NotFound.into())
+    })
+    .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// A range of RTP ports of this test's own.

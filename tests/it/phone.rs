@@ -89,13 +89,21 @@ impl Phone {
             tokio::spawn(listen(rtp.clone(), ear.clone())).abort_handle(),
         ];
         let port = sip.local_addr().unwrap().port();
-        let dialog = Dialog { call_id: format!("call-{port}-{}", nonce()), cseq: 1, ..Dialog::default() };
-        Self { sip, gateway, rtp, mouth, ear, tasks, backlog: VecDeque::new(), dialog }
-    }
-
-    /// The Call-ID of this phone's call.
-    pub fn call_id(&self) -> &str {
-        &self.dialog.call_id
+        let dialog = Dialog {
+            call_id: format!("call-{port}-{}", nonce()),
+            cseq: 1,
+            ..Dialog::default()
+        };
+        Self {
+            sip,
+            gateway,
+            rtp,
+            mouth,
+            ear,
+            tasks,
+            backlog: VecDeque::new(),
+            dialog,
+        }
     }
 
     /// Sends an INVITE.
@@ -125,13 +133,18 @@ impl Phone {
     pub async fn accept(&mut self, answer: &str, offer: Offer) {
         self.dialog.to = header(answer, "To").to_owned();
         self.dialog.target = header(answer, "Contact").trim_matches(['<', '>']).to_owned();
-        let mut mouth = self.mouth.lock().unwrap();
-        mouth.to = Some(SocketAddr::new(self.gateway.ip(), media_port(answer)));
-        mouth.payload_type = if offer == Offer::Pcma { 8 } else { 0 };
-        drop(mouth);
+        let to = SocketAddr::new(self.gateway.ip(), media_port(answer));
+        self.mouth
+            .lock()
+            .unwrap()
+            .open(to, if offer == Offer::Pcma { 8 } else { 0 });
         // The ACK to a 200 is a transaction of its own (RFC 3261 section 13.2.2.4); the one to a refusal is not.
         self.dialog.branch = format!("z9hG4bK{}", nonce());
-        let body = if offer == Offer::None { self.offer(Offer::Pcmu) } else { String::new() };
+        let body = if offer == Offer::None {
+            self.offer(Offer::Pcmu)
+        } else {
+            String::new()
+        };
         self.send("ACK", &body).await;
     }
 
@@ -234,18 +247,27 @@ impl Phone {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("what was waited for is not heard")
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("what was waited for is not heard")
     }
 
     /// Waits for the agent's voice; the moment it is first heard.
     pub async fn hear_voice(&self, since: Instant) -> Instant {
-        self.hear(since, |packets| packets.iter().find(|packet| packet.loud()).map(|packet| packet.at)).await
+        self.hear(since, |packets| {
+            packets.iter().find(|packet| packet.loud()).map(|packet| packet.at)
+        })
+        .await
     }
 
     /// Waits for `quiet` of silence after `since`; the moment it began.
     pub async fn hear_silence(&self, since: Instant, quiet: Duration) -> Instant {
         self.hear(since, |packets| {
-            let last_loud = packets.iter().rev().find(|packet| packet.loud()).map_or(since, |packet| packet.at);
+            let last_loud = packets
+                .iter()
+                .rev()
+                .find(|packet| packet.loud())
+                .map_or(since, |packet| packet.at);
             let last = packets.last()?.at;
             (last.saturating_duration_since(last_loud) >= quiet).then_some(last_loud)
         })
@@ -255,7 +277,11 @@ impl Phone {
     async fn answer(&self, request: &str) {
         let copied: String = request
             .lines()
-            .filter(|line| ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name)))
+            .filter(|line| {
+                ["Via:", "From:", "To:", "Call-ID:", "CSeq:"]
+                    .iter()
+                    .any(|name| line.starts_with(name))
+            })
             .map(|line| format!("{line}\r\n"))
             .collect();
         let response = format!("SIP/2.0 200 OK\r\n{copied}Content-Length: 0\r\n\r\n");
@@ -264,8 +290,19 @@ impl Phone {
 
     async fn send(&self, method: &str, body: &str) {
         let local = self.sip.local_addr().unwrap();
-        let Dialog { call_id, branch, to, target, cseq, .. } = &self.dialog;
-        let content = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let Dialog {
+            call_id,
+            branch,
+            to,
+            target,
+            cseq,
+            ..
+        } = &self.dialog;
+        let content = if body.is_empty() {
+            ""
+        } else {
+            "Content-Type: application/sdp\r\n"
+        };
         let message = format!(
             "{method} {target} SIP/2.0\r\n\
              Via: SIP/2.0/UDP {local};branch={branch};rport\r\n\
@@ -314,7 +351,11 @@ impl Packet {
 /// The value of a header, the first of its name.
 pub fn header<'a>(message: &'a str, name: &str) -> &'a str {
     let prefix = format!("{name}: ");
-    message.lines().find_map(|line| line.strip_prefix(prefix.as_str())).unwrap_or_default().trim()
+    message
+        .lines()
+        .find_map(|line| line.strip_prefix(prefix.as_str()))
+        .unwrap_or_default()
+        .trim()
 }
 
 fn is_for(response: &str, method: &str) -> bool {
@@ -322,7 +363,10 @@ fn is_for(response: &str, method: &str) -> bool {
 }
 
 fn media_port(message: &str) -> u16 {
-    let line = message.lines().find_map(|line| line.strip_prefix("m=audio ")).expect("an audio line");
+    let line = message
+        .lines()
+        .find_map(|line| line.strip_prefix("m=audio "))
+        .expect("an audio line");
     line.split(' ').next().unwrap().parse().unwrap()
 }
 
@@ -337,7 +381,9 @@ async fn speak(rtp: Arc<UdpSocket>, mouth: Arc<Mutex<Mouth>>) {
     let (mut sequence, mut timestamp) = (1_u16, 0_u32);
     loop {
         pace.tick().await;
-        let Some((to, payload_type, payload, stamp)) = mouth.lock().unwrap().frame(timestamp) else { continue };
+        let Some((to, payload_type, payload, stamp)) = mouth.lock().unwrap().frame(timestamp) else {
+            continue;
+        };
         let mut packet = vec![0x80, payload_type];
         packet.extend(sequence.to_be_bytes());
         packet.extend(stamp.to_be_bytes());
@@ -351,10 +397,20 @@ async fn speak(rtp: Arc<UdpSocket>, mouth: Arc<Mutex<Mouth>>) {
 }
 
 impl Mouth {
+    fn open(&mut self, to: SocketAddr, payload_type: u8) {
+        self.to = Some(to);
+        self.payload_type = payload_type;
+    }
+
     fn frame(&mut self, timestamp: u32) -> Option<(SocketAddr, u8, Vec<u8>, u32)> {
         let to = self.to?;
         if let Some((code, packets)) = self.digit {
-            return Some((to, 101, self.digit_packet(code, packets), timestamp - u32::from(packets) * FRAME as u32));
+            return Some((
+                to,
+                101,
+                self.digit_packet(code, packets),
+                timestamp - u32::from(packets) * FRAME as u32,
+            ));
         }
         let mut pcm: Vec<i16> = (0..FRAME).map_while(|_| self.sound.pop_front()).collect();
         pcm.resize(FRAME, 0);
@@ -377,7 +433,9 @@ impl Mouth {
 async fn listen(rtp: Arc<UdpSocket>, ear: Arc<Mutex<Vec<Packet>>>) {
     let mut buffer = [0; 2048];
     loop {
-        let Ok((length, _)) = rtp.recv_from(&mut buffer).await else { continue };
+        let Ok((length, _)) = rtp.recv_from(&mut buffer).await else {
+            continue;
+        };
         if length < 12 {
             continue;
         }

@@ -24,7 +24,10 @@ async fn one_call_more_than_allowed_is_refused() {
     first.dial("operator", Offer::Pcmu).await;
     let mut second = Phone::new(gateway.sip()).await;
     let refusal = refuse(&mut second, "operator", Offer::Pcmu).await;
-    assert!(refusal.starts_with("SIP/2.0 503") && refusal.contains("Retry-After:"), "{refusal}");
+    assert!(
+        refusal.starts_with("SIP/2.0 503") && refusal.contains("Retry-After:"),
+        "{refusal}"
+    );
     first.hang_up().await;
 }
 
@@ -40,9 +43,15 @@ async fn an_unknown_source_is_refused_and_leaves_nothing_behind() {
     let gateway = TestGateway::start_with("[[trunk]]\nname = \"far\"\nfrom = [\"192.0.2.0/24\"]\n").await;
     let mut phone = Phone::new(gateway.sip()).await;
     let refusal = refuse(&mut phone, "operator", Offer::Pcmu).await;
-    assert!(refusal.starts_with("SIP/2.0 403") && refusal.contains("text=\"unknown_source\""), "{refusal}");
+    assert!(
+        refusal.starts_with("SIP/2.0 403") && refusal.contains("text=\"unknown_source\""),
+        "{refusal}"
+    );
     assert_eq!(gateway.sample("patchcord_sip_transactions"), 0.0);
-    assert_eq!(gateway.sample("patchcord_sip_refused_total{reason=\"unknown_source\"}"), 1.0);
+    assert_eq!(
+        gateway.sample("patchcord_sip_refused_total{reason=\"unknown_source\"}"),
+        1.0
+    );
 }
 
 #[tokio::test]
@@ -69,7 +78,10 @@ async fn refused(gateway: &TestGateway, user: &str, offer: Offer, status: u16, w
     let record = &gateway.records(1).await[0];
     assert_eq!(record["outcome"]["cause"], word);
     assert_eq!(record["outcome"]["sip_code"], status);
-    assert_eq!(gateway.sample(&format!("patchcord_calls_refused_total{{reason=\"{word}\"}}")), 1.0);
+    assert_eq!(
+        gateway.sample(&format!("patchcord_calls_refused_total{{reason=\"{word}\"}}")),
+        1.0
+    );
     gateway.settled().await;
 }
 

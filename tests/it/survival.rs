@@ -22,9 +22,13 @@ async fn a_backend_killed_in_mid_call_is_dialled_again_and_the_call_goes_on() {
     phone.dial("operator", Offer::Pcmu).await;
     phone.hear_voice(Instant::now()).await;
     drop(backend);
-    gateway.until("the session is gone", || gateway.level(Level::SessionsActive) == 0).await;
+    gateway
+        .until("the session is gone", || gateway.level(Level::SessionsActive) == 0)
+        .await;
     let _again = TestBackend::on(bind(address).await, "");
-    gateway.until("the session is back", || gateway.level(Level::SessionsActive) == 1).await;
+    gateway
+        .until("the session is back", || gateway.level(Level::SessionsActive) == 1)
+        .await;
     assert_eq!(gateway.level(Level::CallsActive), 1);
     phone.say(440.0, Duration::from_secs(1));
     phone.hear_voice(Instant::now() + Duration::from_millis(200)).await;
@@ -46,7 +50,11 @@ async fn a_backend_that_stays_away_is_apologised_for() {
     let gone = Instant::now();
     let bye = phone.bye().await;
     assert!(bye.contains("text=\"session_lost\""), "{bye}");
-    let apology = phone.heard().iter().filter(|packet| packet.at > gone && packet.loud()).count();
+    let apology = phone
+        .heard()
+        .iter()
+        .filter(|packet| packet.at > gone && packet.loud())
+        .count();
     assert!(apology > 50, "the apology is {apology} packets long");
     assert_eq!(gateway.records(1).await[0]["outcome"]["cause"], "session_lost");
     gateway.settled().await;
@@ -71,10 +79,11 @@ async fn a_session_actor_that_breaks_is_started_again_within_the_call() {
     phone.dial("operator", Offer::Pcmu).await;
     phone.hear_voice(Instant::now()).await;
     gateway.gateway.calls().await[0].cast(call::Msg::BreakSession).unwrap();
-    gateway.until("a second session is ready", || {
-        gateway.sample("patchcord_session_connects_total{backend=\"operator\",result=\"ok\"}") >= 2.0
-    })
-    .await;
+    gateway
+        .until("a second session is ready", || {
+            gateway.sample("patchcord_session_connects_total{backend=\"operator\",result=\"ok\"}") >= 2.0
+        })
+        .await;
     phone.hang_up().await;
     assert_eq!(gateway.records(1).await[0]["outcome"]["cause"], "caller_hung_up");
     gateway.settled().await;
@@ -147,7 +156,9 @@ async fn serves_another(gateway: &TestGateway) {
             phone.acknowledge_refusal(&answer).await;
         }
     };
-    tokio::time::timeout(crate::phone::PATIENCE, waiting).await.expect("the gateway serves again");
+    tokio::time::timeout(crate::phone::PATIENCE, waiting)
+        .await
+        .expect("the gateway serves again");
 }
 
 /// Listens where a backend listened before; its socket may take a moment to close.

@@ -60,8 +60,11 @@ struct Session {
 
 /// How far caller audio may be ahead of time, after a burst that made up for a stall.
 const AHEAD_MAX: Duration = Duration::from_millis(2_200);
-/// How far it may be behind time: waiting for what is missing, and the hangover.
-const BEHIND_MAX: Duration = Duration::from_millis(300);
+/// How far it may be behind time: waiting for what is missing, and the hangover,
+const BEHIND_MAX: Duration = Duration::from_millis(250);
+
+/// and this part of the time, because the hangover before silence is made up is not caught up with.
+const BEHIND_PART: u32 = 20;
 
 impl Audit {
     /// The audit of a call that begins.
@@ -215,7 +218,8 @@ impl Audit {
         let (Some(session), Some(media_at)) = (&self.session, self.media_at) else { return };
         let elapsed = now - session.ready_at.max(media_at);
         let given = Duration::from_micros(session.samples * 1_000 / 24);
-        if given > elapsed + AHEAD_MAX || given + BEHIND_MAX + self.lag_max < elapsed {
+        let behind_max = BEHIND_MAX + self.lag_max + elapsed / BEHIND_PART;
+        if given > elapsed + AHEAD_MAX || given + behind_max < elapsed {
             self.fault(now, &format!("the session was given {given:?} of caller audio in {elapsed:?}"));
         }
     }

@@ -38,6 +38,8 @@ pub struct Backend {
     pub truncated: u32,
     start: Instant,
     accepted: u64,
+    /// Connections up to this one are not wanted any more.
+    given_up: u64,
     live: Option<Live>,
 }
 
@@ -63,7 +65,7 @@ pub enum Said {
 impl Backend {
     /// A backend nobody is connected to.
     pub fn new(start: Instant, plan: BackendPlan) -> Self {
-        Self { plan, truncated: 0, start, accepted: 0, live: None }
+        Self { plan, truncated: 0, start, accepted: 0, given_up: 0, live: None }
     }
 
     /// Whether it can be reached.
@@ -79,7 +81,7 @@ impl Backend {
 
     /// A connection is asked for.
     pub fn connect(&mut self, now: Instant, number: u64) -> Result<(), FaultClass> {
-        if !self.is_up(now) {
+        if !self.is_up(now) || number <= self.given_up {
             return Err(FaultClass::Retryable);
         }
         let connection = self.accepted;
@@ -106,6 +108,7 @@ impl Backend {
     /// The connection is gone, if it is still this one.
     pub fn disconnect(&mut self, number: u64) {
         self.live.take_if(|live| live.number == number);
+        self.given_up = self.given_up.max(number);
     }
 
     /// The connection that stands.

@@ -67,6 +67,7 @@ fn quarter(number: u64) {
     let mut tally = Tally::default();
     let seeds = number * SEEDS_PER_TEST..(number + 1) * SEEDS_PER_TEST;
     seeds.for_each(|seed| run(seed, &mut tally));
+    eprintln!("{tally:?}");
     let Tally { answered, cancelled, lost, reconnected, interrupted, digits } = tally;
     assert!(answered > 50 && cancelled > 0 && lost > 0 && reconnected > 5, "{tally:?}");
     assert!(interrupted > 20 && digits > 20, "{tally:?}");
@@ -76,6 +77,7 @@ fn run(seed: u64, tally: &mut Tally) {
     let _named = Named(seed);
     let mut dice = Dice::new(seed);
     let plan = Plan::drawn(&mut dice);
+    if std::env::var("DBG").is_ok() { eprintln!("{plan:?}"); }
     let mut world = World::new(&plan, dice);
     world.run();
     world.gateway.check_nothing_left();
@@ -137,6 +139,7 @@ fn check_cause(cause: Cause, plan: &Plan, caller: &Caller) {
         Cause::AckTimeout => !habits.acknowledges || plan.weather.lost_percent > 10,
         Cause::NoCommonCodec => habits.offer == Offer::Opus,
         Cause::DurationMax => caller.plan.hangs_up_after_ms.is_none(),
+        Cause::MediaTimeout => caller.plan.hangs_up_after_ms.is_none() && caller.plan.suppresses_silence,
         _ => false,
     };
     assert!(possible, "{cause:?} after {:?} with {:?}", caller.phone.end, caller.plan);

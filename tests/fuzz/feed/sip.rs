@@ -115,7 +115,7 @@ impl Exchange {
                 remote: ([127, 0, 0, 2], 5060).into(),
                 connection: u64::from(odd),
             },
-            answers: bytes.len() % 3 != 0,
+            answers: !bytes.len().is_multiple_of(3),
             readable: read_datagram(bytes).is_ok(),
             work: Work::new(STEPS_MAX),
         }
