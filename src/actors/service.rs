@@ -244,12 +244,17 @@ pub fn sip_endpoint(config: &Config) -> sip::Endpoint {
 
 /// The trunks as SIP sees them.
 pub fn peers(config: &Config) -> Vec<sip::Peer> {
+    let algorithm = |digest: config::Digest| match digest {
+        config::Digest::Sha256 => sip::Algorithm::Sha256,
+        config::Digest::Md5 => sip::Algorithm::Md5,
+    };
     let peer = |trunk: &config::Trunk| sip::Peer {
         name: trunk.name.clone(),
         networks: trunk.from.clone(),
         credentials: trunk.credentials.as_ref().map(|credentials| sip::Credentials {
             username: credentials.username.clone(),
             password: credentials.password.reveal().to_owned(),
+            algorithms: credentials.digest.iter().copied().map(algorithm).collect(),
         }),
     };
     config.trunks.iter().map(peer).collect()

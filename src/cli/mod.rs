@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 failed while running, 2 bad configuration or usage. This is the only place that prints.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -71,7 +71,12 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Prints a line. A closed standard output is no reason to end: `println!` would panic.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 fn version() -> ExitCode {
-    println!("patchcord {}", env!("CARGO_PKG_VERSION"));
+    say(concat!("patchcord ", env!("CARGO_PKG_VERSION")));
     ExitCode::SUCCESS
 }

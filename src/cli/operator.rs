@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, process::ExitCode};
 
-use super::EXIT_RUNTIME;
+use super::{EXIT_RUNTIME, say};
 use crate::{
     drivers::operator::{self, Settings},
     net,
@@ -32,7 +32,10 @@ pub fn run(listen: SocketAddr, faults: Faults, allow_control: bool) -> ExitCode 
 
 async fn serve(listen: SocketAddr, settings: Settings) -> std::io::Result<()> {
     let listener = net::tcp::listen(listen)?;
-    println!("Realtime sessions on ws://{}/v1/realtime", listener.local_addr()?);
+    say(&format!(
+        "Realtime sessions on ws://{}/v1/realtime",
+        listener.local_addr()?
+    ));
     let mut signals = super::signals::Signals::new()?;
     let stop = async move {
         signals.next().await;

@@ -3,7 +3,7 @@
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use super::{
-    EXIT_RUNTIME, EXIT_USAGE, check,
+    EXIT_RUNTIME, EXIT_USAGE, check, say,
     signals::{Signals, Stop},
 };
 use crate::{
@@ -85,15 +85,18 @@ async fn wind_down(gateway: &Gateway, stop: Stop, drain_max: Duration) {
 
 fn welcome(gateway: &Gateway) {
     for address in &gateway.addresses.udp {
-        println!("SIP over UDP on {address}: call sip:operator@{}", reachable(address));
+        say(&format!(
+            "SIP over UDP on {address}: call sip:operator@{}",
+            reachable(address)
+        ));
     }
     for address in &gateway.addresses.tcp {
-        println!(
+        say(&format!(
             "SIP over TCP on {address}: call sip:operator@{};transport=tcp",
             reachable(address)
-        );
+        ));
     }
-    println!("Metrics on http://{}/metrics", gateway.http_address);
+    say(&format!("Metrics on http://{}/metrics", gateway.http_address));
 }
 
 /// An address to dial from this machine.

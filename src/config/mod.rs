@@ -55,7 +55,7 @@ pub use self::{
     secret::{Secret, SecretSource},
     session::Session,
     sip::{Listen, Sip},
-    trunk::{Credentials, Trunk},
+    trunk::{Credentials, Digest, Trunk},
 };
 use self::{effective::Writer, layers::Layers};
 

@@ -1,10 +1,17 @@
 //! `[[trunk]]`: who may call.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{effective::Writer, names, secret::Secret, section::Section};
+use super::{
+    effective::Writer,
+    names,
+    secret::Secret,
+    section::{Section, one_of},
+};
+
+const DIGESTS: &[(&str, Digest)] = &[("sha-256", Digest::Sha256), ("md5", Digest::Md5)];
 
 /// A SIP peer. With networks it is known by its source address, with credentials its calls are challenged; with
 /// credentials alone it may call from anywhere.
@@ -25,6 +32,17 @@ pub struct Credentials {
     pub username: String,
     /// The password.
     pub password: Secret,
+    /// The hashes it may log in with, in the order it is offered them; at least one.
+    pub digest: Vec<Digest>,
+}
+
+/// A hash that SIP digest may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digest {
+    /// SHA-256 (RFC 8760).
+    Sha256,
+    /// MD5, for the many phones that know nothing else.
+    Md5,
 }
 
 impl Trunk {
@@ -55,11 +73,22 @@ impl Trunk {
             "password",
             self.credentials.as_ref().map(|credentials| &credentials.password),
         );
+        out.list(
+            "digest",
+            self.credentials.iter().flat_map(|credentials| &credentials.digest),
+        );
     }
 
     /// Whether it may call from anywhere, with its credentials.
     pub fn is_open(&self) -> bool {
         self.from.is_empty() && self.credentials.is_some()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = DIGESTS.iter().find(|(_, digest)| digest == self);
+        out.write_str(named.map_or("", |(name, _)| name))
     }
 }
 
@@ -98,8 +127,14 @@ fn read_credentials(section: &mut Section<'_>) -> Option<Credentials> {
     let gives_password = section.gives("password");
     let username = section.parsed("username", String::new(), read_username);
     let password = section.secret("password");
+    let has_login = !username.is_empty() || password.is_some();
+    let digest = read_digest(section, has_login);
     match (username.is_empty(), password) {
-        (false, Some(password)) => Some(Credentials { username, password }),
+        (false, Some(password)) => Some(Credentials {
+            username,
+            password,
+            digest,
+        }),
         (false, None) if !gives_password => {
             section.wrong("username", "has no \"password\" beside it");
             None
@@ -110,6 +145,27 @@ fn read_credentials(section: &mut Section<'_>) -> Option<Credentials> {
         }
         _ => None,
     }
+}
+
+fn read_digest(section: &mut Section<'_>, has_login: bool) -> Vec<Digest> {
+    if has_login {
+        section.refuse_empty(
+            "digest",
+            "names no algorithm: leave it out, or name \"sha-256\" or \"md5\"",
+        );
+    }
+    let is_given = section.gives("digest");
+    let digest = section.list("digest", vec![Digest::Sha256, Digest::Md5], |word| {
+        one_of(word, DIGESTS)
+    });
+    let is_twice = |(place, own): (usize, &Digest)| digest.iter().take(place).any(|other| other == own);
+    if digest.iter().enumerate().any(is_twice) {
+        section.wrong("digest", "names an algorithm twice");
+    }
+    if is_given && !digest.is_empty() && !has_login {
+        section.wrong("digest", "has no \"username\" and \"password\" beside it");
+    }
+    digest
 }
 
 /// User names stand in quotes in a header (RFC 3261 section 22).
@@ -124,6 +180,8 @@ fn read_username(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
     use crate::config::tests::{problems, read};
+
+    const LOGIN: &str = "[[trunk]]\nname = \"a\"\nusername = \"u\"\npassword = \"env:PASSWORD\"\n";
 
     #[test]
     fn networks_and_single_addresses_are_read() {
@@ -166,6 +224,45 @@ mod tests {
             problems("[[trunk]]\nname = \"a\"\npassword = \"env:PASSWORD\""),
             ["f.toml:3:12: trunk[0].password has no \"username\" beside it"]
         );
+    }
+
+    #[test]
+    fn phones_log_in_with_sha_256_or_md5_unless_told_otherwise() {
+        let digest = |line: &str| {
+            let config = read(&format!("{LOGIN}{line}"));
+            config.trunks[0].credentials.as_ref().unwrap().digest.clone()
+        };
+        assert_eq!(digest(""), [Digest::Sha256, Digest::Md5]);
+        assert_eq!(digest("digest = [\"md5\"]"), [Digest::Md5]);
+        assert_eq!(digest("digest = [\"md5\", \"sha-256\"]"), [Digest::Md5, Digest::Sha256]);
+    }
+
+    #[test]
+    fn digest_algorithms_are_known_ones_each_once() {
+        assert_eq!(
+            problems(&format!("{LOGIN}digest = [\"sha256\", \"crc\"]")),
+            [
+                "f.toml:5:11: trunk[0].digest[0] = \"sha256\" is not known: did you mean \"sha-256\"?",
+                "f.toml:5:21: trunk[0].digest[1] = \"crc\" is not known: there are \"sha-256\" and \"md5\"",
+            ]
+        );
+        assert_eq!(
+            problems(&format!("{LOGIN}digest = []")),
+            ["f.toml:5:10: trunk[0].digest names no algorithm: leave it out, or name \"sha-256\" or \"md5\""]
+        );
+        assert_eq!(
+            problems(&format!("{LOGIN}digest = [\"md5\", \"md5\"]")),
+            ["f.toml:5:10: trunk[0].digest names an algorithm twice"]
+        );
+    }
+
+    #[test]
+    fn digest_algorithms_without_a_login_are_refused() {
+        assert_eq!(
+            problems("[[trunk]]\nname = \"lan\"\nfrom = [\"10.0.0.0/8\"]\ndigest = [\"md5\"]"),
+            ["f.toml:4:10: trunk[0].digest has no \"username\" and \"password\" beside it"]
+        );
+        read("[[trunk]]\nname = \"lan\"\nfrom = [\"10.0.0.0/8\"]\ndigest = []");
     }
 
     #[test]

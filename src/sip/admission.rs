@@ -11,6 +11,7 @@ pub use ipnet::IpNet as Network;
 
 use super::digest::{Authenticator, Outcome};
 use super::message::Request;
+use super::proof::Algorithm;
 
 /// A trunk as SIP sees it. With networks it is found by source address; with credentials its INVITEs are challenged;
 /// with credentials and no networks anyone may try, and the user name tells the peer. With neither it can never call.
@@ -38,21 +39,24 @@ impl Peer {
         self.networks.is_empty() && self.credentials.is_some()
     }
 
-    fn password_of(&self, user: &str) -> Option<&str> {
-        self.credentials
-            .as_ref()
-            .filter(|own| own.username == user)
-            .map(|own| own.password.as_str())
+    fn login_of(&self, user: &str) -> Option<&Credentials> {
+        self.credentials.as_ref().filter(|own| own.username == user)
+    }
+
+    fn algorithms(&self) -> &[Algorithm] {
+        self.credentials.as_ref().map_or(&[], |own| &own.algorithms)
     }
 }
 
-/// A user name and a password.
+/// A user name and a password, and how to prove it.
 #[derive(Clone)]
 pub struct Credentials {
     /// The user name.
     pub username: String,
     /// The password.
     pub password: String,
+    /// What it is challenged with, in this order; without any it can never log in.
+    pub algorithms: Vec<Algorithm>,
 }
 
 impl fmt::Debug for Credentials {
@@ -145,26 +149,42 @@ impl Admission {
             Source::Anyone => peer.is_open(),
             Source::Unknown => false,
         };
-        let candidates = self
+        let candidates: Vec<_> = self
             .peers
             .iter()
             .enumerate()
-            .filter(|(index, peer)| may_log_in(*index, peer));
-        let password = |user: &str| candidates.clone().find_map(|(_, peer)| peer.password_of(user));
-        match self.authenticator.check(now, request, password) {
-            Outcome::Accepted { username } => {
-                let found = candidates
-                    .clone()
-                    .find(|(_, peer)| peer.password_of(&username).is_some());
-                found.map_or_else(
-                    || Verdict::Failed("no such user".to_owned()),
-                    |(index, _)| Verdict::Admitted(index),
-                )
-            }
-            Outcome::Challenge { stale, .. } => Verdict::Challenged(self.authenticator.challenge(now, stale).into()),
+            .filter(|(index, peer)| may_log_in(*index, peer))
+            .collect();
+        let find = |user: &str| {
+            candidates
+                .iter()
+                .find_map(|(index, peer)| Some((*index, peer.login_of(user)?)))
+        };
+        let offered = offered(candidates.iter().map(|(_, peer)| peer.algorithms()));
+        let password = |user: &str| find(user).map(|(_, login)| login.password.as_str());
+        match self.authenticator.check(now, request, &offered, password) {
+            Outcome::Accepted { username, algorithm } => match find(&username) {
+                Some((index, login)) if login.algorithms.contains(&algorithm) => Verdict::Admitted(index),
+                // The password is right and what was offered for another peer is not: stale keeps the phone from
+                // asking its user for another password.
+                Some((_, login)) => Verdict::Challenged(self.authenticator.challenge(now, true, &login.algorithms)),
+                None => Verdict::Failed("no such user".to_owned()),
+            },
+            Outcome::Challenge { stale, .. } => Verdict::Challenged(self.authenticator.challenge(now, stale, &offered)),
             Outcome::Denied(denial) => Verdict::Failed(denial.to_string()),
         }
     }
+}
+
+/// What all of these are challenged with, in the order first seen.
+fn offered<'a>(peers: impl Iterator<Item = &'a [Algorithm]>) -> Vec<Algorithm> {
+    let mut offered = Vec::new();
+    for algorithm in peers.flatten() {
+        if !offered.contains(algorithm) {
+            offered.push(*algorithm);
+        }
+    }
+    offered
 }
 
 #[cfg(test)]
@@ -206,7 +226,42 @@ mod tests {
         let Verdict::Challenged(challenges) = admission.check(now, Source::Peer(1), &invite) else {
             panic!()
         };
-        assert_eq!(challenges.len(), 2);
+        assert_eq!(algorithms(&challenges), [Algorithm::Sha256, Algorithm::Md5]);
+    }
+
+    #[test]
+    fn a_peer_is_challenged_with_its_own_algorithms_in_their_order() {
+        let own = |name, network: &str, algorithms| with_algorithms(peer(name, &[network], true), algorithms);
+        let mut admission = admission(vec![
+            own("old", "10.0.0.0/8", &[Algorithm::Md5]),
+            own("new", "192.0.2.0/24", &[Algorithm::Sha256]),
+            own("both", "198.51.100.0/24", &[Algorithm::Md5, Algorithm::Sha256]),
+        ]);
+        let invite = Request::new(Method::Invite, Uri::read("sip:operator@h").unwrap());
+        for (index, algorithms) in [
+            &[Algorithm::Md5][..],
+            &[Algorithm::Sha256],
+            &[Algorithm::Md5, Algorithm::Sha256],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(challenge_of(&mut admission, Source::Peer(index), &invite), algorithms);
+        }
+    }
+
+    #[test]
+    fn strangers_are_challenged_with_what_the_open_peers_take_in_the_order_first_seen() {
+        let mut admission = admission(vec![
+            with_algorithms(peer("pbx", &["10.0.0.0/8"], true), &[Algorithm::Sha256]),
+            with_algorithms(peer("old", &[], true), &[Algorithm::Md5]),
+            peer("both", &[], true),
+        ]);
+        let invite = Request::new(Method::Invite, Uri::read("sip:operator@h").unwrap());
+        assert_eq!(
+            challenge_of(&mut admission, Source::Anyone, &invite),
+            [Algorithm::Md5, Algorithm::Sha256]
+        );
     }
 
     #[test]
@@ -222,6 +277,7 @@ mod tests {
         let credentials = login.then(|| Credentials {
             username: name.into(),
             password: "secret".into(),
+            algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         });
         let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
         Peer {
@@ -229,6 +285,23 @@ mod tests {
             networks,
             credentials,
         }
+    }
+
+    fn with_algorithms(mut peer: Peer, algorithms: &[Algorithm]) -> Peer {
+        peer.credentials.as_mut().unwrap().algorithms = algorithms.to_vec();
+        peer
+    }
+
+    fn challenge_of(admission: &mut Admission, source: Source, request: &Request) -> Vec<Algorithm> {
+        let Verdict::Challenged(challenges) = admission.check(Instant::now(), source, request) else {
+            panic!()
+        };
+        algorithms(&challenges)
+    }
+
+    fn algorithms(challenges: &[String]) -> Vec<Algorithm> {
+        let read = |challenge: &String| Algorithm::read(challenge.split("algorithm=").nth(1)?);
+        challenges.iter().map(|challenge| read(challenge).unwrap()).collect()
     }
 
     fn ip(text: &str) -> IpAddr {

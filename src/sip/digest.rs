@@ -1,7 +1,7 @@
 //! Who may call: the server side of Digest authentication (RFC 7616, RFC 8760, RFC 3261 section 22).
 //!
 //! The [`Authenticator`] challenges and checks; it owns the nonces and nothing else. It deliberately knows no users:
-//! the password comes from the caller of [`Authenticator::check`]. ACK and CANCEL cannot be challenged and must not
+//! the password and the algorithms offered come from the caller of [`Authenticator::check`]. ACK and CANCEL cannot be challenged and must not
 //! be shown to it, and a retransmission must be recognised as one before, because its count is used up.
 
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use super::{
     defect::Malformed,
     grammar::quote,
-    message::{Request, Response},
+    message::Request,
     nonce::{NonceError, Nonces},
     proof::{Algorithm, Proof, resolved},
     uri::Uri,
@@ -34,6 +34,8 @@ pub enum Outcome {
     Accepted {
         /// The user.
         username: String,
+        /// What proved it.
+        algorithm: Algorithm,
     },
     /// Nothing is proved yet: answer 401 with a new challenge.
     Challenge {
@@ -91,38 +93,33 @@ impl Authenticator {
         }
     }
 
-    /// The values of the WWW-Authenticate headers of a 401, the stronger algorithm first (RFC 8760 section 2.3).
-    pub fn challenge(&mut self, now: Instant, stale: bool) -> [String; 2] {
+    /// The values of the WWW-Authenticate headers of a 401: one for each algorithm in this order, which is the order
+    /// of preference (RFC 8760 section 2.3).
+    pub fn challenge(&mut self, now: Instant, stale: bool, offered: &[Algorithm]) -> Vec<String> {
         let nonce = self.nonces.mint(now);
         let realm = quote(&self.realm);
         let stale = if stale { ", stale=true" } else { "" };
-        [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| {
+        let value = |algorithm: &Algorithm| {
             format!("Digest realm={realm}, nonce=\"{nonce}\", qop=\"auth\", algorithm={algorithm}{stale}")
-        })
+        };
+        offered.iter().map(value).collect()
     }
 
-    /// The 401 for a request, without a To tag.
-    pub fn unauthorized(&mut self, now: Instant, request: &Request, stale: bool) -> Response {
-        let values = self.challenge(now, stale);
-        let response = Response::standard(request, 401);
-        values.into_iter().fold(response, |response, value| {
-            response.with_header("WWW-Authenticate", value)
-        })
-    }
-
-    /// Checks what a request proves; `password` gives the password of a user, if there is such a user.
+    /// Checks what a request proves with one of the algorithms offered; `password` gives the password of a user, if
+    /// there is such a user.
     pub fn check<'p>(
         &mut self,
         now: Instant,
         request: &Request,
+        offered: &[Algorithm],
         password: impl FnOnce(&str) -> Option<&'p str>,
     ) -> Outcome {
-        let proof = match self.find_proof(request) {
+        let proof = match self.find_proof(request, offered) {
             Ok(Some(proof)) => proof,
             Ok(None) => return challenge(Unproven::NoCredentials),
             Err(problem) => return Outcome::Denied(Denial::Malformed(problem)),
         };
-        let Some(algorithm) = proof.algorithm() else {
+        let Some(algorithm) = usable(&proof, offered) else {
             return challenge(Unproven::Algorithm);
         };
         let Some(quality) = proof
@@ -140,7 +137,7 @@ impl Authenticator {
             return Outcome::Denied(Denial::Password);
         }
         match self.nonces.spend(now, &proof.nonce, quality.count) {
-            Ok(()) => Outcome::Accepted { username },
+            Ok(()) => Outcome::Accepted { username, algorithm },
             Err(error) => Outcome::Challenge {
                 stale: true,
                 why: error.into(),
@@ -150,11 +147,11 @@ impl Authenticator {
 
     /// The credentials for our realm, the ones we can check before others; broken ones count only when there are no
     /// whole ones.
-    fn find_proof(&self, request: &Request) -> Result<Option<Proof>, Malformed> {
+    fn find_proof(&self, request: &Request, offered: &[Algorithm]) -> Result<Option<Proof>, Malformed> {
         let mut found = Ok(None);
         for value in request.headers.authorization() {
             match Proof::read(value) {
-                Ok(Some(proof)) if resolved(&proof.realm) == self.realm => match proof.algorithm() {
+                Ok(Some(proof)) if resolved(&proof.realm) == self.realm => match usable(&proof, offered) {
                     Some(_) => return Ok(Some(proof)),
                     None => found = Ok(Some(proof)),
                 },
@@ -164,6 +161,11 @@ impl Authenticator {
         }
         found
     }
+}
+
+/// The algorithm of the credentials, when it was offered.
+fn usable(proof: &Proof, offered: &[Algorithm]) -> Option<Algorithm> {
+    proof.algorithm().filter(|algorithm| offered.contains(algorithm))
 }
 
 fn challenge(why: Unproven) -> Outcome {
@@ -191,6 +193,7 @@ mod tests {
     use super::*;
     use crate::sip::{method::Method, proof::Quality};
 
+    const BOTH: &[Algorithm] = &[Algorithm::Sha256, Algorithm::Md5];
     const REALM: &str = "patchcord";
     const URI: &str = "sip:100@gw.example.com";
 
@@ -206,25 +209,69 @@ mod tests {
             assert_eq!(
                 outcome,
                 Outcome::Accepted {
-                    username: "alice".into()
+                    username: "alice".into(),
+                    algorithm,
                 }
             );
         }
     }
 
     #[test]
-    fn a_challenge_offers_sha_256_before_md5_and_asks_for_auth() {
-        let mut guard = Authenticator::new(Instant::now(), "a \"b\"", [1; 32]);
-        let [first, second] = guard.challenge(Instant::now(), true);
+    fn a_challenge_offers_the_algorithms_in_their_order_and_asks_for_auth() {
+        let (now, mut guard) = (Instant::now(), Authenticator::new(Instant::now(), "a \"b\"", [1; 32]));
+        let [first, second] = &guard.challenge(now, true, BOTH)[..] else {
+            panic!()
+        };
         assert!(first.starts_with("Digest realm=\"a \\\"b\\\"\", nonce=\"") && first.contains("algorithm=SHA-256"));
         assert!(second.contains("algorithm=MD5") && second.ends_with("stale=true"));
         assert!(first.contains("qop=\"auth\""));
-        let response = guard.unauthorized(Instant::now(), &request(None), false);
+        let [only] = &guard.challenge(now, false, &[Algorithm::Md5])[..] else {
+            panic!()
+        };
+        assert!(only.ends_with("algorithm=MD5"));
+    }
+
+    #[test]
+    fn the_right_password_with_an_algorithm_not_offered_is_challenged_again() {
+        let mut line = Line::new();
+        for (offered, other) in [(Algorithm::Md5, Algorithm::Sha256), (Algorithm::Sha256, Algorithm::Md5)] {
+            let answer = |nonce: &str, algorithm| {
+                let answer = Answer {
+                    algorithm,
+                    ..Answer::to(nonce)
+                };
+                answer.header()
+            };
+            let nonce = line.nonce();
+            let request = request(Some(&answer(&nonce, other)));
+            let why = Unproven::Algorithm;
+            assert_eq!(
+                line.check_with(&[offered], &request),
+                Outcome::Challenge { stale: false, why }
+            );
+            let both = request.with_header("Authorization", answer(&nonce, offered));
+            assert!(matches!(
+                line.check_with(&[offered], &both),
+                Outcome::Accepted { algorithm, .. } if algorithm == offered
+            ));
+        }
+    }
+
+    #[test]
+    fn credentials_that_name_no_algorithm_are_md5_and_need_it_offered() {
+        let mut line = Line::new();
+        let nonce = line.nonce();
+        let answer = Answer {
+            algorithm: Algorithm::Md5,
+            ..Answer::to(&nonce)
+        };
+        let request = request(Some(&answer.header().replace(", algorithm=MD5", "")));
+        let why = Unproven::Algorithm;
         assert_eq!(
-            (response.status, response.headers.all("WWW-Authenticate").count()),
-            (401, 2)
+            line.check_with(&[Algorithm::Sha256], &request),
+            Outcome::Challenge { stale: false, why }
         );
-        assert!(!response.headers.first("WWW-Authenticate").unwrap().contains("stale"));
+        assert!(matches!(line.check_with(BOTH, &request), Outcome::Accepted { .. }));
     }
 
     #[test]
@@ -366,8 +413,8 @@ mod tests {
         }
 
         fn nonce(&mut self) -> String {
-            let [challenge, _] = self.guard.challenge(self.now, false);
-            challenge
+            let challenges = self.guard.challenge(self.now, false, BOTH);
+            challenges[0]
                 .split("nonce=\"")
                 .nth(1)
                 .unwrap()
@@ -382,8 +429,12 @@ mod tests {
         }
 
         fn check(&mut self, request: &Request) -> Outcome {
-            self.guard
-                .check(self.now, request, |user| (user == "alice").then_some("wonderland"))
+            self.check_with(BOTH, request)
+        }
+
+        fn check_with(&mut self, offered: &[Algorithm], request: &Request) -> Outcome {
+            let password = |user: &str| (user == "alice").then_some("wonderland");
+            self.guard.check(self.now, request, offered, password)
         }
     }
 

@@ -58,6 +58,7 @@ pub use message::{InDialog, Message, Request, Response};
 pub use method::{CSeq, Method};
 pub use names::HeaderName;
 pub use params::{Param, Params};
+pub use proof::Algorithm;
 pub use reader::read_datagram;
 pub use reason::Reason;
 pub use stream::{PONG, StreamEvent, StreamReader};

@@ -16,7 +16,7 @@ use super::{
 /// A hash function Digest may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// SHA-256 (RFC 8760), offered first.
+    /// SHA-256 (RFC 8760).
     Sha256,
     /// MD5, for the many phones that know nothing else.
     Md5,

@@ -107,8 +107,9 @@ struct Server {
 
 impl Server {
     fn operator() -> Self {
-        let address = free_port();
-        let child = patchcord(["operator", "--listen", &address.to_string()]);
+        let mut child = patchcord(["operator", "--listen", "127.0.0.1:0"]);
+        let line = said(&mut child, "ws://");
+        let address = between(&line, "ws://", "/").parse().unwrap();
         Self {
             child,
             address,
@@ -122,21 +123,8 @@ impl Server {
         let config = folder.join("patchcord.toml");
         fs::write(&config, gateway_config(operator, &folder)).unwrap();
         let mut child = patchcord(["serve", "--config", config.to_str().unwrap()]);
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let line = output
-            .lines()
-            .map_while(Result::ok)
-            .find(|line| line.contains("SIP over UDP"))
-            .unwrap();
-        let address = line
-            .split(" on ")
-            .nth(1)
-            .unwrap()
-            .split(": ")
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
+        let line = said(&mut child, "SIP over UDP");
+        let address = between(&line, " on ", ": ").parse().unwrap();
         Self {
             child,
             address,
@@ -179,11 +167,18 @@ fn patchcord<const N: usize>(arguments: [&str; N]) -> Child {
         .unwrap()
 }
 
-fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0")
+/// Waits for the line a process prints when it is ready.
+fn said(child: &mut Child, what: &str) -> String {
+    let output = BufReader::new(child.stdout.take().unwrap());
+    output
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line.contains(what))
         .unwrap()
-        .local_addr()
-        .unwrap()
+}
+
+fn between<'a>(line: &'a str, before: &str, after: &str) -> &'a str {
+    line.split(before).nth(1).unwrap().split(after).next().unwrap()
 }
 
 fn gateway_config(operator: SocketAddr, folder: &Path) -> String {

@@ -25,6 +25,8 @@ pub struct Phone {
     sip: UdpSocket,
     gateway: SocketAddr,
     rtp: Arc<UdpSocket>,
+    // Only held, so that the gateway's RTCP meets nobody else.
+    _rtcp: UdpSocket,
     mouth: Arc<Mutex<Mouth>>,
     ear: Arc<Mutex<Vec<Packet>>>,
     tasks: Vec<AbortHandle>,
@@ -81,7 +83,7 @@ impl Phone {
     /// A phone that calls this gateway.
     pub async fn new(gateway: SocketAddr) -> Self {
         let sip = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let rtp = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let (rtp, rtcp) = bind_pair().await;
         let mouth = Arc::new(Mutex::new(Mouth::default()));
         let ear = Arc::new(Mutex::new(Vec::new()));
         let tasks = vec![
@@ -98,6 +100,7 @@ impl Phone {
             sip,
             gateway,
             rtp,
+            _rtcp: rtcp,
             mouth,
             ear,
             tasks,
@@ -368,6 +371,19 @@ fn media_port(message: &str) -> u16 {
         .find_map(|line| line.strip_prefix("m=audio "))
         .expect("an audio line");
     line.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// An even port for RTP with the odd one above it for RTCP.
+async fn bind_pair() -> (Arc<UdpSocket>, UdpSocket) {
+    loop {
+        let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let port = rtp.local_addr().unwrap().port();
+        if port.is_multiple_of(2)
+            && let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", port + 1)).await
+        {
+            return (Arc::new(rtp), rtcp);
+        }
+    }
 }
 
 fn nonce() -> u64 {

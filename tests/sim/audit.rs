@@ -28,6 +28,8 @@ pub struct Audit {
     pub interruptions: u32,
     start: Instant,
     media_at: Option<Instant>,
+    /// Nothing may have left since the last packet.
+    held: bool,
     /// How much later than ordered the media wakes up, at most.
     lag_max: Duration,
     reference: Reference,
@@ -38,6 +40,8 @@ pub struct Audit {
     /// Those whose words are not wanted.
     stale: HashSet<String>,
     cut: bool,
+    /// Keys pressed.
+    keys: u32,
     /// Items truncated since the last look.
     truncated: Vec<String>,
 }
@@ -47,7 +51,9 @@ pub struct Audit {
 struct Stream {
     sequence: u16,
     timestamp: u32,
-    /// Of all packets, by how much the earliest came before its time.
+    /// Packet times since the first.
+    frames: u32,
+    /// When the stream began, by the packet that was least late.
     earliest: Instant,
 }
 
@@ -66,12 +72,16 @@ const BEHIND_MAX: Duration = Duration::from_millis(250);
 /// and this part of the time, because the hangover before silence is made up is not caught up with.
 const BEHIND_PART: u32 = 20;
 
+/// What a key takes of it.
+const KEY: Duration = Duration::from_millis(100);
+
 impl Audit {
     /// The audit of a call that begins.
     pub fn new(start: Instant, lag_max: Duration) -> Self {
         Self {
             start,
             media_at: None,
+            held: false,
             faults: Vec::new(),
             packets: 0,
             truncates: 0,
@@ -83,13 +93,18 @@ impl Audit {
             responses: HashSet::new(),
             stale: HashSet::new(),
             cut: false,
+            keys: 0,
             truncated: Vec::new(),
         }
     }
 
     /// The media is settled, and flows from now on.
-    pub fn settled(&mut self, now: Instant, law: Law) {
+    pub fn settled(&mut self, now: Instant, law: Law, sends: bool) {
         self.reference.set_law(law);
+        self.held |= !sends;
+        if !sends {
+            self.reference.hold();
+        }
         self.media_at.get_or_insert(now);
     }
 
@@ -146,8 +161,14 @@ impl Audit {
         }
     }
 
+    /// The caller pressed a key, which interrupts, and takes a place in which nothing is said.
+    pub fn key(&mut self) {
+        self.keys += 1;
+        self.cut();
+    }
+
     /// The caller interrupts: whatever was begun is not wanted any more.
-    pub fn cut(&mut self) {
+    fn cut(&mut self) {
         self.stale.extend(self.responses.iter().cloned());
         self.cut = true;
     }
@@ -185,20 +206,22 @@ impl Audit {
     }
 
     fn check_stream(&mut self, now: Instant, packet: &Packet<'_>) {
-        let due = FRAME_TIME * self.packets as u32;
-        let Some(earliest) = now.checked_sub(due) else { return };
+        let Packet { sequence, timestamp, payload, .. } = *packet;
+        let held = std::mem::take(&mut self.held);
         let Some(stream) = &mut self.stream else {
-            let Packet { sequence, timestamp, .. } = *packet;
-            self.stream = Some(Stream { sequence, timestamp, earliest });
+            self.stream = Some(Stream { sequence, timestamp, frames: 0, earliest: now });
             return;
         };
-        let expected = (stream.sequence.wrapping_add(1), stream.timestamp.wrapping_add(FRAME as u32), FRAME);
-        let found = (packet.sequence, packet.timestamp, packet.payload.len());
-        (stream.sequence, stream.timestamp) = (packet.sequence, packet.timestamp);
-        stream.earliest = stream.earliest.min(earliest);
-        let late = earliest - stream.earliest;
-        if found != expected {
-            self.fault(now, &format!("a packet is {found:?} and should be {expected:?}"));
+        let frames = timestamp.wrapping_sub(stream.timestamp) / FRAME as u32;
+        let follows = sequence == stream.sequence.wrapping_add(1) && payload.len() == FRAME;
+        let fits = timestamp == stream.timestamp.wrapping_add(frames * FRAME as u32) && (frames == 1 || held);
+        stream.frames += frames;
+        (stream.sequence, stream.timestamp) = (sequence, timestamp);
+        let begins = now - FRAME_TIME * stream.frames;
+        stream.earliest = stream.earliest.min(begins);
+        let late = begins - stream.earliest;
+        if !follows || !fits {
+            self.fault(now, &format!("packet {} does not follow its predecessor: {packet:?}", self.packets));
         }
         if late > self.lag_max {
             self.fault(now, &format!("packet {} leaves {late:?} late", self.packets));
@@ -218,7 +241,7 @@ impl Audit {
         let (Some(session), Some(media_at)) = (&self.session, self.media_at) else { return };
         let elapsed = now - session.ready_at.max(media_at);
         let given = Duration::from_micros(session.samples * 1_000 / 24);
-        let behind_max = BEHIND_MAX + self.lag_max + elapsed / BEHIND_PART;
+        let behind_max = BEHIND_MAX + self.lag_max + elapsed / BEHIND_PART + KEY * self.keys;
         if given > elapsed + AHEAD_MAX || given + behind_max < elapsed {
             self.fault(now, &format!("the session was given {given:?} of caller audio in {elapsed:?}"));
         }

@@ -127,7 +127,8 @@ pub struct Call {
     held: bool,
     local: sdp::Local,
     body: Vec<u8>,
-    offered: bool,
+    /// What the caller's offer settled, in effect once we answer; nothing while our own offer waits for its answer.
+    negotiated: Option<sdp::Negotiated>,
     bridge: Bridge,
     open: bool,
     connection: u64,
@@ -178,7 +179,7 @@ impl Call {
             held: true,
             local,
             body,
-            offered: negotiated.is_none(),
+            negotiated,
             bridge: Bridge::new(now, media),
             open: true,
             connection: 0,
@@ -188,9 +189,6 @@ impl Call {
             dice,
             acts: VecDeque::new(),
         };
-        if let Some(negotiated) = negotiated {
-            call.order(Order::Apply(Box::new(negotiated)));
-        }
         call.order(Order::Dial);
         call.perform();
         call
@@ -289,14 +287,26 @@ impl Call {
                 self.machine.handle(now, Input::LegFailed(cause));
             }
             Event::Gone => self.machine.handle(now, Input::LegFailed(Cause::Crashed)),
-            Event::Incoming(_) | Event::Reoffered { .. } => {}
+            Event::Reoffered { offer } => self.reoffered(offer.as_deref()),
+            Event::Incoming(_) => {}
+        }
+    }
+
+    fn reoffered(&mut self, offer: Option<&[u8]>) {
+        self.local.version += 1;
+        match sdp::answer(offer.unwrap_or_default(), &self.local) {
+            Ok((negotiated, sdp)) => {
+                self.settle(negotiated);
+                self.command(Command::Answer { sdp });
+            }
+            Err(refusal) => self.command(Command::Refuse { status: 488, reason: refusal.reason().into() }),
         }
     }
 
     fn confirmed(&mut self, now: Instant, answer: Option<&[u8]>) {
-        if std::mem::take(&mut self.offered) {
+        if self.negotiated.is_none() {
             match sdp::read_answer(answer.unwrap_or_default(), &self.local) {
-                Ok(negotiated) => self.order(Order::Apply(Box::new(negotiated))),
+                Ok(negotiated) => self.settle(negotiated),
                 Err(refusal) => {
                     let cause = Cause::from_word(refusal.reason()).unwrap_or(Cause::BadSdp);
                     self.machine.handle(now, Input::Confirmed);
@@ -330,10 +340,7 @@ impl Call {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Ring => self.command(Command::Ring),
-                Output::Answer => {
-                    let sdp = std::mem::take(&mut self.body);
-                    self.command(Command::Answer { sdp });
-                }
+                Output::Answer => self.answer(),
                 Output::Refuse(cause) => self.end_leg(refusal(cause)),
                 Output::Greet => self.order(Order::Greet),
                 Output::Comfort(on) => self.order(Order::Comfort(on)),
@@ -343,6 +350,19 @@ impl Call {
                 Output::End(outcome) => self.ended(outcome),
             }
         }
+    }
+
+    fn answer(&mut self) {
+        if let Some(negotiated) = self.negotiated.clone() {
+            self.settle(negotiated);
+        }
+        let sdp = std::mem::take(&mut self.body);
+        self.command(Command::Answer { sdp });
+    }
+
+    fn settle(&mut self, negotiated: sdp::Negotiated) {
+        self.negotiated = Some(negotiated.clone());
+        self.order(Order::Apply(Box::new(negotiated)));
     }
 
     fn ended(&mut self, outcome: Outcome) {
@@ -409,7 +429,7 @@ impl Call {
     }
 
     fn apply(&mut self, now: Instant, negotiated: &sdp::Negotiated) {
-        self.audit.settled(now, law(negotiated.codec));
+        self.audit.settled(now, law(negotiated.codec), negotiated.direction.sends());
         self.bridge.apply(now, negotiated);
     }
 
@@ -473,7 +493,7 @@ impl Call {
             Report::Responded(_) | Report::BargedIn(_) | Report::Transcript(_) => {}
             Report::Digit(digit) => {
                 self.digits.push(digit);
-                self.audit.cut();
+                self.audit.key();
             }
             report => self.acts.push_back(Act::Post(Desk::Call, Mail::Report(report))),
         }

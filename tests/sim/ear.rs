@@ -7,8 +7,9 @@ use patchcord::audio::Law;
 use crate::{mouth::FRAME, rtp::Packet};
 
 /// The ear of one phone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ear {
+    start: Instant,
     packets: BTreeMap<i64, Heard>,
     last: i64,
 }
@@ -33,10 +34,17 @@ pub struct Burst {
 
 /// Louder than this is no silence.
 const LOUD: u16 = 600;
+/// Louder than this is no sign of life.
+const SOFT: u16 = 1_500;
 /// A pause longer than this ends a burst.
 const PAUSE: usize = 100 * 8;
 
 impl Ear {
+    /// An ear that has heard nothing since the run began.
+    pub fn new(start: Instant) -> Self {
+        Self { start, packets: BTreeMap::new(), last: 0 }
+    }
+
     /// A packet came.
     pub fn hear(&mut self, at: Instant, bytes: &[u8]) {
         let packet = Packet::read(bytes);
@@ -85,6 +93,30 @@ impl Ear {
             }
         }
         bursts.into_iter().map(|(from, to)| Burst { from, samples: to - from, hz: pitch(&pcm[from..to]) }).collect()
+    }
+
+    /// How much of a stretch, in milliseconds of the run, is louder than a sign of life.
+    pub fn loud_ms(&self, from_ms: usize, to_ms: usize) -> usize {
+        let heard = self.stretch(from_ms, to_ms);
+        heard.chunks(8).filter(|pcm| pcm.iter().any(|sample| sample.unsigned_abs() > SOFT)).count()
+    }
+
+    /// How many of the 20 ms pieces of a stretch are neither silent nor loud.
+    pub fn murmur(&self, from_ms: usize, to_ms: usize) -> f32 {
+        let heard = self.stretch(from_ms, to_ms);
+        let pieces = heard.chunks(FRAME);
+        let count = pieces.len().max(1) as f32;
+        let soft = |pcm: &[i16]| pcm.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or_default();
+        pieces.filter(|pcm| (20..=SOFT).contains(&soft(pcm))).count() as f32 / count
+    }
+
+    /// What was heard from one time of the run to another.
+    fn stretch(&self, from_ms: usize, to_ms: usize) -> Vec<i16> {
+        let within = |packet: &&Heard| {
+            let ms = packet.at.saturating_duration_since(self.start).as_millis() as usize;
+            (from_ms..to_ms).contains(&ms)
+        };
+        self.packets.values().filter(within).flat_map(|packet| packet.pcm.iter().copied()).collect()
     }
 
     /// The longest silence inside a burst, in samples.

@@ -74,12 +74,17 @@ pub struct Phone {
     pub address: SocketAddr,
     /// The different final statuses of each INVITE, by its branch.
     pub finals: BTreeMap<String, BTreeSet<u16>>,
+    /// The final status of the INVITE that made the call.
+    pub status: Option<u16>,
     /// How the call ended.
     pub end: Option<End>,
     gateway: SocketAddr,
     name: String,
     state: State,
     dialog: Option<Dialog>,
+    on_hold: bool,
+    /// It was answered after it had given up.
+    regrets: bool,
     branches: u32,
     sequence: u32,
     transactions: Vec<Transaction>,
@@ -109,11 +114,14 @@ impl Phone {
             habits,
             address,
             finals: BTreeMap::new(),
+            status: None,
             end: None,
             gateway,
             name: format!("phone-{number}"),
             state: State::Idle,
             dialog: None,
+            on_hold: false,
+            regrets: false,
             branches: 0,
             sequence: 1,
             transactions: Vec::new(),
@@ -129,12 +137,17 @@ impl Phone {
 
     /// Calls.
     pub fn invite(&mut self, now: Instant) {
-        let branch = self.branch();
-        let body = if self.habits.early_offer { self.description() } else { String::new() };
-        let request = self.request("INVITE", &branch, self.sequence, &body);
-        self.finals.insert(branch.clone(), BTreeSet::new());
         self.state = State::Calling { ringing: false, given_up: false };
-        self.begin(now, "INVITE", branch, request);
+        self.offer(now, self.habits.early_offer);
+    }
+
+    /// Puts the gateway on hold, or takes it back.
+    pub fn hold(&mut self, now: Instant, on_hold: bool) {
+        let pending = self.finals.values().any(BTreeSet::is_empty);
+        if self.state == State::Talking && self.on_hold != on_hold && !pending {
+            self.on_hold = on_hold;
+            self.offer(now, true);
+        }
     }
 
     /// Ends the call, or gives it up.
@@ -221,15 +234,25 @@ impl Phone {
     }
 
     fn handle_invite_response(&mut self, now: Instant, index: usize, status: u16, response: &Text, fresh: bool) {
+        if status >= 200
+            && let Some(statuses) = self.finals.get_mut(response.branch())
+        {
+            statuses.insert(status);
+        }
         match status {
             ..200 => self.ringing(now),
-            200..300 if fresh => self.answered(now, index, response),
-            _ if fresh => self.refused(index, status, response),
+            200..300 if fresh && index == 0 => self.answered(response),
+            _ if fresh && index == 0 => self.refused(status, response),
             _ => {}
         }
+        if status >= 200 && fresh {
+            self.acknowledge(index, status);
+        }
         if status >= 200 {
-            self.finals.entry(response.branch().to_owned()).or_default().insert(status);
             self.outputs.extend(self.transactions[index].ack.clone());
+        }
+        if std::mem::take(&mut self.regrets) {
+            self.bye(now);
         }
     }
 
@@ -241,27 +264,44 @@ impl Phone {
         }
     }
 
-    fn answered(&mut self, now: Instant, index: usize, response: &Text) {
+    fn answered(&mut self, response: &Text) {
         let given_up = !matches!(self.state, State::Calling { given_up: false, .. });
+        self.status = response.status();
         self.dialog = Some(Dialog { to: response.get("To").to_owned(), target: response.uri("Contact") });
-        if self.habits.acknowledges {
-            let branch = self.branch();
-            let body = if self.habits.early_offer { String::new() } else { self.description() };
-            self.transactions[index].ack = Some(self.request("ACK", &branch, 1, &body));
-        }
         self.state = State::Talking;
         let news = self.media(&response.body);
         self.news.push_back(news);
-        if given_up {
-            self.bye(now);
-        }
+        self.regrets = given_up;
     }
 
-    fn refused(&mut self, index: usize, status: u16, response: &Text) {
-        let branch = self.transactions[index].branch.clone();
+    fn refused(&mut self, status: u16, response: &Text) {
+        self.status = Some(status);
         self.dialog = Some(Dialog { to: response.get("To").to_owned(), target: self.gateway_uri() });
-        self.transactions[index].ack = Some(self.request("ACK", &branch, 1, ""));
         self.over(End::Refused(status, response.reason()));
+    }
+
+    /// An answer has an ACK of its own, a refusal one that belongs to its INVITE.
+    fn acknowledge(&mut self, index: usize, status: u16) {
+        let accepted = status < 300;
+        if accepted && !self.habits.acknowledges {
+            return;
+        }
+        let branch = if accepted { self.branch() } else { self.transactions[index].branch.clone() };
+        let answers = accepted && index == 0 && !self.habits.early_offer;
+        let body = if answers { self.description() } else { String::new() };
+        let ack = self.request("ACK", &branch, self.transactions[index].sequence, &body);
+        self.transactions[index].ack = Some(ack);
+    }
+
+    fn offer(&mut self, now: Instant, now_or_later: bool) {
+        if !self.transactions.is_empty() {
+            self.sequence += 1;
+        }
+        let branch = self.branch();
+        let body = if now_or_later { self.description() } else { String::new() };
+        let request = self.request("INVITE", &branch, self.sequence, &body);
+        self.finals.insert(branch.clone(), BTreeSet::new());
+        self.begin(now, "INVITE", branch, request);
     }
 
     fn cancel(&mut self, now: Instant) {
@@ -281,6 +321,9 @@ impl Phone {
     fn over(&mut self, end: End) {
         if self.end.is_none() {
             self.end = Some(end);
+            // A change of the call that was asked for has no call to change any more; its answer may never come.
+            let first = self.transactions[0].branch.clone();
+            self.finals.retain(|branch, statuses| *branch == first || !statuses.is_empty());
             self.state = State::Over;
             self.news.push_back(News::Over);
         }
@@ -288,7 +331,7 @@ impl Phone {
 
     fn begin(&mut self, now: Instant, method: &'static str, branch: String, request: Vec<u8>) {
         self.outputs.push_back(request.clone());
-        self.transactions.push(Transaction::sent(now, method, branch, request));
+        self.transactions.push(Transaction::sent(now, method, self.sequence, branch, request));
     }
 
     fn branch(&mut self) -> String {
@@ -336,11 +379,12 @@ impl Phone {
             Offer::Opus => "96 101",
         };
         let address = self.rtp_address();
+        let flow = if self.on_hold { "sendonly" } else { "sendrecv" };
         let known = SocketAddr::from(([10, 0, 0, 7], 5_004));
         let (ip, port) = if self.habits.behind_nat { (known.ip(), known.port()) } else { (address.ip(), address.port()) };
         format!(
             "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {formats}\r\n\
-             a=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\n"
+             a=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na={flow}\r\n"
         )
     }
 }

@@ -57,6 +57,8 @@ pub enum Line {
     },
     /// A key.
     Press(char),
+    /// The gateway is put on hold, or taken back.
+    Hold(bool),
 }
 
 impl Plan {
@@ -128,7 +130,7 @@ impl PhonePlan {
             suppresses_silence: dice.percent(20),
             lines: lines(dice, length_ms),
             hangs_up_after_ms: dice.percent(90).then_some(length_ms),
-            gives_up_after_ms: dice.percent(15).then(|| dice.between(0, 1_500)),
+            gives_up_after_ms: dice.percent(20).then(|| dice.between(0, 500)),
             backend: BackendPlan::drawn(dice),
         }
     }
@@ -141,6 +143,10 @@ fn lines(dice: &mut Dice, length_ms: u64) -> Vec<(u64, Line)> {
         let say = Line::Say { hz: dice.between(200, 1_500) as f32, ms: dice.between(200, 1_800) };
         let press = Line::Press(dice.pick(&['1', '2', '5', '9', '0', '#', 'A', '*']));
         lines.push((at_ms, if dice.percent(70) { say } else { press }));
+        if dice.percent(6) {
+            let until_ms = at_ms + dice.between(100, 4_000);
+            lines.extend([(at_ms, Line::Hold(true)), (until_ms, Line::Hold(false))]);
+        }
         at_ms += dice.between(400, 4_500);
     }
     lines

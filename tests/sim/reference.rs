@@ -88,6 +88,12 @@ impl Reference {
         self.fades = true;
     }
 
+    /// Nothing leaves for a while; what was being faded out is not heard.
+    pub fn hold(&mut self) {
+        self.fades = false;
+        self.fresh = 0;
+    }
+
     /// Whether an item was certainly not heard to its end.
     pub fn unheard(&self) -> impl Iterator<Item = &str> {
         let heard = self.places.last().copied().unwrap_or_default() + RAMP;

@@ -13,6 +13,8 @@ pub struct Transaction {
     pub branch: String,
     /// Its method.
     pub method: &'static str,
+    /// The sequence number of its request.
+    pub sequence: u32,
     /// The ACK that goes with its final response, to be repeated with it.
     pub ack: Option<Vec<u8>>,
     request: Vec<u8>,
@@ -38,9 +40,9 @@ pub enum Step {
 
 impl Transaction {
     /// A transaction whose request is being sent now.
-    pub fn sent(now: Instant, method: &'static str, branch: String, request: Vec<u8>) -> Self {
+    pub fn sent(now: Instant, method: &'static str, sequence: u32, branch: String, request: Vec<u8>) -> Self {
         let state = State::Waiting { resend_at: Some(now + T1), interval: T1, give_up_at: Some(now + GIVE_UP) };
-        Self { branch, method, ack: None, request, state }
+        Self { branch, method, sequence, ack: None, request, state }
     }
 
     /// Takes a response; true for the first final one.

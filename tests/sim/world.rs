@@ -126,7 +126,7 @@ impl World {
             plan: phone.clone(),
             phone: Phone::new(number, gateway, phone.habits),
             mouth: None,
-            ear: Ear::default(),
+            ear: Ear::new(self.start),
             call: None,
             backend: Backend::new(self.start, phone.backend.clone()),
             pressed: Vec::new(),
@@ -228,10 +228,12 @@ impl World {
     }
 
     fn line(&mut self, number: usize, line: Line) {
-        let Some(mouth) = &mut self.callers[number].mouth else { return };
+        let caller = &mut self.callers[number];
+        let Some(mouth) = &mut caller.mouth else { return };
         match line {
             Line::Say { hz, ms } => mouth.say(hz, ms),
             Line::Press(key) => mouth.press(key),
+            Line::Hold(on_hold) => caller.phone.hold(self.now, on_hold),
         }
     }
 

@@ -94,6 +94,40 @@ fn from_an_unknown_source_the_user_of_a_peer_with_networks_is_refused() {
 }
 
 #[test]
+fn an_answer_with_an_algorithm_that_was_not_offered_is_challenged_again() {
+    for (offered, other) in [(Algorithm::Md5, Algorithm::Sha256), (Algorithm::Sha256, Algorithm::Md5)] {
+        let only = vec![with_algorithms(&peers()[0], &[offered])];
+        let line = calling_to(only.clone(), "192.0.2.10:40000", ("alice", "wonderland", other));
+        assert_eq!(line.phones[0].statuses(), [401, 401]);
+        assert_eq!(offered_by(&line), [offered.as_str()]);
+        assert_eq!(line.endpoint.counts(), Counts::default());
+        let line = calling_to(only, "192.0.2.10:40000", ("alice", "wonderland", offered));
+        assert_eq!(line.phones[0].statuses(), [401, 100]);
+    }
+}
+
+#[test]
+fn a_stranger_is_held_to_the_algorithms_of_the_peer_it_turns_out_to_be() {
+    let peers = || {
+        vec![
+            with_algorithms(&peers()[1], &[Algorithm::Sha256]),
+            Peer {
+                credentials: login("carol", "singer", &[Algorithm::Md5]),
+                ..peer("old", &[])
+            },
+        ]
+    };
+    let source = "198.51.100.5:5060";
+    let line = calling_to(peers(), source, ("bob", "builder", Algorithm::Md5));
+    assert_eq!(line.phones[0].statuses(), [401, 401]);
+    assert_eq!(offered_by(&line), ["SHA-256"]);
+    let line = calling_to(peers(), source, ("bob", "guess", Algorithm::Md5));
+    assert_eq!(line.phones[0].statuses(), [401, 403]);
+    let line = calling_to(peers(), source, ("carol", "singer", Algorithm::Md5));
+    assert_eq!(line.phones[0].statuses(), [401, 100]);
+}
+
+#[test]
 fn a_caller_that_logs_in_may_move_to_another_address() {
     let mut line = calling("198.51.100.5:5060", ("bob", "builder", Algorithm::Sha256));
     let leg = line.leg();
@@ -104,27 +138,50 @@ fn a_caller_that_logs_in_may_move_to_another_address() {
     assert_eq!(line.sent.last().unwrap().1.remote, line.phones[0].flow.remote);
 }
 
+const BOTH: &[Algorithm] = &[Algorithm::Sha256, Algorithm::Md5];
+
 fn peers() -> Vec<Peer> {
-    let login = |username: &str, password: &str| {
-        Some(Credentials {
-            username: username.to_owned(),
-            password: password.to_owned(),
-        })
-    };
     vec![
         Peer {
-            credentials: login("alice", "wonderland"),
+            credentials: login("alice", "wonderland", BOTH),
             ..peer("pbx", &["192.0.2.0/24"])
         },
         Peer {
-            credentials: login("bob", "builder"),
+            credentials: login("bob", "builder", BOTH),
             ..peer("phones", &[])
         },
     ]
 }
 
+fn login(username: &str, password: &str, algorithms: &[Algorithm]) -> Option<Credentials> {
+    Some(Credentials {
+        username: username.to_owned(),
+        password: password.to_owned(),
+        algorithms: algorithms.to_vec(),
+    })
+}
+
+fn with_algorithms(peer: &Peer, algorithms: &[Algorithm]) -> Peer {
+    let own = peer.credentials.as_ref().unwrap();
+    Peer {
+        credentials: login(&own.username, &own.password, algorithms),
+        ..peer.clone()
+    }
+}
+
+/// The algorithms of the last challenge.
+fn offered_by(line: &TestLine) -> Vec<String> {
+    let challenges = line.phones[0].last().headers.all("WWW-Authenticate");
+    let named = challenges.map(|value| value.split("algorithm=").nth(1).unwrap());
+    named.map(|name| name.split(',').next().unwrap().to_owned()).collect()
+}
+
 fn calling(address: &str, login: (&'static str, &'static str, Algorithm)) -> TestLine {
-    let mut line = TestLine::with_peers(peers());
+    calling_to(peers(), address, login)
+}
+
+fn calling_to(peers: Vec<Peer>, address: &str, login: (&'static str, &'static str, Algorithm)) -> TestLine {
+    let mut line = TestLine::with_peers(peers);
     line.add_phone_at(
         Transport::Udp,
         address,

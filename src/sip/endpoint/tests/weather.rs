@@ -107,6 +107,7 @@ fn peers() -> Vec<crate::sip::Peer> {
     let credentials = Some(crate::sip::Credentials {
         username: "alice".into(),
         password: "wonderland".into(),
+        algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
     });
     vec![
         peer("lan", &["192.0.2.12/30"]),
