@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     call::{
-        Cause, Machine, Outcome,
+        Cause, Machine, Outcome, Terms,
         bridge::Report,
         machine::{Input, Output},
     },
@@ -92,7 +92,7 @@ pub struct State {
     leg_events: PostBox<Event>,
     media: MediaHandle,
     media_reports: PostBox<CallReport>,
-    sdp: Sdp,
+    terms: Terms,
     session: Option<ActorRef<session::Msg>>,
     session_restarts: u32,
     alarm: Alarm,
@@ -100,15 +100,6 @@ pub struct State {
     ledger: Ledger,
     span: Span,
     _active: crate::telemetry::Held,
-}
-
-/// Where the offer and answer stand.
-struct Sdp {
-    local: sdp::Local,
-    /// Our body for the 200: an answer, or our own offer when the INVITE had none.
-    body: Vec<u8>,
-    /// What the caller's offer settled, in effect once we answer. Nothing while our own offer waits for its answer.
-    negotiated: Option<sdp::Negotiated>,
 }
 
 impl Actor for Call {
@@ -185,11 +176,7 @@ impl State {
             leg_events,
             media,
             media_reports,
-            sdp: Sdp {
-                local: prepared.local,
-                body: prepared.body,
-                negotiated: prepared.negotiated,
-            },
+            terms: prepared.terms,
             session: None,
             session_restarts: 0,
             alarm: Alarm::default(),
@@ -281,51 +268,42 @@ impl State {
     }
 
     fn confirmed(&mut self, answer: Option<&[u8]>) {
-        if self.sdp.negotiated.is_none() {
-            match sdp::read_answer(answer.unwrap_or_default(), &self.sdp.local) {
-                Ok(negotiated) => self.apply(negotiated),
-                Err(refusal) => return self.media_refused(&refusal),
-            }
+        match self.terms.acknowledge(answer) {
+            Ok(true) => self.apply_terms(),
+            Ok(false) => {}
+            Err(refusal) => return self.media_refused(refusal),
         }
         self.hear(Input::Confirmed);
     }
 
-    fn media_refused(&mut self, refusal: &sdp::Refusal) {
+    fn media_refused(&mut self, refusal: sdp::Refusal) {
         tracing::warn!(%refusal, "the session description in the ACK cannot be used");
         self.hear(Input::Confirmed);
-        self.hear(Input::MediaRefused(
-            Cause::from_word(refusal.reason()).unwrap_or(Cause::BadSdp),
-        ));
+        self.hear(Input::MediaRefused(refusal.into()));
     }
 
     /// A re-INVITE: hold, resume, a new address or codec; or, without an offer, a question for ours.
     fn reoffered(&mut self, offer: Option<&[u8]>) {
-        self.sdp.local.version += 1;
-        let Some(offer) = offer else {
-            self.sdp.negotiated = None;
-            return self.command(Command::Answer {
-                sdp: sdp::offer(&self.sdp.local),
-            });
-        };
-        match sdp::answer(offer, &self.sdp.local) {
-            Ok((negotiated, body)) => {
-                self.apply(negotiated);
-                self.command(Command::Answer { sdp: body });
+        match self.terms.reoffer(offer) {
+            Ok(()) => {
+                self.apply_terms();
+                self.command(Command::Answer {
+                    sdp: self.terms.body().to_vec(),
+                });
             }
             Err(refusal) => {
                 tracing::warn!(%refusal, "a re-offer was refused");
-                self.command(Command::Refuse {
-                    status: 488,
-                    reason: refusal.reason().into(),
-                });
+                self.command(refuse(refusal.into()));
             }
         }
     }
 
-    fn apply(&mut self, negotiated: sdp::Negotiated) {
-        self.ledger.negotiated(&negotiated);
-        self.sdp.negotiated = Some(negotiated.clone());
-        self.order(Order::Apply(Box::new(negotiated)));
+    /// Puts into effect what has been agreed on; nothing has while our own offer waits for its answer.
+    fn apply_terms(&mut self) {
+        if let Some(agreed) = self.terms.agreed().cloned() {
+            self.ledger.agreed(&agreed);
+            self.order(Order::Apply(Box::new(agreed)));
+        }
     }
 
     fn read_media_reports(&mut self) {
@@ -390,7 +368,7 @@ impl State {
             match output {
                 Output::Ring => self.command(Command::Ring),
                 Output::Answer => self.answer(),
-                Output::Refuse(cause) => self.end_leg(refusal(cause)),
+                Output::Refuse(cause) => self.end_leg(refuse(cause)),
                 Output::Greet => self.order(Order::Greet),
                 Output::Comfort(on) => self.order(Order::Comfort(on)),
                 Output::Apologise => self.order(Order::Apologise),
@@ -413,11 +391,10 @@ impl State {
     fn answer(&mut self) {
         self.ledger.answered();
         // Nothing is sent to the caller's media address while it only rings.
-        if let Some(negotiated) = self.sdp.negotiated.clone() {
-            self.order(Order::Apply(Box::new(negotiated)));
-        }
-        let sdp = std::mem::take(&mut self.sdp.body);
-        self.command(Command::Answer { sdp });
+        self.apply_terms();
+        self.command(Command::Answer {
+            sdp: self.terms.body().to_vec(),
+        });
     }
 
     fn ended(&mut self, outcome: Outcome) {
@@ -454,7 +431,7 @@ impl State {
 }
 
 /// The command that refuses a call for this cause.
-pub fn refusal(cause: Cause) -> Command {
+pub fn refuse(cause: Cause) -> Command {
     Command::Refuse {
         status: Outcome::refused(cause).sip_code,
         reason: cause.word().into(),

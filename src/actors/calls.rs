@@ -9,7 +9,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, Supervi
 use tokio::sync::mpsc;
 
 use super::{
-    call::{self, refusal},
+    call,
     ledger::Ledger,
     service::{Prepared, Service},
 };
@@ -139,12 +139,12 @@ impl State {
     async fn admit(&mut self, myself: &ActorRef<Msg>, call: IncomingLeg) {
         let IncomingLeg { invite, leg } = call;
         let Some(slot) = self.service.records.reserve() else {
-            return leg.end(refusal(Cause::Overloaded));
+            return leg.end(call::refuse(Cause::Overloaded));
         };
         let mut ledger = Ledger::open(self.service.metrics.clone(), slot, self.service.call_id(), &invite);
         match self.decide(&invite, &mut ledger) {
             Ok(admitted) => self.start(myself, leg, admitted, ledger).await,
-            Err(cause) => refuse(leg, ledger, cause),
+            Err(cause) => refuse_call(leg, ledger, cause),
         }
     }
 
@@ -211,8 +211,8 @@ impl State {
     }
 }
 
-fn refuse(leg: LegHandle, mut ledger: Ledger, cause: Cause) {
-    leg.end(refusal(cause));
+fn refuse_call(leg: LegHandle, mut ledger: Ledger, cause: Cause) {
+    leg.end(call::refuse(cause));
     ledger.ended(Outcome::refused(cause));
     ledger.finish();
 }

@@ -3,7 +3,10 @@
 //! The ledger takes its slot in the record file before the call begins. Whatever happens to the call, exactly one record
 //! is written: when the call says how it ended, or, when it breaks, by dropping the ledger, with the cause `crashed`.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use tracing::Span;
@@ -95,16 +98,17 @@ impl Ledger {
 
     /// Ports are there, and perhaps a codec.
     pub fn prepared(&mut self, prepared: &Prepared) {
-        self.record.media.local = Some(format!("{}:{}", prepared.local.address, prepared.local.rtp_port));
-        if let Some(negotiated) = &prepared.negotiated {
-            self.negotiated(negotiated);
+        let local = prepared.terms.local();
+        self.record.media.local = Some(SocketAddr::new(local.address, local.rtp_port).to_string());
+        if let Some(agreed) = prepared.terms.agreed() {
+            self.agreed(agreed);
         }
     }
 
     /// Offer and answer settled the leg's media.
-    pub fn negotiated(&mut self, negotiated: &Negotiated) {
-        self.record.codec = Some(negotiated.codec.name().to_owned());
-        self.record.media.remote = Some(negotiated.remote_rtp.to_string());
+    pub fn agreed(&mut self, agreed: &Negotiated) {
+        self.record.codec = Some(agreed.codec.name().to_owned());
+        self.record.media.remote = Some(agreed.remote_rtp.to_string());
     }
 
     /// This backend is being dialled.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    call::{Cause, machine},
+    call::{Cause, Terms, machine},
     config::{self, Agent, Config},
     drivers::{dial::Dialler, media::Dial, worker::Workers},
     http::{HttpState, Readiness},
@@ -54,12 +54,8 @@ pub struct Service {
 pub struct Prepared {
     /// The bound RTP and RTCP sockets.
     pub ports: PortPair,
-    /// Our side of the session description.
-    pub local: sdp::Local,
-    /// What the offer settled; nothing when the INVITE had no offer.
-    pub negotiated: Option<sdp::Negotiated>,
-    /// Our body for the 200.
-    pub body: Vec<u8>,
+    /// Where offer and answer stand.
+    pub terms: Terms,
 }
 
 impl Shared {
@@ -135,27 +131,13 @@ impl Service {
             rtp_port: ports.lease.rtp_port(),
             session_id: random() >> 2,
             version: 1,
-            codecs: vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
+            codecs: sdp::Codec::ALL.to_vec(),
         };
-        let Some(offer) = &invite.offer else {
-            let body = sdp::offer(&local);
-            return Ok(Prepared {
-                ports,
-                local,
-                negotiated: None,
-                body,
-            });
-        };
-        let (negotiated, body) = sdp::answer(offer, &local).map_err(|refusal| {
+        let terms = Terms::new(local, invite.offer.as_deref()).map_err(|refusal| {
             tracing::info!(%refusal, "the offer was refused");
-            Cause::from_word(refusal.reason()).unwrap_or(Cause::BadSdp)
+            Cause::from(refusal)
         })?;
-        Ok(Prepared {
-            ports,
-            local,
-            negotiated: Some(negotiated),
-            body,
-        })
+        Ok(Prepared { ports, terms })
     }
 
     /// How one call is decided.

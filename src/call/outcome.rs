@@ -144,6 +144,12 @@ impl Cause {
     }
 }
 
+impl From<crate::sdp::Refusal> for Cause {
+    fn from(refusal: crate::sdp::Refusal) -> Self {
+        Self::from_word(refusal.reason()).unwrap_or(Self::BadSdp)
+    }
+}
+
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {

@@ -45,7 +45,8 @@ impl Dialler {
             BackendKind::Operator => Box::new(move || Box::pin(dial_memory(connect))),
             BackendKind::Realtime(realtime) => {
                 let bearer = realtime.api_key.as_ref().map(|key| Secret::new(key.reveal()));
-                let (url, model) = (realtime.url.clone(), Some(realtime.model.clone()));
+                let model = (!realtime.model.is_empty()).then(|| realtime.model.clone());
+                let url = realtime.url.clone();
                 let (connect, tls) = (
                     Connect {
                         url,

@@ -131,7 +131,10 @@ impl Machine {
     /// A datagram on the RTCP port.
     pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let source = self.latch.target().map(|rtp| rtp.ip());
-        if source != Some(from.ip()) && !self.control.is_signalled(from) {
+        if matches!(self.phase, Phase::New) {
+            // Phones open their ports with RTCP before they have our answer.
+            self.counts.unexpected += 1;
+        } else if source != Some(from.ip()) && !self.control.is_signalled(from) {
             self.counts.foreign += 1;
         } else if !self.control.receive(now, from, datagram) {
             self.counts.malformed += 1;

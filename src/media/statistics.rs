@@ -27,7 +27,7 @@ pub struct Statistics {
     pub foreign: u64,
     /// Datagrams on the RTP or RTCP port that were neither.
     pub malformed: u64,
-    /// RTP of a payload type nobody agreed on, or before anything was agreed.
+    /// RTP of a payload type nobody agreed on, and whatever came before anything was agreed.
     pub unexpected: u64,
     /// Present variation of the far end's transit times.
     pub jitter_ms: f32,

@@ -144,13 +144,15 @@ fn nothing_happens_before_anything_is_agreed_on() {
     }
     .write(&mut datagram);
     machine.handle_rtp(now, far(1), &datagram);
+    machine.handle_rtcp(now, far(2), &[0x80, 204, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0]);
     machine.play(now, ONE, &[0; 480]);
     machine.handle_timeout(now);
     machine.bye(now);
     assert_eq!(machine.poll_timeout(), None);
     assert_eq!(machine.poll_transmit(), None);
     assert_eq!(machine.poll_caller(), None);
-    assert_eq!(machine.statistics().unexpected, 1);
+    let statistics = machine.statistics();
+    assert_eq!((statistics.unexpected, statistics.foreign), (2, 0));
     assert_eq!(machine.flush(now)[0].received_ms, 20);
 }
 

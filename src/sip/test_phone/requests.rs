@@ -25,10 +25,9 @@ impl Phone {
         let (username, password, algorithm) = self.habits.login.expect("a phone that logs in");
         // A phone that knows one algorithm alone answers with it whatever is offered.
         let mut challenges = challenge.headers.all("WWW-Authenticate");
-        let first = challenges.clone().next();
         let offered = challenges
             .find(|one| one.contains(algorithm.as_str()))
-            .or(first)
+            .or(challenge.headers.first("WWW-Authenticate"))
             .unwrap();
         let part = |name: &str| {
             offered
