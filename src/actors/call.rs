@@ -26,9 +26,9 @@ use crate::{
     },
     config::Agent,
     drivers::{
-        leg::{LEG_EVENTS_MAX, LegHandle},
+        leg::LegHandle,
         media::{CallReport, MediaHandle, Order, REPORTS_MAX, Start},
-        post::{Post, PostBox, Posted, post},
+        post::{PostBox, Posted, post},
     },
     sdp,
     sip::{Command, Event},
@@ -75,6 +75,8 @@ pub struct Args {
     pub agent: Arc<Agent>,
     /// The leg.
     pub leg: LegHandle,
+    /// What happens to the leg.
+    pub events: PostBox<Event>,
     /// Ports, and what the offer settled.
     pub prepared: Prepared,
     /// The call's record in the making.
@@ -143,7 +145,8 @@ impl Actor for Call {
         if let SupervisionEvent::ActorFailed(actor, error) = event {
             tracing::error!(parent: &state.span, actor = %actor.get_id(), %error, "the Session actor failed");
             state.session_failed(&myself).await;
-            state.perform(&myself);
+            let span = state.span.clone();
+            span.in_scope(|| state.perform(&myself));
         }
         Ok(())
     }
@@ -155,28 +158,37 @@ impl State {
             service,
             agent,
             leg,
+            events,
             prepared,
-            ledger,
+            mut ledger,
             span,
         } = args;
-        let (leg_post, leg_events) = bell(myself, LEG_EVENTS_MAX, || Msg::LegEvents);
-        let (media_post, media_reports) = bell(myself, REPORTS_MAX, || Msg::MediaReports);
+        ring(&events, myself, || Msg::LegEvents);
+        let (media_post, media_reports) = post(REPORTS_MAX);
+        ring(&media_reports, myself, || Msg::MediaReports);
+        let Prepared { ports, terms } = prepared;
         let start = Start {
-            ports: prepared.ports,
+            ports,
             settings: service.media_settings(),
             call: media_post,
             metrics: service.metrics.clone(),
             span: span.clone(),
         };
-        let media = MediaHandle::start(&service.workers, start)?;
-        leg.listen(leg_post);
+        let media = match MediaHandle::start(&service.workers, start) {
+            Ok(media) => media,
+            Err(overloaded) => {
+                ledger.ended(Outcome::refused(Cause::Overloaded));
+                leg.end(refuse(Cause::Overloaded));
+                return Err(overloaded.into());
+            }
+        };
         Ok(Self {
             machine: Machine::new(Instant::now(), service.call_settings(&agent)),
             leg: Some(leg),
-            leg_events,
+            leg_events: events,
             media,
             media_reports,
-            terms: prepared.terms,
+            terms,
             session: None,
             session_restarts: 0,
             alarm: Alarm::default(),
@@ -225,8 +237,8 @@ impl State {
     }
 
     fn session_changed(&mut self, input: Input) {
-        if input == Input::SessionAway {
-            self.ledger.session_away();
+        if input == Input::SessionReady {
+            self.ledger.session_ready();
         }
         self.hear(input);
     }
@@ -330,7 +342,11 @@ impl State {
             Report::Digit(_) => self.service.metrics.dtmf_digit(),
             Report::Transcript(transcript) => tracing::debug!(?transcript, "said"),
             // The media driver keeps these for the session and the metrics.
-            Report::SessionReady | Report::SessionFault(_) | Report::Responded(_) | Report::BargedIn(_) => {}
+            Report::SessionReady
+            | Report::SessionFault(_)
+            | Report::Responded(_)
+            | Report::BargedIn(_)
+            | Report::PlayoutDropped => {}
         }
     }
 
@@ -438,8 +454,8 @@ pub fn refuse(cause: Cause) -> Command {
     }
 }
 
-fn bell<T>(myself: &ActorRef<Msg>, items_max: usize, message: fn() -> Msg) -> (Post<T>, PostBox<T>) {
+fn ring<T>(inbox: &PostBox<T>, myself: &ActorRef<Msg>, message: fn() -> Msg) {
     let actor = myself.clone();
     // A bell that finds the actor gone has nobody to wake.
-    post(items_max, move || drop(actor.cast(message())))
+    inbox.ring_with(move || drop(actor.cast(message())));
 }

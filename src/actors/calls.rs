@@ -21,7 +21,7 @@ use crate::{
         post::{PostBox, Posted, post},
     },
     routing::Room,
-    sip::Invite,
+    sip::{Event, Invite},
 };
 
 /// Calls that may wait for admission; past it the SIP driver refuses with `overloaded`.
@@ -62,7 +62,7 @@ pub struct Args {
 pub struct State {
     service: Arc<Service>,
     incoming: PostBox<IncomingLeg>,
-    calls: HashMap<ActorId, ActorRef<call::Msg>>,
+    calls: HashMap<ActorId, Entry>,
     draining: bool,
     waiting: Vec<RpcReplyPort<()>>,
 }
@@ -73,15 +73,16 @@ impl Actor for CallManager {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let bell = myself.clone();
+        let (post, incoming) = post(INCOMING_MAX);
         // A bell that finds the actor gone has nobody to wake.
-        let (post, incoming) = post(INCOMING_MAX, move || drop(bell.cast(Msg::Incoming)));
+        incoming.ring_with(move || drop(myself.cast(Msg::Incoming)));
         args.sip.send(SipOrder::Serve(post)).await?;
+        let draining = args.service.draining();
         Ok(State {
             service: args.service,
             incoming,
             calls: HashMap::new(),
-            draining: false,
+            draining,
             waiting: Vec::new(),
         })
     }
@@ -106,14 +107,17 @@ impl Actor for CallManager {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorTerminated(actor, ..) => state.call_ended(actor.get_id()),
-            SupervisionEvent::ActorFailed(actor, error) => {
-                tracing::error!(actor = %actor.get_id(), %error, "a Call actor failed; its call is over");
-                state.call_ended(actor.get_id());
-            }
+            SupervisionEvent::ActorFailed(actor, error) => state.call_failed(actor.get_id(), &error.to_string()),
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
         Ok(())
     }
+}
+
+/// A call in the table.
+struct Entry {
+    actor: ActorRef<call::Msg>,
+    span: tracing::Span,
 }
 
 /// A call that will be served.
@@ -137,15 +141,26 @@ impl State {
     }
 
     async fn admit(&mut self, myself: &ActorRef<Msg>, call: IncomingLeg) {
-        let IncomingLeg { invite, leg } = call;
+        let IncomingLeg { invite, leg, events } = call;
         let Some(slot) = self.service.records.reserve() else {
-            return leg.end(call::refuse(Cause::Overloaded));
+            return self.refuse_unrecorded(leg);
         };
         let mut ledger = Ledger::open(self.service.metrics.clone(), slot, self.service.call_id(), &invite);
-        match self.decide(&invite, &mut ledger) {
-            Ok(admitted) => self.start(myself, leg, admitted, ledger).await,
-            Err(cause) => refuse_call(leg, ledger, cause),
+        let decision = ledger.span().in_scope(|| self.decide(&invite, &mut ledger));
+        match decision {
+            Ok(admitted) => self.start(myself, leg, events, admitted, ledger).await,
+            Err(cause) => refuse(leg, ledger, cause),
         }
+    }
+
+    /// Without room for its record a call is not served: what happens is to be known afterwards.
+    fn refuse_unrecorded(&self, leg: LegHandle) {
+        self.service.metrics.call_refused(Cause::Overloaded.word());
+        tracing::error!(
+            reason = Cause::Overloaded.word(),
+            "a call was refused: there is no room for its record"
+        );
+        leg.end(call::refuse(Cause::Overloaded));
     }
 
     fn decide(&self, invite: &Invite, ledger: &mut Ledger) -> Result<Admitted, Cause> {
@@ -164,28 +179,44 @@ impl State {
         Ok(Admitted { agent, prepared })
     }
 
-    async fn start(&mut self, myself: &ActorRef<Msg>, leg: LegHandle, admitted: Admitted, ledger: Ledger) {
+    async fn start(
+        &mut self,
+        myself: &ActorRef<Msg>,
+        leg: LegHandle,
+        events: PostBox<Event>,
+        admitted: Admitted,
+        ledger: Ledger,
+    ) {
         let Admitted { agent, prepared } = admitted;
+        let (service, span) = (self.service.clone(), ledger.span());
         let args = call::Args {
-            service: self.service.clone(),
+            service,
             agent,
             leg,
+            events,
             prepared,
-            span: ledger.span(),
+            span: span.clone(),
             ledger,
         };
-        // A call that cannot start has hung up and left its record by dropping what it was given.
+        // A call that cannot start has been refused and has left its record by dropping what it was given.
         match Actor::spawn_linked(None, call::Call, args, myself.get_cell()).await {
-            Ok((call, _)) => drop(self.calls.insert(call.get_id(), call)),
-            Err(error) => tracing::error!(%error, "a Call actor could not be started"),
+            Ok((actor, _)) => drop(self.calls.insert(actor.get_id(), Entry { actor, span })),
+            Err(error) => tracing::error!(parent: &span, %error, "the call could not be started"),
         }
     }
 
     fn finish_all(&self) {
-        for call in self.calls.values() {
+        for Entry { actor, .. } in self.calls.values() {
             // A call that ended meanwhile needs no telling.
-            let _ = call.cast(call::Msg::Finish);
+            let _ = actor.cast(call::Msg::Finish);
         }
+    }
+
+    fn call_failed(&mut self, call: ActorId, error: &str) {
+        if let Some(Entry { span, .. }) = self.calls.get(&call) {
+            tracing::error!(parent: span, error, "the Call actor failed; the call is over");
+        }
+        self.call_ended(call);
     }
 
     fn call_ended(&mut self, call: ActorId) {
@@ -204,14 +235,14 @@ impl State {
     }
 
     fn list(&self, port: RpcReplyPort<Vec<ActorRef<call::Msg>>>) {
-        let mut calls: Vec<_> = self.calls.values().cloned().collect();
+        let mut calls: Vec<_> = self.calls.values().map(|entry| entry.actor.clone()).collect();
         calls.sort_by_key(|call| call.get_id());
         // Whoever asked may have stopped waiting.
         let _ = port.send(calls);
     }
 }
 
-fn refuse_call(leg: LegHandle, mut ledger: Ledger, cause: Cause) {
+fn refuse(leg: LegHandle, mut ledger: Ledger, cause: Cause) {
     leg.end(call::refuse(cause));
     ledger.ended(Outcome::refused(cause));
     ledger.finish();

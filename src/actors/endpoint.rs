@@ -1,11 +1,14 @@
 //! The SipEndpoint actor: binds the SIP sockets and keeps the SIP driver running.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::sync::mpsc;
 
-use super::watch::{Watched, watch};
+use super::{
+    bind, service,
+    watch::{Watched, watch},
+};
 use crate::{
     config::Config,
     drivers::{
@@ -14,12 +17,6 @@ use crate::{
     },
     telemetry::Metrics,
 };
-
-/// How often binding is tried: after a restart the sockets of the old driver may take a moment to close.
-const BIND_TRIES_MAX: u32 = 20;
-
-/// The pause between two tries.
-const BIND_PAUSE: Duration = Duration::from_millis(50);
 
 /// The actor.
 pub struct SipEndpoint;
@@ -57,7 +54,7 @@ pub struct Args {
 /// What the actor knows.
 pub struct State {
     access: Access,
-    _driver: Watched,
+    driver: Watched,
 }
 
 impl Actor for SipEndpoint {
@@ -66,23 +63,28 @@ impl Actor for SipEndpoint {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let sockets = bind_patiently(&args.config.sip.listen).await?;
-        let (orders, inbox) = sip::orders(args.config.limits.calls_max);
+        let sockets = bind::patiently(|| Sockets::bind(&args.config.sip.listen)).await?;
+        let (orders, inbox) = sip::orders(service::legs_max(&args.config));
         let access = Access {
             orders: orders.clone(),
             udp: sockets.udp_addresses()?,
             tcp: sockets.tcp_addresses()?,
         };
-        let endpoint = super::service::sip_endpoint(&args.config);
-        let peers = super::service::peers(&args.config);
+        let endpoint = service::sip_endpoint(&args.config);
+        let peers = service::peers(&args.config);
         let admits = move |source| peers.iter().any(|peer| peer.may_connect(source));
         let driver = SipDriver::new(sockets, endpoint, admits, (orders, inbox), args.metrics)?;
         // An ending that finds the actor gone needs no telling.
-        let driver = watch(driver.run(), move || drop(myself.cast(Msg::DriverEnded)));
-        Ok(State {
-            access,
-            _driver: driver,
-        })
+        let driver = watch(
+            |stop| driver.run(stop.asked()),
+            move || drop(myself.cast(Msg::DriverEnded)),
+        );
+        Ok(State { access, driver })
+    }
+
+    async fn post_stop(&self, _myself: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.driver.end().await;
+        Ok(())
     }
 
     async fn handle(&self, _myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -93,17 +95,5 @@ impl Actor for SipEndpoint {
             Msg::Break => panic!("the SipEndpoint was told to break"),
         }
         Ok(())
-    }
-}
-
-async fn bind_patiently(listen: &[crate::config::Listen]) -> std::io::Result<Sockets> {
-    let mut tries = 1;
-    loop {
-        match Sockets::bind(listen) {
-            Err(error) if tries >= BIND_TRIES_MAX => return Err(error),
-            Err(_) => tokio::time::sleep(BIND_PAUSE).await,
-            Ok(sockets) => return Ok(sockets),
-        }
-        tries += 1;
     }
 }

@@ -14,6 +14,8 @@ pub struct MediaEngine;
 pub enum Msg {
     /// The workers, please.
     Workers(RpcReplyPort<Workers>),
+    /// A worker thread has ended, which none should while this actor lives.
+    WorkerEnded,
     /// Break on purpose: how the tests show what survives.
     Break,
 }
@@ -31,8 +33,10 @@ impl Actor for MediaEngine {
     type State = Workers;
     type Arguments = Args;
 
-    async fn pre_start(&self, _myself: ActorRef<Msg>, args: Args) -> Result<Workers, ActorProcessingErr> {
-        Ok(Workers::start(args.config.media.workers, &args.metrics)?)
+    async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<Workers, ActorProcessingErr> {
+        // An ending that finds the actor gone needs no telling.
+        let ended = move || drop(myself.cast(Msg::WorkerEnded));
+        Ok(Workers::start(args.config.media.workers, &args.metrics, ended)?)
     }
 
     async fn handle(
@@ -44,6 +48,7 @@ impl Actor for MediaEngine {
         match message {
             // Whoever asked may have stopped waiting.
             Msg::Workers(reply) => drop(reply.send(workers.clone())),
+            Msg::WorkerEnded => return Err("a media worker thread ended".into()),
             Msg::Break => panic!("the MediaEngine was told to break"),
         }
         Ok(())

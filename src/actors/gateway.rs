@@ -3,9 +3,9 @@
 //! A part that fails too often takes the gateway down with it; the process then ends with a failure, for whatever runs
 //! it to start it anew.
 
-use std::{sync::Arc, time::Instant};
+use std::{future::Future, sync::Arc, time::Instant};
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr, SupervisionEvent};
 
 use super::{
     children::Restarts,
@@ -44,8 +44,8 @@ impl Actor for Gateway {
     type Arguments = Arc<Shared>;
 
     async fn pre_start(&self, myself: ActorRef<Msg>, shared: Arc<Shared>) -> Result<State, ActorProcessingErr> {
-        let (http, _) = Actor::spawn_linked(None, HttpServer, shared.clone(), myself.get_cell()).await?;
-        let (plane, _) = Actor::spawn_linked(None, CallPlane, shared.clone(), myself.get_cell()).await?;
+        let http = spawn(HttpServer, shared.clone(), &myself.get_cell()).await?;
+        let plane = spawn(CallPlane, shared.clone(), &myself.get_cell()).await?;
         Ok(State {
             shared,
             http,
@@ -73,21 +73,44 @@ impl Actor for Gateway {
         let Some((actor, why)) = ended(event) else {
             return Ok(());
         };
-        if !state.restarts.allow(Instant::now()) {
-            tracing::error!(why, "a part of the gateway fails too often; giving up");
-            return Err("a part of the gateway fails too often".into());
-        }
+        let supervisor = myself.get_cell();
         if actor == state.http.get_id() {
             tracing::error!(why, "the HTTP server failed and starts anew");
-            state.http = Actor::spawn_linked(None, HttpServer, state.shared.clone(), myself.get_cell())
-                .await?
-                .0;
+            state.http = state
+                .start_again(|shared| spawn(HttpServer, shared, &supervisor))
+                .await?;
         } else if actor == state.plane.get_id() {
             tracing::error!(why, "the call plane failed and starts anew");
-            state.plane = Actor::spawn_linked(None, CallPlane, state.shared.clone(), myself.get_cell())
-                .await?
-                .0;
+            state.plane = state
+                .start_again(|shared| spawn(CallPlane, shared, &supervisor))
+                .await?;
         }
         Ok(())
     }
+}
+
+impl State {
+    /// Starts a part again, and again when that fails, within the budget of restarts.
+    async fn start_again<M, F>(&mut self, start: impl Fn(Arc<Shared>) -> F) -> Result<ActorRef<M>, ActorProcessingErr>
+    where
+        F: Future<Output = Result<ActorRef<M>, SpawnErr>>,
+    {
+        let mut error = None;
+        while self.restarts.allow(Instant::now()) {
+            match start(self.shared.clone()).await {
+                Ok(actor) => return Ok(actor),
+                Err(failed) => error = Some(failed),
+            }
+        }
+        let why = error.map_or_else(String::new, |error| format!(": {error}"));
+        tracing::error!(why, "a part of the gateway fails too often; giving up");
+        Err("a part of the gateway fails too often".into())
+    }
+}
+
+async fn spawn<A>(part: A, shared: Arc<Shared>, supervisor: &ActorCell) -> Result<ActorRef<A::Msg>, SpawnErr>
+where
+    A: Actor<Arguments = Arc<Shared>>,
+{
+    Ok(Actor::spawn_linked(None, part, shared, supervisor.clone()).await?.0)
 }

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::{
+    bind,
     service::Shared,
-    watch::{Watched, watch},
+    watch::{Stop, Watched, watch},
 };
 use crate::{http, net::tcp};
 
@@ -36,11 +37,12 @@ impl Actor for HttpServer {
     type Arguments = Arc<Shared>;
 
     async fn pre_start(&self, myself: ActorRef<Msg>, shared: Arc<Shared>) -> Result<State, ActorProcessingErr> {
-        let listener = tcp::listen(shared.config.http.listen)?;
+        let listener = bind::patiently(|| tcp::listen(shared.config.http.listen)).await?;
         let address = listener.local_addr()?;
-        let serving = http::serve(listener, shared.http.clone(), std::future::pending());
+        let state = shared.http.clone();
+        let serve = |stop: Stop| async move { http::serve(listener, state, stop.asked()).await };
         // An ending that finds the actor gone needs no telling.
-        let server = watch(serving, move || drop(myself.cast(Msg::Ended)));
+        let server = watch(serve, move || drop(myself.cast(Msg::Ended)));
         Ok(State {
             address,
             _server: server,

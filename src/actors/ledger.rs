@@ -29,6 +29,7 @@ pub struct Ledger {
     outcome: Outcome,
     started: Instant,
     answered: Option<Instant>,
+    session_seen: bool,
     metrics: Metrics,
     span: Span,
 }
@@ -74,6 +75,7 @@ impl Ledger {
             outcome,
             started: Instant::now(),
             answered: None,
+            session_seen: false,
             metrics,
             span,
         }
@@ -82,11 +84,6 @@ impl Ledger {
     /// The call's log span.
     pub fn span(&self) -> Span {
         self.span.clone()
-    }
-
-    /// The call's own id.
-    pub fn call_id(&self) -> &str {
-        &self.record.call_id
     }
 
     /// A route matched, and this agent is to answer.
@@ -116,17 +113,17 @@ impl Ledger {
         self.record.backend = Some(backend);
     }
 
-    /// The session was lost and is being dialled again.
-    pub fn session_away(&mut self) {
-        self.record.reconnects = self.record.reconnects.saturating_add(1);
+    /// The session is there; when it had been there before, it was dialled again.
+    pub fn session_ready(&mut self) {
+        if std::mem::replace(&mut self.session_seen, true) {
+            self.record.reconnects = self.record.reconnects.saturating_add(1);
+        }
     }
 
     /// Our 200 goes out.
     pub fn answered(&mut self) {
-        let setup = self.started.elapsed();
-        self.metrics.call_setup(setup);
         self.record.answered_at = Some(Timestamp::now());
-        self.record.setup_ms = Some(millis(setup));
+        self.record.setup_ms = Some(millis(self.started.elapsed()));
         self.answered = Some(Instant::now());
         self.outcome = Outcome::answered(Cause::Crashed);
     }
@@ -142,9 +139,13 @@ impl Ledger {
         self.count_media(summary);
     }
 
-    /// How the call ended. The record is written by [`Self::finish`], once the media has been closed.
+    /// How the call ended. The record is written by [`Self::finish`], once the media has been closed. A CANCEL that
+    /// crossed our answer means that there was none.
     pub fn ended(&mut self, outcome: Outcome) {
         self.outcome = outcome;
+        if outcome.sip_code != 200 {
+            (self.answered, self.record.answered_at, self.record.setup_ms) = (None, None, None);
+        }
     }
 
     /// Writes the record.
@@ -159,8 +160,10 @@ impl Ledger {
             fault: fault.to_owned(),
             sip_code,
         };
-        if self.answered.is_none() && cause != Cause::Cancelled {
-            self.metrics.call_refused(word);
+        match self.record.setup_ms {
+            Some(setup_ms) => self.metrics.call_setup(Duration::from_millis(setup_ms)),
+            None if cause == Cause::Cancelled => {}
+            None => self.metrics.call_refused(word),
         }
         self.metrics.call_ended(word, fault, &self.record.trunk);
         tracing::info!(

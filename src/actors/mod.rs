@@ -5,6 +5,7 @@
 //! because an actor that panics runs nothing else. The wiring is [`tree`].
 
 mod alarm;
+mod bind;
 pub mod call;
 mod calls;
 mod children;

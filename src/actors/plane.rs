@@ -64,7 +64,6 @@ pub struct State {
     endpoint: ActorRef<endpoint::Msg>,
     access: endpoint::Access,
     calls: ActorRef<calls::Msg>,
-    draining: bool,
     restarts: Restarts,
 }
 
@@ -75,18 +74,20 @@ impl Actor for CallPlane {
 
     async fn pre_start(&self, myself: ActorRef<Msg>, shared: Arc<Shared>) -> Result<State, ActorProcessingErr> {
         let supervisor = myself.get_cell();
+        shared.http.readiness.not_ready("starting");
         let engine = start_engine(&shared, &supervisor).await?;
         let (endpoint, access) = start_endpoint(&shared, &supervisor).await?;
         let calls = start_calls(&shared, &engine, &access, &supervisor).await?;
-        Ok(State {
+        let mut state = State {
             shared,
             engine,
             endpoint,
             access,
             calls,
-            draining: false,
             restarts: Restarts::default(),
-        })
+        };
+        state.resume().await;
+        Ok(state)
     }
 
     async fn handle(&self, _myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -145,6 +146,7 @@ impl State {
     }
 
     async fn restart(&mut self, failed: Part, supervisor: &ActorCell) -> Result<(), ActorProcessingErr> {
+        self.shared.http.readiness.not_ready("restarting");
         stop(&self.calls.get_cell()).await;
         if failed <= Part::SipEndpoint {
             stop(&self.endpoint.get_cell()).await;
@@ -156,14 +158,19 @@ impl State {
             (self.endpoint, self.access) = start_endpoint(&self.shared, supervisor).await?;
         }
         self.calls = start_calls(&self.shared, &self.engine, &self.access, supervisor).await?;
-        if self.draining {
-            self.drain().await;
-        }
+        self.resume().await;
         Ok(())
     }
 
+    /// Everything runs: new calls are taken, unless the gateway is about to stop.
+    async fn resume(&mut self) {
+        match self.shared.draining() {
+            true => self.drain().await,
+            false => self.shared.http.readiness.ready(),
+        }
+    }
+
     async fn drain(&mut self) {
-        self.draining = true;
         // A part that is gone will be told when it has been started anew.
         let _ = self.access.orders.send(SipOrder::Drain).await;
         let _ = self.calls.cast(calls::Msg::Drain);

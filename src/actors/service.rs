@@ -8,7 +8,7 @@ use std::{
 use crate::{
     call::{Cause, Terms, machine},
     config::{self, Agent, Config},
-    drivers::{dial::Dialler, media::Dial, worker::Workers},
+    drivers::{dial::Dialler, realtime::Dial, worker::Workers},
     http::{HttpState, Readiness},
     media,
     net::{
@@ -59,6 +59,11 @@ pub struct Prepared {
 }
 
 impl Shared {
+    /// Whether new calls are refused because the gateway is about to stop.
+    pub fn draining(&self) -> bool {
+        self.http.readiness.reason() == Some(Readiness::DRAINING)
+    }
+
     /// Opens what is shared.
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let config = Arc::new(config);
@@ -176,6 +181,7 @@ impl Service {
     pub fn dial(&self, agent: &Agent, backend: &str) -> Option<(Box<dyn FnOnce() -> Dial + Send>, realtime::Settings)> {
         let backend = self.config.backends.get(backend)?;
         let settings = realtime::Settings {
+            dialect: dialect(backend),
             instructions: agent.instructions.clone(),
             voice: agent.voice.clone(),
             turn_detection: agent.turn_detection.clone(),
@@ -201,6 +207,15 @@ fn address(uri: &sip::Uri) -> String {
     }
 }
 
+fn dialect(backend: &config::Backend) -> realtime::Dialect {
+    match &backend.kind {
+        config::BackendKind::Operator => realtime::Dialect::Ga,
+        config::BackendKind::Realtime(realtime) => match realtime.dialect {
+            config::Dialect::Ga => realtime::Dialect::Ga,
+        },
+    }
+}
+
 /// What the session is told of the agent's tools.
 fn tool_specs(agent: &Agent) -> Vec<realtime::ToolSpec> {
     let allowed = |spec: &realtime::ToolSpec| agent.tools.iter().any(|tool| tool.name() == spec.name);
@@ -217,11 +232,15 @@ pub fn sip_endpoint(config: &Config) -> sip::Endpoint {
         external_ip: config.sip.external_ip,
         peers: peers(config),
         user_agent: concat!("patchcord/", env!("CARGO_PKG_VERSION")).to_owned(),
-        // Room for the calls allowed and for those being refused for want of room.
-        legs_max: config.limits.calls_max.saturating_mul(2),
+        legs_max: legs_max(config),
         ..sip::Settings::new(secret, random())
     };
     sip::Endpoint::new(Instant::now(), settings)
+}
+
+/// Room for the calls allowed, and for as many being refused for want of room.
+pub fn legs_max(config: &Config) -> usize {
+    config.limits.calls_max.saturating_mul(2)
 }
 
 /// The trunks as SIP sees them.

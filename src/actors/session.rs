@@ -4,10 +4,7 @@
 //! backoff with jitter within a budget, then the agent's next backend. The call learns only whether the session is
 //! ready, away or gone. The connection itself lives in the media driver, beside the call's RTP.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::Span;
@@ -57,7 +54,16 @@ pub struct State {
     reports: PostBox<SessionReport>,
     outage: Outage,
     dials: u32,
+    stage: Stage,
+    been_ready: bool,
     alarm: Alarm,
+}
+
+/// Where the connection stands, for telling a dial that failed from a session that was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Dialling,
+    Ready,
 }
 
 impl Actor for Session {
@@ -66,9 +72,9 @@ impl Actor for Session {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let bell = myself.clone();
+        let (sender, reports) = post(SESSION_REPORTS_MAX);
         // A bell that finds the actor gone has nobody to wake.
-        let (sender, reports) = post(SESSION_REPORTS_MAX, move || drop(bell.cast(Msg::Reported)));
+        reports.ring_with(move || drop(myself.cast(Msg::Reported)));
         args.media.order(Order::ReportSession(sender));
         let outage = Outage::new(args.service.reconnect(), args.agent.backends.len());
         let mut state = State {
@@ -76,8 +82,12 @@ impl Actor for Session {
             reports,
             outage,
             dials: 0,
+            stage: Stage::Dialling,
+            been_ready: false,
             alarm: Alarm::default(),
         };
+        let span = state.args.span.clone();
+        let _entered = span.enter();
         state.dial();
         Ok(state)
     }
@@ -100,7 +110,7 @@ impl State {
         while let Posted::Item(report) = self.reports.take() {
             match report {
                 SessionReport::Ready => self.ready(),
-                SessionReport::Lost { class, code, detail } => self.lost(myself, class, &code, &detail),
+                SessionReport::Lost { class, word, detail } => self.lost(myself, class, word, &detail),
             }
         }
     }
@@ -115,6 +125,7 @@ impl State {
 
     fn dial(&mut self) {
         self.dials += 1;
+        self.stage = Stage::Dialling;
         let backend = self.backend().to_owned();
         let Some((dial, settings)) = self.args.service.dial(&self.args.agent, &backend) else {
             tracing::error!(backend, "the backend is not configured");
@@ -129,35 +140,40 @@ impl State {
 
     fn dial_again(&mut self) {
         self.alarm.disarm();
-        self.args.service.metrics.session_reconnect(self.backend());
         self.dial();
     }
 
     fn ready(&mut self) {
+        self.stage = Stage::Ready;
         self.outage.ready(Instant::now());
         self.args.service.metrics.session_connect(self.backend(), "ok");
+        if std::mem::replace(&mut self.been_ready, true) {
+            self.args.service.metrics.session_reconnect(self.backend());
+        }
         tracing::info!(backend = self.backend(), attempt = self.dials, "the session is ready");
         self.tell(Input::SessionReady);
     }
 
-    fn lost(&mut self, myself: &ActorRef<Msg>, class: FaultClass, code: &str, detail: &str) {
-        self.args.service.metrics.session_connect(self.backend(), code);
+    fn lost(&mut self, myself: &ActorRef<Msg>, class: FaultClass, word: &'static str, detail: &str) {
+        if self.stage == Stage::Dialling {
+            self.args.service.metrics.session_connect(self.backend(), word);
+        }
         let backend = self.backend().to_owned();
         match self.outage.lost(Instant::now(), class, super::service::random()) {
             Verdict::Dial { after, .. } => {
+                let retry_ms = after.as_millis();
                 tracing::warn!(
                     backend,
-                    code,
+                    word,
                     detail,
-                    retry_ms = millis(after),
-                    "the session is lost; dialling again"
+                    retry_ms,
+                    "the session is not there; dialling again"
                 );
                 self.tell(Input::SessionAway);
-                let at = Instant::now() + after;
-                self.alarm.set(Some(at), myself, || Msg::Dial);
+                self.alarm.set(Instant::now().checked_add(after), myself, || Msg::Dial);
             }
             Verdict::GiveUp => {
-                tracing::error!(backend, code, detail, "the session is lost and no backend is left");
+                tracing::error!(backend, word, detail, "the session is not there and no backend is left");
                 self.tell(Input::SessionGone);
             }
         }
@@ -171,8 +187,4 @@ impl State {
     fn tell_backend(&self, backend: String) {
         let _ = self.args.call.cast(call::Msg::Dialled(backend));
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

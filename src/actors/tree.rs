@@ -41,7 +41,6 @@ pub async fn start(config: Config) -> anyhow::Result<Gateway> {
     let (root, running) = Actor::spawn(None, GatewayActor, shared.clone()).await?;
     let addresses = ask(&root, |reply| gateway::Msg::Plane(plane::Msg::Addresses(reply))).await?;
     let http_address = ask(&root, gateway::Msg::HttpAddress).await?;
-    shared.http.readiness.ready();
     Ok(Gateway {
         addresses,
         http_address,
@@ -87,6 +86,12 @@ impl Gateway {
     /// Has one part break on purpose: how the tests show what survives.
     pub fn break_part(&self, part: Part) {
         self.tell(plane::Msg::Break(part));
+    }
+
+    /// Has the call plane's supervisor break on purpose.
+    pub fn break_plane(&self) {
+        // A gateway that is gone is as broken as it gets.
+        let _ = self.root.cast(gateway::Msg::BreakPlane);
     }
 
     /// Has the HTTP server break on purpose.

@@ -19,6 +19,9 @@ use crate::{
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
 const PROMPT: Utterance = Utterance(u32::MAX);
 
+/// Agent audio later than this after the caller's voice is no answer to it.
+const RESPONSE_MAX: Duration = Duration::from_secs(15);
+
 /// The spoken apology, 8 kHz mu-law.
 const APOLOGY: &[u8] = include_bytes!("../media/prompts/apology.ulaw");
 
@@ -48,6 +51,8 @@ pub enum Report {
     CallerSilent,
     /// The agent's first packet after the caller's last voice left this much later.
     Responded(Duration),
+    /// Agent audio came faster than there is room for it, and was lost.
+    PlayoutDropped,
     /// The last packet of interrupted agent audio left this long after the session heard the caller.
     BargedIn(Duration),
 }
@@ -76,7 +81,6 @@ pub struct Bridge {
     session: Option<realtime::Machine>,
     voice: VoiceDetector,
     caller_voice_at: Option<Instant>,
-    interrupted_at: Option<Instant>,
     awaiting_quiet: bool,
     history: Vec<realtime::HistoryItem>,
     summary: Summary,
@@ -101,7 +105,6 @@ impl Bridge {
             session: None,
             voice: VoiceDetector::new(SampleRate::Hz24000, VoiceSettings::default()),
             caller_voice_at: None,
-            interrupted_at: None,
             awaiting_quiet: false,
             history: Vec::new(),
             summary: Summary::default(),
@@ -205,11 +208,6 @@ impl Bridge {
             session.handle_timeout(now);
         }
         self.carry(now);
-        // The tick after the flush carried the fading end, the last the caller hears of the interrupted words.
-        if let Some(interrupted_at) = self.interrupted_at.take() {
-            self.reports
-                .push_back(Report::BargedIn(now.saturating_duration_since(interrupted_at)));
-        }
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
@@ -275,12 +273,15 @@ impl Bridge {
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
             media::Event::Finished(utterance) => self.utterance_finished(utterance),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
-            media::Event::Resumed | media::Event::Overflow { .. } => {}
+            media::Event::Overflow { .. } => self.reports.push_back(Report::PlayoutDropped),
+            media::Event::Resumed => {}
         }
     }
 
     fn digit(&mut self, now: Instant, digit: char) {
         self.summary.digits += 1;
+        // What comes next answers the digit, not the voice before it.
+        self.caller_voice_at = None;
         self.reports.push_back(Report::Digit(digit));
         if let Some(session) = &mut self.session {
             session.digit(now, digit);
@@ -291,9 +292,10 @@ impl Bridge {
         if utterance == PROMPT {
             return;
         }
-        if let Some(voice_at) = self.caller_voice_at.take() {
-            self.reports
-                .push_back(Report::Responded(now.saturating_duration_since(voice_at)));
+        let answers =
+            |voice_at: Instant| Some(now.saturating_duration_since(voice_at)).filter(|after| *after <= RESPONSE_MAX);
+        if let Some(after) = self.caller_voice_at.take().and_then(answers) {
+            self.reports.push_back(Report::Responded(after));
         }
     }
 
@@ -333,8 +335,12 @@ impl Bridge {
         let heard = self.media.flush(now);
         if !heard.is_empty() {
             self.summary.barge_ins += 1;
-            self.interrupted_at = Some(now);
+            // The next packet carries the fading end, the last the caller hears of the interrupted words.
+            let last = self.media.next_packet_at().unwrap_or(now);
+            self.reports
+                .push_back(Report::BargedIn(last.saturating_duration_since(now)));
         }
+        self.caller_voice_at = None;
         if let Some(session) = &mut self.session {
             session.interrupted(&heard);
         }

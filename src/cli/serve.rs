@@ -59,13 +59,23 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     welcome(&gateway);
     let stop = tokio::select! {
         stop = signals.next() => stop,
-        why = gateway.failed() => anyhow::bail!("the gateway failed: {why}"),
+        why = gateway.failed() => return fail(&gateway, &why).await,
     };
     tokio::select! {
-        () = wind_down(&gateway, stop, drain_max) => gateway.stop().await,
+        () = wind_down(&gateway, stop, drain_max) => {}
+        why = gateway.failed() => return fail(&gateway, &why).await,
         _ = signals.next() => anyhow::bail!("killed by a second signal"),
     }
-    Ok(())
+    tokio::select! {
+        () = gateway.stop() => Ok(()),
+        _ = signals.next() => anyhow::bail!("killed by a second signal"),
+    }
+}
+
+/// The gateway has given up; what was recorded is still written.
+async fn fail(gateway: &Gateway, why: &str) -> anyhow::Result<()> {
+    gateway.stop().await;
+    anyhow::bail!("the gateway failed: {why}")
 }
 
 async fn wind_down(gateway: &Gateway, stop: Stop, drain_max: Duration) {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{media::Dial, operator};
+use super::{operator, realtime::Dial};
 use crate::{
     config::{Backend, BackendKind},
     net::{

@@ -5,7 +5,7 @@
 
 use tokio::sync::mpsc;
 
-use super::post::Post;
+use super::post::{Post, PostBox};
 use crate::sip::{Command, Event, Invite, LegId};
 
 /// Events of one leg that may wait for its call; past it a leg's re-offers are refused, nothing else comes in numbers.
@@ -16,8 +16,6 @@ pub const LEG_EVENTS_MAX: usize = 16;
 pub enum SipOrder {
     /// For one leg.
     Leg(LegId, Command),
-    /// Where to post a leg's events from now on.
-    Listen(LegId, Post<Event>),
     /// Where to post new calls from now on.
     Serve(Post<IncomingLeg>),
     /// Refuse new calls from now on.
@@ -31,6 +29,8 @@ pub struct IncomingLeg {
     pub invite: Box<Invite>,
     /// The handle on the leg.
     pub leg: LegHandle,
+    /// What happens to the leg from now on; closed when nothing more will.
+    pub events: PostBox<Event>,
 }
 
 /// One SIP leg; hangs up when dropped.
@@ -59,11 +59,6 @@ impl LegHandle {
     /// The leg's number.
     pub fn id(&self) -> LegId {
         self.id
-    }
-
-    /// Has the leg's events posted here.
-    pub fn listen(&self, post: Post<Event>) -> bool {
-        self.orders.try_send(SipOrder::Listen(self.id, post)).is_ok()
     }
 
     /// Gives the leg a command; false when the driver's queue is full or the driver is gone.

@@ -3,29 +3,20 @@
 //! It feeds the [`Bridge`], sends what the bridge wants sent, and posts what the call's actors should know. Sends never
 //! wait: a packet the kernel does not take is lost like any packet, and the session socket keeps a bounded outbox.
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, time::Instant};
 
 use tokio::{net::UdpSocket, sync::mpsc};
 use tracing::{Instrument, Span};
 
 use super::{
     post::Post,
-    realtime::{Event as SocketEvent, Loss, SessionSocket},
+    realtime::{Dial, Event as SocketEvent, Loss, SessionSocket},
     worker::{Overloaded, Workers},
 };
 use crate::{
     call::bridge::{Bridge, Report, Summary},
     media::{self, Channel},
-    net::{
-        ports::{PortLease, PortPair},
-        websocket::{ConnectError, WebSocket},
-    },
+    net::ports::{PortLease, PortPair},
     realtime::{self, FaultClass},
     sdp::Negotiated,
     telemetry::{Held, Level, Metrics, Queue},
@@ -34,7 +25,8 @@ use crate::{
 /// Orders that may wait for one call's media; the call sends a handful in its life, and its tool results.
 const ORDERS_MAX: usize = 64;
 
-/// Reports that may wait for a Call actor; past it transcripts and digits are lost to the record, and counted.
+/// Reports that may wait for a Call actor; past it transcripts and digits are lost
+/// to the log, and counted; a few places are kept free for what the call must hear.
 pub const REPORTS_MAX: usize = 256;
 
 /// Session reports that may wait for a Session actor; each dial makes at most three.
@@ -45,9 +37,6 @@ const BATCH_MAX: usize = 16;
 
 /// The longest datagram of use; RTP audio is far shorter.
 const DATAGRAM_BYTES_MAX: usize = 2048;
-
-/// A connection being made, on the worker's thread.
-pub type Dial = Pin<Box<dyn Future<Output = Result<WebSocket, ConnectError>>>>;
 
 /// An order from the call's actors.
 pub enum Order {
@@ -98,8 +87,8 @@ pub enum SessionReport {
     Lost {
         /// Whether dialling again can help.
         class: FaultClass,
-        /// A short word for metrics and logs.
-        code: String,
+        /// A fixed word for metrics and logs.
+        word: &'static str,
         /// What the backend or the network said.
         detail: String,
     },
@@ -261,7 +250,10 @@ impl Driver {
         Next::GoOn
     }
 
+    /// Whatever session there was ends here, with its tokens counted and its words kept for the next.
     fn dial(&mut self, dial: Dial, settings: Box<realtime::Settings>) {
+        self.serving = None;
+        self.bridge.session_lost(Instant::now());
         self.dialled = Some(settings);
         self.socket.dial(dial);
     }
@@ -297,11 +289,18 @@ impl Driver {
             Report::SessionFault(fault) => self.session_fault(fault),
             Report::Responded(after) => self.metrics.responded(after),
             Report::BargedIn(after) => self.metrics.barged_in(after),
-            report => {
-                if self.call.send(CallReport::Bridge(report)).is_err() {
-                    self.metrics.queue_drop(Queue::CallReports);
-                }
+            Report::PlayoutDropped => self.metrics.queue_drop(Queue::Playout),
+            report @ (Report::Transcript(_) | Report::Digit(_)) => {
+                let left_out = self.call.send_if_roomy(CallReport::Bridge(report)).is_err();
+                self.metrics.queue_drops(Queue::CallReports, u64::from(left_out));
             }
+            report => self.post_call(CallReport::Bridge(report)),
+        }
+    }
+
+    fn post_call(&self, report: CallReport) {
+        if self.call.send(report).is_err() {
+            self.metrics.queue_drop(Queue::CallReports);
         }
     }
 
@@ -321,12 +320,12 @@ impl Driver {
         }
         self.socket = SessionSocket::default();
         self.bridge.session_lost(Instant::now());
-        self.report_lost((fault.class, fault.code, fault.message));
+        self.report_lost((fault.class, "fault", format!("{}: {}", fault.code, fault.message)));
     }
 
-    fn report_lost(&mut self, (class, code, detail): (FaultClass, String, String)) {
+    fn report_lost(&mut self, (class, word, detail): (FaultClass, &'static str, String)) {
         self.serving = None;
-        self.post_session(SessionReport::Lost { class, code, detail });
+        self.post_session(SessionReport::Lost { class, word, detail });
     }
 
     fn post_session(&self, report: SessionReport) {
@@ -344,8 +343,7 @@ impl Driver {
         self.bridge.bye(Instant::now());
         self.transmit();
         self.socket.close().await;
-        // The Call actor may be gone already; then its guard has written the record.
-        let _ = self.call.send(CallReport::Closed(Box::new(self.bridge.summary())));
+        self.post_call(CallReport::Closed(Box::new(self.bridge.summary())));
     }
 }
 
@@ -360,7 +358,7 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)>
     }
 }
 
-fn classify(loss: &Loss) -> (FaultClass, String, String) {
+fn classify(loss: &Loss) -> (FaultClass, &'static str, String) {
     match loss {
         Loss::Connect(error) => {
             let class = if error.is_fatal() {
@@ -368,16 +366,14 @@ fn classify(loss: &Loss) -> (FaultClass, String, String) {
             } else {
                 FaultClass::Retryable
             };
-            (class, error.kind().to_owned(), error.to_string())
+            (class, error.kind(), error.to_string())
         }
-        Loss::Closed { code, reason } => (realtime::classify_close(*code), format!("close_{code}"), reason.clone()),
-        Loss::Broken(error) => (FaultClass::Retryable, "broken".to_owned(), error.clone()),
-        Loss::Stalled => {
-            let detail = format!(
-                "nothing could be written for {} s",
-                Duration::as_secs(&super::realtime::STALL_MAX)
-            );
-            (FaultClass::Retryable, "stalled".to_owned(), detail)
-        }
+        Loss::Closed { code, reason } => (realtime::classify_close(*code), "closed", format!("{code} {reason}")),
+        Loss::Broken(error) => (FaultClass::Retryable, "broken", error.clone()),
+        Loss::Stalled => (
+            FaultClass::Retryable,
+            "stalled",
+            "the backend takes nothing any more".to_owned(),
+        ),
     }
 }

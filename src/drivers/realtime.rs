@@ -26,7 +26,8 @@ pub const STALL_MAX: Duration = Duration::from_secs(5);
 /// How long our own close may take to be written.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-type Dial = Pin<Box<dyn Future<Output = Result<WebSocket, ConnectError>>>>;
+/// A connection being made, on the worker's thread.
+pub type Dial = Pin<Box<dyn Future<Output = Result<WebSocket, ConnectError>>>>;
 
 /// What the socket tells the media driver.
 #[derive(Debug)]

@@ -6,10 +6,11 @@
 
 use std::{
     collections::HashMap,
+    future::Future,
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -20,7 +21,7 @@ use tokio::{
 
 use super::{
     leg::{IncomingLeg, LEG_EVENTS_MAX, LegHandle, SipOrder},
-    post::Post,
+    post::{Post, post},
     sip_tcp::{self, Connections},
 };
 use crate::{
@@ -35,6 +36,9 @@ use crate::{
 
 /// Messages that may wait for the endpoint. Past it datagrams are dropped (peers retransmit) and connections wait.
 const INBOUND_MAX: usize = 4096;
+
+/// How long a stopping driver waits for the answers to its goodbyes.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
 /// The largest datagram read; the reader refuses what is longer than its own bound.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -111,17 +115,12 @@ pub struct SipDriver {
     inbound: mpsc::Receiver<Inbound>,
     readers: JoinSet<()>,
     incoming: Option<Post<IncomingLeg>>,
-    legs: HashMap<LegId, LegEvents>,
+    legs: HashMap<LegId, Post<Event>>,
     metrics: Metrics,
 }
 
-/// A leg's events: kept until its call says where to post them, or has let go.
-enum LegEvents {
-    Kept(Vec<Event>),
-    Posted(Post<Event>),
-}
-
-/// The queue of orders to the driver: twice the legs, because each leg has one slot reserved for its farewell.
+/// The queue of orders to the driver: twice the legs, because each leg has one slot reserved for its farewell. Past it
+/// a command is refused to its call, which then ends.
 pub fn orders(legs_max: usize) -> (mpsc::Sender<SipOrder>, mpsc::Receiver<SipOrder>) {
     mpsc::channel(2 * legs_max + 64)
 }
@@ -165,9 +164,15 @@ impl SipDriver {
         })
     }
 
-    /// Runs until every handle on the driver is gone or a reader fails.
-    pub async fn run(mut self) {
+    /// Runs until `stop` says so or a reader fails. Asked to stop, it still says the goodbyes that wait, and repeats them
+    /// until they are answered, for at most [`FAREWELL_MAX`].
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        let mut stop_by = None;
         loop {
+            if stop_by.is_some_and(|by| Instant::now() >= by || self.endpoint.counts().legs == 0) {
+                return;
+            }
             let deadline = self.endpoint.poll_timeout();
             tokio::select! {
                 order = self.orders.recv() => match order {
@@ -179,6 +184,8 @@ impl SipDriver {
                     None => return,
                 },
                 () = super::sleep_until(deadline) => self.endpoint.handle_timeout(Instant::now()),
+                () = super::sleep_until(stop_by) => return,
+                () = &mut stop, if stop_by.is_none() => stop_by = Some(self.say_farewells()),
                 Some(_) = self.readers.join_next() => {
                     tracing::error!("a SIP socket failed; the endpoint starts again");
                     return;
@@ -188,10 +195,17 @@ impl SipDriver {
         }
     }
 
+    /// Takes the orders that wait, and says until when their answers are waited for.
+    fn say_farewells(&mut self) -> Instant {
+        while let Ok(order) = self.orders.try_recv() {
+            self.obey(order);
+        }
+        Instant::now() + FAREWELL_MAX
+    }
+
     fn obey(&mut self, order: SipOrder) {
         match order {
             SipOrder::Leg(leg, command) => self.endpoint.command(Instant::now(), leg, command),
-            SipOrder::Listen(leg, post) => self.listen(leg, post),
             SipOrder::Serve(post) => self.incoming = Some(post),
             SipOrder::Drain => self.endpoint.set_draining(true),
         }
@@ -256,9 +270,10 @@ impl SipDriver {
         let Ok(farewell) = self.orders_sender.clone().try_reserve_owned() else {
             return self.refuse_overloaded(leg);
         };
-        self.legs.insert(leg, LegEvents::Kept(Vec::new()));
-        let handle = LegHandle::new(leg, self.orders_sender.clone(), farewell);
-        let call = IncomingLeg { invite, leg: handle };
+        let (post, events) = post(LEG_EVENTS_MAX);
+        self.legs.insert(leg, post);
+        let leg = LegHandle::new(leg, self.orders_sender.clone(), farewell);
+        let call = IncomingLeg { invite, leg, events };
         let refused = match &self.incoming {
             Some(incoming) => incoming.send(call).err(),
             None => Some(call),
@@ -275,16 +290,10 @@ impl SipDriver {
     }
 
     fn post_event(&mut self, leg: LegId, event: Event) {
-        match self.legs.get_mut(&leg) {
-            Some(LegEvents::Posted(post)) => {
-                if let Err(event) = post.send(event) {
-                    self.metrics.queue_drop(Queue::LegEvents);
-                    self.answer_unheard(leg, &event);
-                }
-            }
-            Some(LegEvents::Kept(kept)) if kept.len() < LEG_EVENTS_MAX => kept.push(event),
-            Some(LegEvents::Kept(_)) => self.metrics.queue_drop(Queue::LegEvents),
-            None => {}
+        let Some(post) = self.legs.get(&leg) else { return };
+        if let Err(event) = post.send(event) {
+            self.metrics.queue_drop(Queue::LegEvents);
+            self.answer_unheard(leg, &event);
         }
     }
 
@@ -292,16 +301,6 @@ impl SipDriver {
     fn answer_unheard(&mut self, leg: LegId, event: &Event) {
         if matches!(event, Event::Reoffered { .. }) {
             self.endpoint.command(Instant::now(), leg, overloaded());
-        }
-    }
-
-    fn listen(&mut self, leg: LegId, post: Post<Event>) {
-        // A leg that is gone has no entry; dropping the post tells the call so.
-        let Some(events) = self.legs.get_mut(&leg) else { return };
-        if let LegEvents::Kept(kept) = std::mem::replace(events, LegEvents::Posted(post)) {
-            for event in kept {
-                self.post_event(leg, event);
-            }
         }
     }
 

@@ -19,6 +19,7 @@ use tokio::{
 
 use super::sip::Inbound;
 use crate::{
+    net::tcp,
     sip::{Flow, PONG, StreamEvent, StreamReader, Transport},
     telemetry::{Metrics, Queue},
 };
@@ -40,9 +41,6 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// How much is read at once.
 const READ_BYTES: usize = 8192;
-
-/// How long accepting pauses when the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// All open connections.
 #[derive(Debug, Clone)]
@@ -98,19 +96,14 @@ impl Connections {
 pub async fn accept(listener: TcpListener, connections: Connections, admits: impl Fn(IpAddr) -> bool) {
     let mut serving = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (stream, remote) = tokio::select! {
+            accepted = tcp::accept(&listener) => accepted,
             Some(_) = serving.join_next() => continue,
         };
-        match accepted {
-            Ok((stream, remote)) if admits(remote.ip()) => {
-                drop(serving.spawn(serve(stream, remote, connections.clone())))
-            }
-            Ok((_, remote)) => refuse(remote, &connections),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a SIP connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+        if admits(remote.ip()) {
+            serving.spawn(serve(stream, remote, connections.clone()));
+        } else {
+            refuse(remote, &connections);
         }
     }
 }
@@ -126,8 +119,6 @@ async fn serve(stream: TcpStream, remote: SocketAddr, connections: Connections) 
         tracing::warn!(%remote, connections_max = CONNECTIONS_MAX, "a SIP connection was closed: too many are open");
         return;
     };
-    // Small messages should leave at once; without it the connection works all the same.
-    let _ = stream.set_nodelay(true);
     let flow = Flow {
         transport: Transport::Tcp,
         local,

@@ -48,14 +48,14 @@ struct Worker {
 pub struct Overloaded;
 
 impl Workers {
-    /// Starts this many workers; 0 means one per core.
-    pub fn start(count: usize, metrics: &Metrics) -> io::Result<Self> {
+    /// Starts this many workers; 0 means one per core. `ended` is called when a worker's thread ends, however it ends.
+    pub fn start(count: usize, metrics: &Metrics, ended: impl Fn() + Clone + Send + 'static) -> io::Result<Self> {
         let count = match count {
             0 => thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
         let workers = (0..count)
-            .map(|index| Worker::start(index, metrics.clone()))
+            .map(|index| Worker::start(index, metrics.clone(), ended.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self {
             workers: Arc::new(workers),
@@ -71,6 +71,7 @@ impl Workers {
         let worker = self
             .workers
             .iter()
+            .filter(|worker| !worker.jobs.is_closed())
             .min_by_key(|worker| worker.tasks.load(Ordering::Relaxed))
             .ok_or(Overloaded)?;
         let counted = Counted::new(worker.tasks.clone(), &self.metrics);
@@ -86,16 +87,26 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(index: usize, metrics: Metrics) -> io::Result<Self> {
+    fn start(index: usize, metrics: Metrics, ended: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name(format!("media-{index}")).spawn(move || {
+            let _told = OnDrop(ended);
             LocalSet::new().block_on(&runtime, work(inbox, metrics));
         })?;
         Ok(Self {
             jobs,
             tasks: Arc::default(),
         })
+    }
+}
+
+/// Calls back when it goes out of scope, by a panic too.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
@@ -157,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn a_panicking_task_ends_alone_and_is_no_longer_counted() {
         let metrics = Metrics::new();
-        let workers = Workers::start(1, &metrics).unwrap();
+        let workers = Workers::start(1, &metrics, || {}).unwrap();
         let (answer, answered) = tokio::sync::oneshot::channel();
         workers.run(|| async { panic!("one call breaks") }).unwrap();
         workers

@@ -17,6 +17,9 @@ enum State {
 }
 
 impl Readiness {
+    /// The reason of a gateway that is about to stop.
+    pub const DRAINING: &str = "draining";
+
     /// Not ready yet, for the reason `starting`.
     pub fn new() -> Self {
         Self {
@@ -44,7 +47,7 @@ impl Readiness {
         match *self.lock() {
             State::Ready => None,
             State::NotReady(reason) => Some(reason),
-            State::Draining => Some("draining"),
+            State::Draining => Some(Self::DRAINING),
         }
     }
 

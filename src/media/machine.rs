@@ -210,6 +210,14 @@ impl Machine {
         held || self.playout.is_quiet()
     }
 
+    /// When the next packet leaves, if packets flow.
+    pub fn next_packet_at(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Live(live) => Some(live.pacer.deadline()),
+            Phase::New | Phase::Over(_) => None,
+        }
+    }
+
     /// Says goodbye on RTCP; nothing leaves or is taken after it.
     pub fn bye(&mut self, now: Instant) {
         self.report(now, true);

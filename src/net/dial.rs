@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use socket2::SockRef;
 use tokio::net::{TcpStream, lookup_host};
 
 use super::tcp;
@@ -16,6 +17,10 @@ const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Addresses of one host that are tried at most.
 const ADDRESSES_MAX: usize = 8;
+
+/// How long bytes we sent may stay unacknowledged before the kernel gives the connection up; by default it goes on for
+/// a quarter of an hour.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 
 /// The addresses of a host, the families taking turns.
 pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -40,7 +45,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream>
         tokio::select! {
             Some(attempt) = attempts.next() => match attempt {
                 Ok(stream) => {
-                    tcp::tune(&stream);
+                    tune(&stream);
                     return Ok(stream);
                 }
                 Err(error) => failure = error,
@@ -48,6 +53,16 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream>
             () = tokio::time::sleep(HEAD_START), if waiting.len() > 0 => {}
             else => return Err(failure),
         }
+    }
+}
+
+/// A backend that vanished should be noticed while the caller is still on the line. Where the system cannot be told,
+/// the session's own pings find out.
+fn tune(stream: &TcpStream) {
+    tcp::tune(stream);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)) {
+        tracing::debug!(%error, "a connection cannot be told when to give up");
     }
 }
 
@@ -91,6 +106,17 @@ mod tests {
         let stream = connect(vec![closed(), open]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
         assert!(stream.nodelay().unwrap());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_kernel_gives_up_on_a_backend_that_acknowledges_nothing() {
+        let listener = tcp::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let stream = connect(vec![listener.local_addr().unwrap()]).await.unwrap();
+        assert_eq!(
+            SockRef::from(&stream).tcp_user_timeout().unwrap(),
+            Some(UNACKNOWLEDGED_MAX)
+        );
     }
 
     #[tokio::test]

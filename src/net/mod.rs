@@ -14,4 +14,4 @@ pub mod tls;
 pub mod udp;
 pub mod websocket;
 
-pub use stream::Stream;
+pub use stream::{Stream, Traffic};

@@ -33,6 +33,20 @@ pub(super) fn tcp(address: SocketAddr, traffic: Traffic) -> io::Result<Socket> {
     open(address, Type::STREAM, Protocol::TCP, traffic)
 }
 
+/// Says which address cannot be listened on, and what to do about it. The kind of the error stays.
+pub(super) fn unusable(protocol: &str, address: SocketAddr, error: &io::Error) -> io::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program holds it: stop that one, or configure another port",
+        io::ErrorKind::AddrNotAvailable => "this machine does not have it: configure one of its own",
+        io::ErrorKind::PermissionDenied => "grant CAP_NET_BIND_SERVICE, or configure a port above 1023",
+        _ => "check the configured address",
+    };
+    io::Error::new(
+        error.kind(),
+        format!("cannot listen on {protocol} {address} ({error}): {advice}"),
+    )
+}
+
 fn open(address: SocketAddr, kind: Type, protocol: Protocol, traffic: Traffic) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     socket.set_nonblocking(true)?;

@@ -12,9 +12,24 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-/// A byte stream to a backend.
+/// A byte stream to a backend, which counts what passes.
 #[derive(Debug)]
-pub enum Stream {
+pub struct Stream {
+    kind: Kind,
+    traffic: Traffic,
+}
+
+/// Bytes that have passed through a [`Stream`]: who asks again sees whether anything moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Come from the peer.
+    pub read: u64,
+    /// Taken by the peer, or by what lies in between.
+    pub written: u64,
+}
+
+#[derive(Debug)]
+enum Kind {
     /// In the clear.
     Tcp(TcpStream),
     /// Secured.
@@ -23,56 +38,79 @@ pub enum Stream {
     Memory(DuplexStream),
 }
 
+impl Stream {
+    /// What has passed so far.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            traffic: Traffic::default(),
+        }
+    }
+}
+
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        Self::Tcp(stream)
+        Self::new(Kind::Tcp(stream))
     }
 }
 
 impl From<TlsStream<TcpStream>> for Stream {
     fn from(stream: TlsStream<TcpStream>) -> Self {
-        Self::Tls(Box::new(stream))
+        Self::new(Kind::Tls(Box::new(stream)))
     }
 }
 
 impl From<DuplexStream> for Stream {
     fn from(stream: DuplexStream) -> Self {
-        Self::Memory(stream)
+        Self::new(Kind::Memory(stream))
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buf),
-            Self::Memory(stream) => Pin::new(stream).poll_read(context, buf),
-        }
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let polled = match &mut this.kind {
+            Kind::Tcp(stream) => Pin::new(stream).poll_read(context, buf),
+            Kind::Tls(stream) => Pin::new(stream).poll_read(context, buf),
+            Kind::Memory(stream) => Pin::new(stream).poll_read(context, buf),
+        };
+        this.traffic.read += (buf.filled().len() - before) as u64;
+        polled
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Memory(stream) => Pin::new(stream).poll_write(context, bytes),
+        let this = self.get_mut();
+        let polled = match &mut this.kind {
+            Kind::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Kind::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Kind::Memory(stream) => Pin::new(stream).poll_write(context, bytes),
+        };
+        if let Poll::Ready(Ok(length)) = polled {
+            this.traffic.written += length as u64;
         }
+        polled
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-            Self::Memory(stream) => Pin::new(stream).poll_flush(context),
+        match &mut self.get_mut().kind {
+            Kind::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Kind::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Kind::Memory(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Memory(stream) => Pin::new(stream).poll_shutdown(context),
+        match &mut self.get_mut().kind {
+            Kind::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Kind::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Kind::Memory(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -19,6 +19,10 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 
 /// Starts listening; what is accepted is marked as signalling. Needs a tokio runtime.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    open(address).map_err(|error| socket::unusable("TCP", address, &error))
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket::tcp(address, Traffic::Signalling)?;
     // A restarted gateway may bind while connections of the one before linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -85,10 +89,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_in_use_is_refused() {
+    async fn a_port_in_use_is_refused_and_named() {
         let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
-        let error = listen(listener.local_addr().unwrap()).unwrap_err();
+        let address = listener.local_addr().unwrap();
+        let error = listen(address).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("TCP {address}")) && text.contains("another port"),
+            "{text}"
+        );
     }
 
     #[tokio::test]

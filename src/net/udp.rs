@@ -29,6 +29,10 @@ const ANY_PORT: u16 = 9;
 
 /// Binds the SIP socket. Needs a tokio runtime.
 pub fn bind_sip(address: SocketAddr) -> io::Result<UdpSocket> {
+    bind(address).map_err(|error| socket::unusable("UDP", address, &error))
+}
+
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = socket::udp(address, Traffic::Signalling)?;
     // The kernel caps what it grants; less is no reason to refuse service.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
@@ -161,6 +165,13 @@ mod tests {
             (&bytes[..length], from),
             (&b"OPTIONS"[..], theirs.local_addr().unwrap())
         );
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_refused_and_named() {
+        let error = bind_sip(([192, 0, 2, 1], 5060).into()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+        assert!(error.to_string().contains("UDP 192.0.2.1:5060"), "{error}");
     }
 
     fn everywhere() -> LocalAddresses {

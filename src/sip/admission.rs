@@ -4,12 +4,12 @@
 //! request, so that strangers cost no memory. Credentials never leave this file and [`super::digest`].
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Instant;
 
 pub use ipnet::IpNet as Network;
 
 use super::digest::{Authenticator, Outcome};
+use super::flow::Origin;
 use super::message::Request;
 use super::proof::Algorithm;
 
@@ -26,13 +26,14 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Whether somebody at this address may be this peer; what is asked before a connection is taken.
-    pub fn may_connect(&self, source: IpAddr) -> bool {
-        self.is_open() || self.contains(source)
+    /// Whether somebody there may be this peer; what is asked before a connection is taken.
+    pub fn may_connect(&self, origin: impl Into<Origin>) -> bool {
+        self.is_open() || self.contains(origin.into())
     }
 
-    fn contains(&self, source: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(&source))
+    fn contains(&self, origin: Origin) -> bool {
+        let known = |address| self.networks.iter().any(|network| network.contains(&address));
+        origin.addresses().any(known)
     }
 
     fn is_open(&self) -> bool {
@@ -103,18 +104,18 @@ impl Admission {
         }
     }
 
-    /// Who this address belongs to; the first peer whose networks contain it.
-    pub fn source(&self, source: IpAddr) -> Source {
-        match self.peers.iter().position(|peer| peer.contains(source)) {
+    /// Who calls from there; the first peer whose networks contain it.
+    pub fn source(&self, origin: Origin) -> Source {
+        match self.peers.iter().position(|peer| peer.contains(origin)) {
             Some(peer) => Source::Peer(peer),
             None if self.peers.iter().any(Peer::is_open) => Source::Anyone,
             None => Source::Unknown,
         }
     }
 
-    /// Whether this address gets answers at all.
-    pub fn knows(&self, source: IpAddr) -> bool {
-        self.source(source) != Source::Unknown
+    /// Whether whoever is there gets answers at all.
+    pub fn knows(&self, origin: Origin) -> bool {
+        self.source(origin) != Source::Unknown
     }
 
     /// The name of a peer.
@@ -122,19 +123,19 @@ impl Admission {
         self.peers.get(peer).map_or("", |peer| &peer.name)
     }
 
-    /// The name of the peer this address belongs to.
-    pub fn name_at(&self, source: IpAddr) -> Option<&str> {
-        match self.source(source) {
+    /// The name of the peer that calls from there.
+    pub fn name_at(&self, origin: Origin) -> Option<&str> {
+        match self.source(origin) {
             Source::Peer(peer) => Some(self.name(peer)),
             Source::Anyone | Source::Unknown => None,
         }
     }
 
-    /// Whether a request inside a dialog with this peer may come from this address.
-    pub fn may_send(&self, peer: usize, source: IpAddr) -> bool {
+    /// Whether a request inside a dialog with this peer may come from there.
+    pub fn may_send(&self, peer: usize, origin: Origin) -> bool {
         self.peers
             .get(peer)
-            .is_some_and(|peer| peer.networks.is_empty() || peer.contains(source))
+            .is_some_and(|peer| peer.networks.is_empty() || peer.contains(origin))
     }
 
     /// Checks an INVITE from this source. A retransmission must not get here: its nonce count is used up.
@@ -189,6 +190,8 @@ fn offered<'a>(peers: impl Iterator<Item = &'a [Algorithm]>) -> Vec<Algorithm> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::sip::method::Method;
     use crate::sip::uri::Uri;
@@ -203,6 +206,19 @@ mod tests {
         assert_eq!(admission.source(ip("192.0.2.1")), Source::Peer(1));
         assert_eq!(admission.source(ip("2001:db8::1")), Source::Unknown);
         assert_eq!(admission.name_at(ip("192.0.2.1")), Some("all"));
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_loopback_address_wherever_it_calls_from() {
+        let admission = admission(vec![
+            peer("carrier", &["192.0.2.0/24"], false),
+            peer("here", &["127.0.0.0/8"], false),
+        ]);
+        let here = |local: &str, remote: &str| Origin::of(local.parse().unwrap(), remote.parse().unwrap());
+        assert_eq!(admission.name_at(here("198.51.100.1", "198.51.100.1")), Some("here"));
+        assert_eq!(admission.name_at(here("127.0.0.1", "198.51.100.1")), Some("here"));
+        assert_eq!(admission.name_at(here("192.0.2.1", "192.0.2.1")), Some("carrier"));
+        assert_eq!(admission.name_at(here("198.51.100.1", "198.51.100.2")), None);
     }
 
     #[test]
@@ -304,7 +320,7 @@ mod tests {
         challenges.iter().map(|challenge| read(challenge).unwrap()).collect()
     }
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn ip(text: &str) -> Origin {
+        text.parse::<IpAddr>().unwrap().into()
     }
 }

@@ -5,7 +5,7 @@
 //! is open, and behind a proxy that way leads to the proxy, which follows the Request-URI and Route we write.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::via::Via;
 
@@ -61,6 +61,11 @@ impl Flow {
         self.remote.ip().to_canonical()
     }
 
+    /// Who sent it, as far as addresses tell.
+    pub fn origin(&self) -> Origin {
+        Origin::of(self.local.ip(), self.remote.ip())
+    }
+
     /// Where the response to a request with this topmost Via goes. Over TCP the connection it came on; over UDP its
     /// source address, at the source port when the peer asked for it with `rport`, else at the port of sent-by. `maddr`
     /// is not obeyed: it would let anyone point our responses at anyone.
@@ -78,6 +83,42 @@ impl Flow {
     /// Whether both use the same connection; never true of UDP.
     pub fn shares_connection(&self, other: &Flow) -> bool {
         self.transport.is_reliable() && other.transport.is_reliable() && self.connection == other.connection
+    }
+}
+
+/// Who sends something, as far as addresses tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    address: IpAddr,
+    is_here: bool,
+}
+
+impl Origin {
+    /// What comes from one of our own addresses, or to a loopback address, comes from this machine: the kernel lets
+    /// nobody else through. Softphones call 127.0.0.1 from whatever address their machine has.
+    pub fn of(local: IpAddr, remote: IpAddr) -> Self {
+        let (local, address) = (local.to_canonical(), remote.to_canonical());
+        Self {
+            address,
+            is_here: local == address || local.is_loopback(),
+        }
+    }
+
+    /// The addresses it may be known by: its own, and the loopback ones when it is this machine.
+    pub fn addresses(self) -> impl Iterator<Item = IpAddr> {
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let here = loopback.into_iter().filter(move |_| self.is_here);
+        std::iter::once(self.address).chain(here)
+    }
+}
+
+/// Somewhere else.
+impl From<IpAddr> for Origin {
+    fn from(address: IpAddr) -> Self {
+        Self {
+            address: address.to_canonical(),
+            is_here: false,
+        }
     }
 }
 
@@ -105,6 +146,21 @@ mod tests {
             flow
         );
         assert!(flow.shares_connection(&flow));
+    }
+
+    #[test]
+    fn who_calls_from_an_own_address_or_to_a_loopback_one_is_this_machine() {
+        let is_here = |local: &str, remote: &str| {
+            let origin = Origin::of(local.parse().unwrap(), remote.parse().unwrap());
+            let loopback = origin.addresses().any(|address| address.is_loopback());
+            assert_eq!(origin.addresses().next().unwrap(), remote.parse::<IpAddr>().unwrap());
+            loopback
+        };
+        assert!(is_here("192.0.2.1", "192.0.2.1"));
+        assert!(is_here("127.0.0.1", "192.0.2.1"));
+        assert!(is_here("::1", "2001:db8::1"));
+        assert!(!is_here("192.0.2.1", "192.0.2.7"));
+        assert!(!is_here("2001:db8::1", "2001:db8::7"));
     }
 
     fn flow(transport: Transport) -> Flow {

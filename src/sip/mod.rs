@@ -50,7 +50,7 @@ pub use admission::{Credentials, Network, Peer};
 pub use defect::{Defect, HeaderError, Malformed, ReadError};
 pub use digest::Authenticator;
 pub use endpoint::{Command, Counts, Endpoint, Event, Invite, Output, Refused, Settings};
-pub use flow::{Flow, Transport};
+pub use flow::{Flow, Origin, Transport};
 pub use headers::{Header, Headers};
 pub use host::Host;
 pub use leg::LegId;

@@ -30,6 +30,17 @@ type Identity = (u64, u64);
 impl RecordFile {
     /// Opens the file, and makes it and its folder if need be.
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+        let unusable = |error: &io::Error| {
+            let text = format!(
+                "call records cannot be written to {} ({error}): configure a path that may be written, or none",
+                path.display()
+            );
+            io::Error::new(error.kind(), text)
+        };
+        Self::make(path.clone()).map_err(|error| unusable(&error))
+    }
+
+    fn make(path: PathBuf) -> io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder)?;
         }
@@ -154,6 +165,16 @@ pub(super) mod tests {
             file.sync().unwrap();
         }
         assert_eq!(fs::read_to_string(path).unwrap(), "one\ntwo\n");
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_written_is_named() {
+        let folder = Folder::new();
+        let error = RecordFile::open(folder.0.clone()).unwrap_err().to_string();
+        assert!(
+            error.contains(&folder.0.display().to_string()) && error.contains("configure"),
+            "{error}"
+        );
     }
 
     #[cfg(target_os = "linux")]

@@ -175,9 +175,13 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
     } else {
         "[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n"
     };
+    let http = if extra.contains("[http]") {
+        ""
+    } else {
+        "[http]\nlisten = \"127.0.0.1:0\"\n"
+    };
     let text = format!(
-        "{sip}[media]\nports = \"{}\"\nworkers = 1\n\
-         [http]\nlisten = \"127.0.0.1:0\"\n[records]\npath = \"{}\"\n\
+        "{sip}{http}[media]\nports = \"{}\"\nworkers = 1\n[records]\npath = \"{}\"\n\
          [session]\nreconnect_first_ms = 50\nreconnect_ms_max = 200\nreconnect_budget_ms = 1500\n\
          [backends.operator]\nkind = \"operator\"\n{limits}{trunk}{route}{agent}{extra}",
         ports(),

@@ -70,6 +70,23 @@ async fn a_caller_who_gives_up_while_it_rings_is_told_487() {
     gateway.settled().await;
 }
 
+#[tokio::test]
+async fn a_cancel_right_behind_the_invite_is_a_cancelled_call() {
+    let gateway = TestGateway::start().await;
+    for _ in 0..10 {
+        let mut phone = Phone::new(gateway.sip()).await;
+        phone.invite("operator", Offer::Pcmu).await;
+        phone.cancel().await;
+        let refusal = phone.response(487).await;
+        phone.acknowledge_refusal(&refusal).await;
+    }
+    for record in gateway.records(10).await {
+        assert_eq!(record["outcome"]["cause"], "cancelled", "{record}");
+        assert_eq!(record["outcome"]["sip_code"], 487);
+    }
+    gateway.settled().await;
+}
+
 async fn refused(gateway: &TestGateway, user: &str, offer: Offer, status: u16, word: &str) {
     let mut phone = Phone::new(gateway.sip()).await;
     let refusal = refuse(&mut phone, user, offer).await;

@@ -77,7 +77,8 @@ async fn a_session_actor_that_breaks_is_started_again_within_the_call() {
     let gateway = TestGateway::start().await;
     let mut phone = Phone::new(gateway.sip()).await;
     phone.dial("operator", Offer::Pcmu).await;
-    phone.hear_voice(Instant::now()).await;
+    let greeted = phone.hear_voice(Instant::now()).await;
+    phone.hear_silence(greeted, Duration::from_millis(500)).await;
     gateway.gateway.calls().await[0].cast(call::Msg::BreakSession).unwrap();
     gateway
         .until("a second session is ready", || {
@@ -85,7 +86,10 @@ async fn a_session_actor_that_breaks_is_started_again_within_the_call() {
         })
         .await;
     phone.hang_up().await;
-    assert_eq!(gateway.records(1).await[0]["outcome"]["cause"], "caller_hung_up");
+    let record = &gateway.records(1).await[0];
+    assert_eq!(record["outcome"]["cause"], "caller_hung_up");
+    assert_eq!(record["reconnects"], 1);
+    assert!(record["tokens"]["output_audio"].as_u64() > Some(0), "{record}");
     gateway.settled().await;
 }
 
@@ -117,17 +121,89 @@ async fn a_call_manager_that_breaks_says_bye_to_its_calls_and_is_started_again()
 }
 
 #[tokio::test]
-async fn a_sip_endpoint_or_media_engine_that_breaks_is_started_again() {
-    for part in [Part::SipEndpoint, Part::MediaEngine] {
-        let gateway = TestGateway::start_with("[sip]\nlisten = [\"udp:127.0.0.1:15991\"]\n").await;
-        let mut phone = Phone::new(gateway.sip()).await;
-        phone.dial("operator", Offer::Pcmu).await;
-        gateway.gateway.break_part(part);
-        gateway.records(1).await;
-        gateway.settled().await;
-        serves_another(&gateway).await;
-        gateway.gateway.stop().await;
-    }
+async fn a_media_engine_that_breaks_says_bye_and_is_started_again_in_place() {
+    let gateway = TestGateway::start_with("[sip]\nlisten = [\"udp:127.0.0.1:15991\"]\n").await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    gateway.gateway.break_part(Part::MediaEngine);
+    assert!(phone.bye().await.contains("text=\"crashed\""));
+    gateway.records(1).await;
+    gateway.settled().await;
+    serves_another(&gateway).await;
+    gateway.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_sip_endpoint_that_breaks_is_started_again_on_the_same_port() {
+    let gateway = TestGateway::start_with("[sip]\nlisten = [\"udp:127.0.0.1:15992\"]\n").await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    gateway.gateway.break_part(Part::SipEndpoint);
+    gateway.records(1).await;
+    gateway.settled().await;
+    serves_another(&gateway).await;
+    gateway.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_http_server_that_breaks_is_started_again_and_no_call_notices() {
+    let gateway = TestGateway::start_with("[http]\nlisten = \"127.0.0.1:15993\"\n").await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    gateway.gateway.break_http();
+    gateway
+        .until("HTTP is back", || {
+            std::net::TcpStream::connect("127.0.0.1:15993").is_ok()
+        })
+        .await;
+    phone.hear_voice(Instant::now()).await;
+    phone.hang_up().await;
+    assert_eq!(gateway.records(1).await[0]["outcome"]["cause"], "caller_hung_up");
+}
+
+#[tokio::test]
+async fn a_call_that_breaks_while_it_rings_is_refused_and_recorded_with_the_same_code() {
+    let backend = TestBackend::start("stall@0").await;
+    let gateway = TestGateway::start_with(&on_backend(backend.address)).await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.invite("operator", Offer::Pcmu).await;
+    phone.response(180).await;
+    gateway.gateway.calls().await[0].cast(call::Msg::Break).unwrap();
+    let refusal = phone.final_response().await;
+    assert!(
+        refusal.starts_with("SIP/2.0 503") && refusal.contains("text=\"crashed\""),
+        "{refusal}"
+    );
+    phone.acknowledge_refusal(&refusal).await;
+    let record = &gateway.records(1).await[0];
+    assert_eq!(
+        (&record["outcome"]["cause"], &record["outcome"]["sip_code"]),
+        (&"crashed".into(), &503.into())
+    );
+    gateway.settled().await;
+}
+
+#[tokio::test]
+async fn a_draining_gateway_goes_on_draining_when_its_call_plane_is_started_again() {
+    let gateway = TestGateway::start_with("[sip]\nlisten = [\"udp:127.0.0.1:15994\"]\n").await;
+    gateway.gateway.drain();
+    gateway.gateway.break_plane();
+    let refused = async {
+        loop {
+            let mut phone = Phone::new(gateway.sip()).await;
+            phone.invite("operator", Offer::Pcmu).await;
+            // While nobody listens there is no answer either.
+            let patience = Duration::from_millis(500);
+            let Ok(refusal) = tokio::time::timeout(patience, phone.final_response()).await else {
+                continue;
+            };
+            phone.acknowledge_refusal(&refusal).await;
+            return refusal;
+        }
+    };
+    let refusal = tokio::time::timeout(crate::phone::PATIENCE, refused).await.unwrap();
+    assert!(refusal.starts_with("SIP/2.0 503"), "{refusal}");
+    gateway.gateway.stop().await;
 }
 
 #[tokio::test]

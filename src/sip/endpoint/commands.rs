@@ -51,7 +51,7 @@ impl Endpoint {
     pub(super) fn hang_up(&mut self, now: Instant, id: LegId, reason: Cow<'static, str>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         match &mut leg.phase {
-            Phase::Asked(asked) if asked.first => self.refuse(now, id, 480, &reason),
+            Phase::Asked(asked) if asked.first => self.refuse(now, id, 503, &reason),
             Phase::Asked(_) => {
                 self.refuse(now, id, 487, &reason);
                 self.send_bye(now, id, &reason);

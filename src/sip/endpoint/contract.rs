@@ -16,10 +16,9 @@ pub const LEGS_MAX: usize = 10_000;
 /// Most server transactions at once unless the settings say otherwise. Beyond it an INVITE gets a stateless 503
 /// `overloaded`, and the answers to other requests are not repeated for their retransmissions.
 pub const TRANSACTIONS_MAX: usize = 50_000;
-/// How long the application may leave an INVITE without a final answer unless the settings say otherwise; timer C of
-/// the proxies on the way fires at the same age (RFC 3261 section 16.6). Then the caller gets 480
-/// `session_unavailable`.
-pub const RING_MAX: Duration = Duration::from_secs(180);
+/// How long the application may leave an INVITE without a final answer unless the settings say otherwise; the timer C of
+/// a proxy on the way fires earlier (RFC 3261 section 16.6). Then the caller gets 503 `session_unavailable`.
+pub const RING_MAX: Duration = Duration::from_secs(240);
 
 /// How the endpoint is set up.
 #[derive(Clone)]
@@ -170,7 +169,7 @@ pub enum Command {
         /// The reason word.
         reason: Cow<'static, str>,
     },
-    /// End the call: BYE as soon as it may leave, or 480 to an INVITE still waiting. Only `Failed` by `flow_lost` and
+    /// End the call: BYE as soon as it may leave, or 503 to an INVITE still waiting. Only `Failed` by `flow_lost` and
     /// `Gone` follow.
     HangUp {
         /// The reason word.

@@ -50,7 +50,7 @@ impl Endpoint {
     /// as it was.
     fn give_up_asking(&mut self, now: Instant, id: LegId) {
         let Some(asked) = self.take_asked(id) else { return };
-        let status = if asked.first { 480 } else { 500 };
+        let status = if asked.first { 503 } else { 500 };
         self.refuse_asked(now, id, &asked, status, "session_unavailable");
         if asked.first {
             self.fail(id, "session_unavailable");

@@ -65,12 +65,12 @@ impl Endpoint {
     fn leg_of(&self, dialog: &DialogId, flow: &Flow) -> Option<LegId> {
         let id = *self.dialogs.get(dialog)?;
         let leg = self.legs.get(&id)?;
-        let welcome = flow.source_ip() == leg.flow.source_ip() || self.admission.may_send(leg.peer, flow.source_ip());
+        let welcome = flow.source_ip() == leg.flow.source_ip() || self.admission.may_send(leg.peer, flow.origin());
         welcome.then_some(id)
     }
 
     fn refuse_without_dialog(&mut self, flow: &Flow, request: &Request) {
-        match self.admission.knows(flow.source_ip()) {
+        match self.admission.knows(flow.origin()) {
             true => self.refuse_stateless(flow, request, &Refusal::no_dialog()),
             false => self.refuse_stranger(flow, request),
         }

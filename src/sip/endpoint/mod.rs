@@ -180,7 +180,7 @@ impl Endpoint {
         if *error.defect() == Defect::KeepAlive {
             return;
         }
-        let known = self.admission.knows(flow.source_ip());
+        let known = self.admission.knows(flow.origin());
         let reply = error.reply().filter(|_| known);
         let status = reply.as_ref().map_or(0, |reply| reply.status);
         let reason = if known { "bad_request" } else { "unknown_source" };
@@ -193,7 +193,7 @@ impl Endpoint {
     }
 
     fn refuse_unmatchable(&mut self, flow: &Flow, request: &Request) {
-        let known = self.admission.knows(flow.source_ip());
+        let known = self.admission.knows(flow.origin());
         match request.method {
             Method::Ack => {}
             _ if known => {
@@ -256,7 +256,7 @@ impl Endpoint {
     }
 
     fn report(&mut self, flow: &Flow, status: u16, reason: &'static str, detail: String) {
-        let trunk = self.admission.name_at(flow.source_ip()).map(str::to_owned);
+        let trunk = self.admission.name_at(flow.origin()).map(str::to_owned);
         self.outputs.push_back(Output::Refused(Refused {
             source: flow.remote,
             trunk,

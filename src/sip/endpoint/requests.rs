@@ -20,7 +20,7 @@ const REOFFER_WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl Endpoint {
     pub(super) fn handle_out_of_dialog(&mut self, now: Instant, flow: Flow, key: Key, request: Request) {
-        let source = self.admission.source(flow.source_ip());
+        let source = self.admission.source(flow.origin());
         if source == Source::Unknown {
             return self.refuse_stranger(&flow, &request);
         }

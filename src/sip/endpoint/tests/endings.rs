@@ -90,7 +90,7 @@ fn an_impossible_refusal_status_becomes_500() {
 fn hanging_up_while_it_rings_refuses_the_call() {
     let (mut line, leg) = ringing(Transport::Udp, Habits::default());
     line.command(leg, hang_up());
-    assert_eq!(line.phones[0].statuses(), [100, 480]);
+    assert_eq!(line.phones[0].statuses(), [100, 503]);
     assert_eq!(line.take_events()[1..], ["Gone"]);
     expect_nothing_left(&mut line);
 }
@@ -241,7 +241,7 @@ fn a_bye_before_the_answer_ends_the_call_like_a_cancel() {
 fn a_call_the_application_never_answers_is_refused_when_it_has_rung_long_enough() {
     let (mut line, _) = ringing(Transport::Udp, Habits::default());
     line.run_for(seconds(181));
-    assert_eq!(line.phones[0].statuses(), [100, 480]);
+    assert_eq!(line.phones[0].statuses(), [100, 503]);
     assert_eq!(line.take_events()[1..], ["Failed session_unavailable", "Gone"]);
     expect_nothing_left(&mut line);
 }

@@ -27,7 +27,7 @@ fn in_any_weather_calls_end_once_and_leave_nothing() {
                 .filter(|event| !event.starts_with("Incoming")),
         );
     }
-    let expected = [200, 401, 403, 480, 481, 486, 487, 488, 491, 500];
+    let expected = [200, 401, 403, 481, 486, 487, 488, 491, 500, 503];
     assert!(expected.iter().all(|status| finals.contains(status)), "{finals:?}");
     assert!(endings.len() >= 8, "{endings:?}");
 }
