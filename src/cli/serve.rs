@@ -95,18 +95,15 @@ async fn wind_down(gateway: &Gateway, stop: Stop, drain_max: Duration) {
 
 fn welcome(gateway: &Gateway) {
     for address in &gateway.addresses.udp {
-        say(&format!(
-            "SIP over UDP on {address}: call sip:operator@{}",
-            reachable(address)
-        ));
+        let uri = format!("sip:operator@{}", reachable(address));
+        say(&format!("SIP over UDP on {address}: baresip -e \"/dial {uri}\""));
     }
     for address in &gateway.addresses.tcp {
-        say(&format!(
-            "SIP over TCP on {address}: call sip:operator@{};transport=tcp",
-            reachable(address)
-        ));
+        let uri = format!("sip:operator@{};transport=tcp", reachable(address));
+        say(&format!("SIP over TCP on {address}: baresip -e \"/dial {uri}\""));
     }
     say(&format!("Metrics on http://{}/metrics", gateway.http_address));
+    say("Ctrl-C ends it after the sentence, SIGTERM lets calls end first");
 }
 
 /// An address to dial from this machine.

@@ -38,7 +38,6 @@ impl Dialler {
             url: OPERATOR_URL.to_owned(),
             model: None,
             bearer: None,
-            headers: Vec::new(),
             timeout: self.timeout,
         };
         match &backend.kind {

@@ -1,27 +1,31 @@
 //! The session's WebSocket: dialled, written without blocking, read frame by frame.
 //!
 //! The socket never makes the media wait. What cannot be written yet stays in a bounded outbox; when that is full the
-//! oldest caller audio goes first, and a backend that takes nothing for [`STALL_MAX`] counts as lost. What the bytes
-//! mean is the business of [`crate::realtime`].
+//! oldest caller audio goes first. Whether the backend still takes and says anything is watched by [`Pulse`]. What the
+//! bytes mean is the business of [`crate::realtime`].
+
+mod pulse;
 
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::{Sink, Stream};
-use tokio_tungstenite::tungstenite::{Error as SocketError, Message, protocol::frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::{
+    Bytes, Error as SocketError, Message, Utf8Bytes,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
+use self::pulse::Pulse;
 use crate::net::websocket::{ConnectError, WebSocket};
 
-/// Messages that may wait for a slow backend: five seconds of caller audio. Past it the oldest audio is dropped.
+/// Messages that may wait for a slow backend: five seconds of caller audio. Past it the oldest audio is dropped, and
+/// when all that waits is control, the session.
 const OUTBOX_MESSAGES_MAX: usize = 250;
-
-/// How long a backend may take nothing at all before the session counts as lost.
-pub const STALL_MAX: Duration = Duration::from_secs(5);
 
 /// How long our own close may take to be written.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -35,7 +39,7 @@ pub enum Event {
     /// The connection is up and the handshake done.
     Opened,
     /// One text frame.
-    Text(tokio_tungstenite::tungstenite::Utf8Bytes),
+    Text(Utf8Bytes),
     /// The connection is over, or never came about.
     Lost(Loss),
 }
@@ -52,7 +56,7 @@ pub enum Loss {
         /// The backend's reason text.
         reason: String,
     },
-    /// The transport broke.
+    /// The transport broke, or nothing comes over it any more.
     Broken(String),
     /// The backend takes nothing more.
     Stalled,
@@ -62,9 +66,7 @@ pub enum Loss {
 #[derive(Default)]
 pub struct SessionSocket {
     state: State,
-    outbox: VecDeque<Outgoing>,
-    stalled_since: Option<Instant>,
-    audio_dropped: u64,
+    outbox: Outbox,
 }
 
 #[derive(Default)]
@@ -72,12 +74,26 @@ enum State {
     #[default]
     Idle,
     Dialling(Dial),
-    Open(Box<WebSocket>),
+    Open(Box<Connection>),
+}
+
+/// Messages on their way to the backend.
+#[derive(Default)]
+struct Outbox {
+    waiting: VecDeque<Outgoing>,
+    audio_dropped: u64,
+    overflowed: bool,
 }
 
 struct Outgoing {
     text: String,
     audio: bool,
+}
+
+/// An open connection.
+struct Connection {
+    socket: WebSocket,
+    pulse: Pulse,
 }
 
 impl SessionSocket {
@@ -89,15 +105,12 @@ impl SessionSocket {
 
     /// Queues one message. `audio` marks what may be dropped when the backend is slow.
     pub fn send(&mut self, text: String, audio: bool) {
-        if self.outbox.len() >= OUTBOX_MESSAGES_MAX {
-            self.make_room();
-        }
-        self.outbox.push_back(Outgoing { text, audio });
+        self.outbox.push(Outgoing { text, audio });
     }
 
     /// Caller audio messages dropped since the last call of this.
     pub fn take_audio_dropped(&mut self) -> u64 {
-        std::mem::take(&mut self.audio_dropped)
+        std::mem::take(&mut self.outbox.audio_dropped)
     }
 
     /// Writes what waits and reads what comes. Cancel-safe; pending for ever while there is no connection.
@@ -111,13 +124,13 @@ impl SessionSocket {
 
     /// Closes politely, within a bound.
     pub async fn close(&mut self) {
-        if let State::Open(socket) = &mut self.state {
-            let frame = tokio_tungstenite::tungstenite::protocol::CloseFrame {
+        if let State::Open(connection) = &mut self.state {
+            let frame = CloseFrame {
                 code: CloseCode::Normal,
                 reason: "the call has ended".into(),
             };
             // The call is over: a backend that does not take the close is simply left.
-            let _ = tokio::time::timeout(CLOSE_MAX, socket.close(Some(frame))).await;
+            let _ = tokio::time::timeout(CLOSE_MAX, connection.socket.close(Some(frame))).await;
         }
         self.reset();
     }
@@ -125,90 +138,114 @@ impl SessionSocket {
     fn reset(&mut self) {
         self.state = State::Idle;
         self.outbox.clear();
-        self.stalled_since = None;
-    }
-
-    /// Drops the oldest audio message; when all that waits is control, the stall bound decides.
-    fn make_room(&mut self) {
-        if let Some(oldest) = self.outbox.iter().position(|message| message.audio) {
-            self.outbox.remove(oldest);
-            self.audio_dropped += 1;
-        } else {
-            self.stalled_since.get_or_insert_with(Instant::now);
-        }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         match &mut self.state {
             State::Idle => Poll::Pending,
-            State::Dialling(dial) => match dial.as_mut().poll(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Err(error)) => Poll::Ready(Event::Lost(Loss::Connect(error))),
-                Poll::Ready(Ok(socket)) => {
-                    self.state = State::Open(Box::new(socket));
-                    Poll::Ready(Event::Opened)
-                }
-            },
-            State::Open(_) => self.poll_open(context),
+            State::Dialling(dial) => dial.as_mut().poll(context).map(|dialled| self.dialled(dialled)),
+            State::Open(connection) => connection
+                .poll(&mut self.outbox, context)
+                .map(|heard| heard.map_or_else(Event::Lost, Event::Text)),
         }
     }
 
-    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        if let Err(loss) = self.write(context) {
-            return Poll::Ready(Event::Lost(loss));
+    fn dialled(&mut self, dialled: Result<WebSocket, ConnectError>) -> Event {
+        match dialled {
+            Ok(socket) => {
+                self.state = State::Open(Box::new(Connection::new(socket)));
+                Event::Opened
+            }
+            Err(error) => Event::Lost(Loss::Connect(error)),
         }
-        self.read(context).map(|read| read.unwrap_or_else(Event::Lost))
+    }
+}
+
+impl Outbox {
+    fn push(&mut self, message: Outgoing) {
+        if self.waiting.len() >= OUTBOX_MESSAGES_MAX {
+            self.make_room();
+        }
+        if !self.overflowed {
+            self.waiting.push_back(message);
+        }
     }
 
-    fn write(&mut self, context: &mut Context<'_>) -> Result<(), Loss> {
-        let State::Open(socket) = &mut self.state else {
-            return Ok(());
-        };
-        let mut socket = Pin::new(socket.as_mut());
-        while !self.outbox.is_empty() {
+    /// Drops the oldest audio. Control is worth the session: when it alone waits, the backend has long taken nothing.
+    fn make_room(&mut self) {
+        match self.waiting.iter().position(|message| message.audio) {
+            Some(oldest) => {
+                self.waiting.remove(oldest);
+                self.audio_dropped += 1;
+            }
+            None => self.overflowed = true,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.waiting.clear();
+        self.overflowed = false;
+    }
+}
+
+impl Connection {
+    fn new(socket: WebSocket) -> Self {
+        let pulse = Pulse::new(socket.get_ref().traffic());
+        Self { socket, pulse }
+    }
+
+    /// The next text, or the end. The state between two polls is all in `self`, so polling may stop at any time.
+    fn poll(&mut self, outbox: &mut Outbox, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Loss>> {
+        if outbox.overflowed {
+            return Poll::Ready(Err(Loss::Stalled));
+        }
+        loop {
+            let all_taken = self.write(outbox, context)?;
+            if let Poll::Ready(read) = self.read(context) {
+                return Poll::Ready(read);
+            }
+            match self.pulse.poll(context, self.socket.get_ref().traffic(), all_taken) {
+                Poll::Pending => return Poll::Pending,
+                // There is a ping to write.
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(loss)) => return Poll::Ready(Err(loss)),
+            }
+        }
+    }
+
+    /// Whether nothing is left that the backend, or what lies in between, has not taken.
+    fn write(&mut self, outbox: &mut Outbox, context: &mut Context<'_>) -> Result<bool, Loss> {
+        let mut socket = Pin::new(&mut self.socket);
+        while self.pulse.ping_is_due() || !outbox.waiting.is_empty() {
             match socket.as_mut().poll_ready(context) {
                 Poll::Ready(ready) => ready.map_err(broken)?,
-                Poll::Pending => return self.stalled(),
+                Poll::Pending => return Ok(false),
             }
-            if let Some(message) = self.outbox.pop_front() {
-                socket
-                    .as_mut()
-                    .start_send(Message::text(message.text))
-                    .map_err(broken)?;
-            }
+            let message = if self.pulse.take_ping() {
+                Message::Ping(Bytes::new())
+            } else if let Some(message) = outbox.waiting.pop_front() {
+                Message::text(message.text)
+            } else {
+                break;
+            };
+            socket.as_mut().start_send(message).map_err(broken)?;
         }
         match socket.as_mut().poll_flush(context) {
-            Poll::Ready(flushed) => {
-                self.stalled_since = None;
-                flushed.map_err(broken)
-            }
-            Poll::Pending => self.stalled(),
+            Poll::Ready(flushed) => flushed.map_err(broken).map(|()| true),
+            Poll::Pending => Ok(false),
         }
     }
 
-    /// The backend took nothing this time; too long is a loss. Caller audio keeps coming, so this is asked often.
-    fn stalled(&mut self) -> Result<(), Loss> {
-        let since = *self.stalled_since.get_or_insert_with(Instant::now);
-        if since.elapsed() > STALL_MAX {
-            Err(Loss::Stalled)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn read(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Loss>> {
-        let State::Open(socket) = &mut self.state else {
-            return Poll::Pending;
-        };
+    fn read(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Loss>> {
         loop {
-            let message = match Pin::new(socket.as_mut()).poll_next(context) {
+            let message = match Pin::new(&mut self.socket).poll_next(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Err(closed(None))),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error))),
                 Poll::Ready(Some(Ok(message))) => message,
             };
             match message {
-                Message::Text(text) => return Poll::Ready(Ok(Event::Text(text))),
+                Message::Text(text) => return Poll::Ready(Ok(text)),
                 Message::Close(frame) => return Poll::Ready(Err(closed(frame))),
                 // Pings are answered by the library; binary frames are not part of the protocol.
                 Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_) => {}
@@ -217,7 +254,7 @@ impl SessionSocket {
     }
 }
 
-fn closed(frame: Option<tokio_tungstenite::tungstenite::protocol::CloseFrame>) -> Loss {
+fn closed(frame: Option<CloseFrame>) -> Loss {
     match frame {
         Some(frame) => Loss::Closed {
             code: frame.code.into(),
@@ -236,3 +273,6 @@ fn broken(error: SocketError) -> Loss {
         error => Loss::Broken(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

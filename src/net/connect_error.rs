@@ -19,7 +19,7 @@ pub enum ConnectError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// A header value, the key perhaps, cannot be sent.
+    /// A header value, the key, cannot be sent.
     #[error("the header {name} cannot be sent: it holds characters that no header may carry, a line end perhaps")]
     BadHeader {
         /// Which header.
@@ -56,7 +56,15 @@ pub enum ConnectError {
     Tls {
         /// The host.
         host: String,
-        /// What is wrong, the certificate mostly.
+        /// What happened.
+        cause: String,
+    },
+    /// The host cannot prove who it is.
+    #[error("the certificate of {host} is not accepted ({cause}): check the backend's URL, its certificate and this machine's authorities and clock")]
+    Certificate {
+        /// The host.
+        host: String,
+        /// What is wrong with it: unknown issuer, wrong name, expired.
         cause: String,
     },
     /// The server answered, but not with a WebSocket.
@@ -64,8 +72,6 @@ pub enum ConnectError {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// When the server asks us to come back, from `Retry-After`.
-        retry_after: Option<Duration>,
         /// The beginning of what it said.
         body: String,
     },
@@ -100,25 +106,19 @@ impl ConnectError {
             Self::Unreachable { .. } => "unreachable",
             Self::Timeout { .. } => "timeout",
             Self::Tls { .. } => "tls",
+            Self::Certificate { .. } => "certificate",
             Self::Refused { .. } => "refused",
             Self::Handshake { .. } => "handshake",
-        }
-    }
-
-    /// The HTTP status the server refused with.
-    pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Refused { status, .. } => Some(*status),
-            _ => None,
         }
     }
 
     /// Whether dialling again the same way can only fail again: the settings are wrong, not the moment.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::BadUrl { .. } | Self::BadHeader { .. } => true,
+            Self::BadUrl { .. } | Self::BadHeader { .. } | Self::Certificate { .. } => true,
             // RFC 9110: 408 and 425 ask for another try, 429 for a later one; every other 4xx means the request itself.
-            Self::Refused { status, .. } => (400..500).contains(status) && ![408, 425, 429].contains(status),
+            // A 3xx means another URL, which is for the configuration to name: the key goes nowhere else.
+            Self::Refused { status, .. } => (300..500).contains(status) && ![408, 425, 429].contains(status),
             Self::Dns { .. }
             | Self::Unreachable { .. }
             | Self::Timeout { .. }
@@ -140,9 +140,9 @@ impl std::fmt::Display for Stage {
 }
 
 /// The beginning of a server's answer: one line, bounded, and without the key should the server echo it.
-pub(super) fn excerpt(body: &[u8], secrets: &[&str]) -> String {
+pub(super) fn excerpt(body: &[u8], secret: Option<&str>) -> String {
     let mut text = String::from_utf8_lossy(body).into_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+    if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "(hidden)");
     }
     let words: Vec<_> = text
@@ -166,13 +166,13 @@ mod tests {
 
     #[test]
     fn a_key_echoed_by_the_server_is_not_quoted() {
-        let text = excerpt(b"{\n \"message\": \"wrong key sk-12345\"\r\n}", &["sk-12345", ""]);
+        let text = excerpt(b"{\n \"message\": \"wrong key sk-12345\"\r\n}", Some("sk-12345"));
         assert_eq!(text, "{ \"message\": \"wrong key (hidden)\" }");
     }
 
     #[test]
     fn a_long_or_binary_answer_is_cut_and_stays_on_one_line() {
-        let text = excerpt(&[b"\xff\x1b[2J\n".as_slice(), &[b'x'; 5000]].concat(), &[]);
+        let text = excerpt(&[b"\xff\x1b[2J\n".as_slice(), &[b'x'; 5000]].concat(), None);
         assert!(
             text.chars().count() <= QUOTED_CHARS_MAX && !text.contains(char::is_control),
             "{text}"
@@ -180,16 +180,15 @@ mod tests {
     }
 
     #[test]
-    fn wrong_credentials_are_fatal_and_an_overloaded_backend_is_not() {
+    fn refusals_that_mean_the_request_are_fatal_and_those_that_mean_the_moment_are_not() {
         let refused = |status| ConnectError::Refused {
             status,
-            retry_after: None,
             body: String::new(),
         };
-        for status in [400, 401, 403, 404] {
+        for status in [301, 302, 400, 401, 403, 404] {
             assert!(refused(status).is_fatal(), "{status}");
         }
-        for status in [200, 302, 408, 425, 429, 500, 502, 503] {
+        for status in [200, 408, 425, 429, 500, 502, 503, 529] {
             assert!(!refused(status).is_fatal(), "{status}");
         }
         assert_eq!(refused(401).to_string(), "refused with HTTP status 401");

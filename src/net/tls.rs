@@ -14,6 +14,8 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::connect_error::ConnectError;
+
 /// What a TLS connection needs; cheap to clone, and its clones share resumable sessions.
 #[derive(Clone)]
 pub struct Tls {
@@ -70,20 +72,22 @@ impl Tls {
     }
 
     /// Secures a connection to this host.
-    pub(super) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        self.connector
-            .connect(name, stream)
-            .await
-            .map_err(|error| self.explain(error))
+    pub(super) async fn connect(&self, host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, ConnectError> {
+        let explain = |error: io::Error| self.explain(host, &error);
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| explain(io::Error::other(error)))?;
+        self.connector.connect(name, stream).await.map_err(explain)
     }
 
-    fn explain(&self, error: io::Error) -> io::Error {
-        match self.trusted {
-            0 => io::Error::other(format!(
-                "{error}; this machine trusts no authority: install ca-certificates"
-            )),
-            _ => error,
+    fn explain(&self, host: &str, error: &io::Error) -> ConnectError {
+        let host = host.to_owned();
+        let cause = match self.trusted {
+            0 => format!("{error}; this machine trusts no authority: install ca-certificates"),
+            _ => error.to_string(),
+        };
+        if is_about_the_certificate(error) {
+            ConnectError::Certificate { host, cause }
+        } else {
+            ConnectError::Tls { host, cause }
         }
     }
 }
@@ -95,6 +99,11 @@ impl std::fmt::Debug for Tls {
             .field("trusted", &self.trusted)
             .finish_non_exhaustive()
     }
+}
+
+fn is_about_the_certificate(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

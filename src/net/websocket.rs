@@ -1,4 +1,4 @@
-//! WebSockets to the backends, and the accepting end of them for the embedded operator.
+//! WebSockets to the backends.
 //!
 //! A connection is dialled by [`connect`], which owns every step from the name to the upgrade under one deadline, or
 //! made over a stream that is there already by [`connect_stream`]: the operator of this process is reached that way,
@@ -8,15 +8,12 @@ use std::{fmt, future::Future, io, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::{
-    WebSocketStream, accept_hdr_async_with_config, client_async_with_config,
+    WebSocketStream, client_async_with_config,
     tungstenite::{
         Error as SocketError,
         client::IntoClientRequest,
-        handshake::{
-            client::{Request, Response},
-            server,
-        },
-        http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+        handshake::client::{Request, Response},
+        http::{HeaderValue, header},
         protocol::WebSocketConfig,
     },
 };
@@ -51,8 +48,6 @@ pub struct Connect {
     pub model: Option<String>,
     /// Sent as `Authorization: Bearer`.
     pub bearer: Option<Secret>,
-    /// More headers, by name; their values are kept as secret as the key.
-    pub headers: Vec<(String, Secret)>,
     /// How long everything together may take.
     pub timeout: Duration,
 }
@@ -60,26 +55,6 @@ pub struct Connect {
 /// A text that no log shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
-
-/// What a client asks for when it opens a WebSocket to the operator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upgrade {
-    /// The path, without the query.
-    pub path: String,
-    /// The query, without the `?`.
-    pub query: String,
-    /// The key it shows.
-    pub bearer: Option<Secret>,
-}
-
-/// A refusal of an [`Upgrade`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The HTTP status.
-    pub status: u16,
-    /// The JSON text to say why.
-    pub body: String,
-}
 
 /// Dials a backend. Dropping the future gives up at once.
 pub async fn connect(backend: &Connect, tls: &Tls) -> Result<WebSocket, ConnectError> {
@@ -101,12 +76,7 @@ pub async fn connect(backend: &Connect, tls: &Tls) -> Result<WebSocket, ConnectE
     };
     let tcp = tcp.map_err(unreachable)?;
     let stream = if target.secure {
-        let tls = limit.step(Stage::Tls, tls.connect(host, tcp)).await?;
-        tls.map_err(|cause| ConnectError::Tls {
-            host: host.clone(),
-            cause: cause.to_string(),
-        })?
-        .into()
+        limit.step(Stage::Tls, tls.connect(host, tcp)).await??.into()
     } else {
         tcp.into()
     };
@@ -118,48 +88,6 @@ pub async fn connect_stream(backend: &Connect, stream: impl Into<Stream>) -> Res
     let limit = Limit::new(backend.timeout);
     let target = Target::parse(&backend.url, backend.model.as_deref())?;
     upgrade(backend, request(backend, &target)?, stream.into(), limit).await
-}
-
-/// Answers a client's handshake, unless `decide` refuses it; either way within `timeout`.
-pub async fn accept(
-    stream: impl Into<Stream>,
-    timeout: Duration,
-    decide: impl FnOnce(&Upgrade) -> Result<(), Refusal> + Unpin,
-) -> Result<(WebSocket, Upgrade), ConnectError> {
-    let limit = Limit::new(timeout);
-    let mut asked = None;
-    let doorkeeper = Doorkeeper {
-        decide,
-        asked: &mut asked,
-    };
-    let accepted = accept_hdr_async_with_config(stream.into(), doorkeeper, Some(limits()));
-    let socket = limit
-        .step(Stage::Handshake, accepted)
-        .await?
-        .map_err(|error| failed(error, &[]))?;
-    let asked = asked.ok_or_else(|| ConnectError::Handshake {
-        cause: "the client asked for nothing".to_owned(),
-    })?;
-    Ok((socket, asked))
-}
-
-/// Reads what is asked for, and keeps it when it is granted.
-struct Doorkeeper<'a, D> {
-    decide: D,
-    asked: &'a mut Option<Upgrade>,
-}
-
-impl<D: FnOnce(&Upgrade) -> Result<(), Refusal>> server::Callback for Doorkeeper<'_, D> {
-    fn on_request(
-        self,
-        request: &server::Request,
-        response: server::Response,
-    ) -> Result<server::Response, server::ErrorResponse> {
-        let upgrade = Upgrade::read(request);
-        (self.decide)(&upgrade).map_err(Refusal::into_response)?;
-        *self.asked = Some(upgrade);
-        Ok(response)
-    }
 }
 
 impl Secret {
@@ -177,32 +105,6 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("(hidden)")
-    }
-}
-
-impl Upgrade {
-    fn read(request: &server::Request) -> Self {
-        let authorization = request
-            .headers()
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let (_, key) = authorization.and_then(|value| value.split_once(' ')).unzip();
-        Self {
-            path: request.uri().path().to_owned(),
-            query: request.uri().query().unwrap_or_default().to_owned(),
-            bearer: key.map(Secret::new),
-        }
-    }
-}
-
-impl Refusal {
-    fn into_response(self) -> server::ErrorResponse {
-        let mut response = server::ErrorResponse::new(Some(self.body));
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
     }
 }
 
@@ -239,38 +141,25 @@ fn request(backend: &Connect, target: &Target) -> Result<Request, ConnectError> 
     let headers = request.headers_mut();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     if let Some(bearer) = &backend.bearer {
-        insert(headers, "authorization", &format!("Bearer {}", bearer.reveal()))?;
-    }
-    for (name, value) in &backend.headers {
-        insert(headers, name, value.reveal())?;
+        headers.insert(header::AUTHORIZATION, authorization(bearer)?);
     }
     Ok(request)
 }
 
-fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), ConnectError> {
-    let bad = || ConnectError::BadHeader { name: name.to_owned() };
-    let header = HeaderName::try_from(name).map_err(|_| bad())?;
-    let mut value = HeaderValue::try_from(value).map_err(|_| bad())?;
+fn authorization(bearer: &Secret) -> Result<HeaderValue, ConnectError> {
+    let value = HeaderValue::try_from(format!("Bearer {}", bearer.reveal()));
+    let mut value = value.map_err(|_| ConnectError::BadHeader {
+        name: header::AUTHORIZATION.to_string(),
+    })?;
     value.set_sensitive(true);
-    headers.insert(header, value);
-    Ok(())
+    Ok(value)
 }
 
 async fn upgrade(backend: &Connect, request: Request, stream: Stream, limit: Limit) -> Result<WebSocket, ConnectError> {
     let handshake = client_async_with_config(request, stream, Some(limits()));
     match limit.step(Stage::Handshake, handshake).await? {
         Ok((socket, _)) => Ok(socket),
-        Err(error) => Err(failed(error, &backend.secrets())),
-    }
-}
-
-impl Connect {
-    fn secrets(&self) -> Vec<&str> {
-        self.bearer
-            .iter()
-            .chain(self.headers.iter().map(|(_, value)| value))
-            .map(Secret::reveal)
-            .collect()
+        Err(error) => Err(failed(error, backend.bearer.as_ref().map(Secret::reveal))),
     }
 }
 
@@ -284,24 +173,19 @@ fn limits() -> WebSocketConfig {
         .max_frame_size(Some(MESSAGE_BYTES_MAX))
 }
 
-fn failed(error: SocketError, secrets: &[&str]) -> ConnectError {
+fn failed(error: SocketError, secret: Option<&str>) -> ConnectError {
     match error {
-        SocketError::Http(response) => refused(&response, secrets),
+        SocketError::Http(response) => refused(&response, secret),
         error => ConnectError::Handshake {
-            cause: excerpt(error.to_string().as_bytes(), secrets),
+            cause: excerpt(error.to_string().as_bytes(), secret),
         },
     }
 }
 
-fn refused(response: &Response, secrets: &[&str]) -> ConnectError {
-    let retry_after = response
-        .headers()
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+fn refused(response: &Response, secret: Option<&str>) -> ConnectError {
     ConnectError::Refused {
         status: response.status().as_u16(),
-        retry_after: retry_after.map(Duration::from_secs),
-        body: excerpt(response.body().as_deref().unwrap_or_default(), secrets),
+        body: excerpt(response.body().as_deref().unwrap_or_default(), secret),
     }
 }
 

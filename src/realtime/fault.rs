@@ -75,16 +75,6 @@ pub fn classify_close(code: u16) -> FaultClass {
     }
 }
 
-/// Classifies the HTTP status that refused the WebSocket handshake.
-pub fn classify_http(status: u16) -> FaultClass {
-    match status {
-        // Timeout, too early and too many requests pass; every other client error is about us.
-        408 | 425 | 429 => FaultClass::Retryable,
-        300..=499 => FaultClass::Fatal,
-        _ => FaultClass::Retryable,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,15 +116,5 @@ mod tests {
         }
         assert_eq!(classify_close(1008), Fatal);
         assert_eq!(classify_close(4000), Fatal);
-    }
-
-    #[test]
-    fn handshake_refusals_are_fatal_unless_they_pass() {
-        for status in [301, 400, 401, 403, 404] {
-            assert_eq!(classify_http(status), Fatal, "{status}");
-        }
-        for status in [408, 429, 500, 502, 503, 529] {
-            assert_eq!(classify_http(status), Retryable, "{status}");
-        }
     }
 }

@@ -27,7 +27,7 @@ pub use backoff::{Reconnect, ReconnectSettings};
 pub use counters::Counters;
 pub use dialect::Dialect;
 pub use event::TEXT_FRAME_BYTES_MAX;
-pub use fault::{Fault, FaultClass, classify, classify_close, classify_http};
+pub use fault::{Fault, FaultClass, classify, classify_close};
 pub use history::{HistoryItem, Speaker, Transcript};
 pub use machine::{Delta, Machine, Output};
 pub use settings::{Settings, ToolSpec};

@@ -4,6 +4,7 @@
 //! request, so that strangers cost no memory. Credentials never leave this file and [`super::digest`].
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Instant;
 
 pub use ipnet::IpNet as Network;
@@ -28,12 +29,15 @@ pub struct Peer {
 impl Peer {
     /// Whether somebody there may be this peer; what is asked before a connection is taken.
     pub fn may_connect(&self, origin: impl Into<Origin>) -> bool {
-        self.is_open() || self.contains(origin.into())
+        self.is_open() || self.contains_any(origin.into())
     }
 
-    fn contains(&self, origin: Origin) -> bool {
-        let known = |address| self.networks.iter().any(|network| network.contains(&address));
-        origin.addresses().any(known)
+    fn contains_any(&self, origin: Origin) -> bool {
+        origin.addresses().any(|address| self.contains(address))
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&address))
     }
 
     fn is_open(&self) -> bool {
@@ -106,7 +110,8 @@ impl Admission {
 
     /// Who calls from there; the first peer whose networks contain it.
     pub fn source(&self, origin: Origin) -> Source {
-        match self.peers.iter().position(|peer| peer.contains(origin)) {
+        let known = |address| self.peers.iter().position(|peer| peer.contains(address));
+        match origin.addresses().find_map(known) {
             Some(peer) => Source::Peer(peer),
             None if self.peers.iter().any(Peer::is_open) => Source::Anyone,
             None => Source::Unknown,
@@ -135,7 +140,7 @@ impl Admission {
     pub fn may_send(&self, peer: usize, origin: Origin) -> bool {
         self.peers
             .get(peer)
-            .is_some_and(|peer| peer.networks.is_empty() || peer.contains(origin))
+            .is_some_and(|peer| peer.networks.is_empty() || peer.contains_any(origin))
     }
 
     /// Checks an INVITE from this source. A retransmission must not get here: its nonce count is used up.
@@ -190,8 +195,6 @@ fn offered<'a>(peers: impl Iterator<Item = &'a [Algorithm]>) -> Vec<Algorithm> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
     use crate::sip::method::Method;
     use crate::sip::uri::Uri;
@@ -211,8 +214,8 @@ mod tests {
     #[test]
     fn this_machine_is_known_by_its_loopback_address_wherever_it_calls_from() {
         let admission = admission(vec![
-            peer("carrier", &["192.0.2.0/24"], false),
             peer("here", &["127.0.0.0/8"], false),
+            peer("carrier", &["192.0.2.0/24"], false),
         ]);
         let here = |local: &str, remote: &str| Origin::of(local.parse().unwrap(), remote.parse().unwrap());
         assert_eq!(admission.name_at(here("198.51.100.1", "198.51.100.1")), Some("here"));

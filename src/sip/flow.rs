@@ -95,16 +95,17 @@ pub struct Origin {
 
 impl Origin {
     /// What comes from one of our own addresses, or to a loopback address, comes from this machine: the kernel lets
-    /// nobody else through. Softphones call 127.0.0.1 from whatever address their machine has.
+    /// nobody else through. Softphones call 127.0.0.1 from whatever address their machine has. A loopback address says
+    /// so itself and stands for nothing else.
     pub fn of(local: IpAddr, remote: IpAddr) -> Self {
         let (local, address) = (local.to_canonical(), remote.to_canonical());
         Self {
             address,
-            is_here: local == address || local.is_loopback(),
+            is_here: (local == address || local.is_loopback()) && !address.is_loopback(),
         }
     }
 
-    /// The addresses it may be known by: its own, and the loopback ones when it is this machine.
+    /// The addresses it may be known by, the surest first: its own, and the loopback ones when it is this machine.
     pub fn addresses(self) -> impl Iterator<Item = IpAddr> {
         let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         let here = loopback.into_iter().filter(move |_| self.is_here);
@@ -159,6 +160,8 @@ mod tests {
         assert!(is_here("192.0.2.1", "192.0.2.1"));
         assert!(is_here("127.0.0.1", "192.0.2.1"));
         assert!(is_here("::1", "2001:db8::1"));
+        let other = Origin::of("127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap());
+        assert_eq!(other.addresses().count(), 1);
         assert!(!is_here("192.0.2.1", "192.0.2.7"));
         assert!(!is_here("2001:db8::1", "2001:db8::7"));
     }

@@ -85,11 +85,6 @@ impl RecordWriter {
         self.queue.clone().try_reserve_owned().ok().map(RecordSlot)
     }
 
-    /// Slots that are reserved or hold an unwritten record.
-    pub fn slots_in_use(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
-    }
-
     /// Takes no more reservations, waits for the slots that are out, writes everything and returns; after ten seconds
     /// returns in any case, having put what could not be written into the log. A record handed over later than that is
     /// lost, so calls end first.

@@ -1,10 +1,11 @@
-"""A gateway under test: its configuration, its life, and what it says of itself."""
+"""A gateway under test: its configuration, its life, and what it says of itself. And an operator of its own beside it."""
 
 import json
 import os
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from dataclasses import dataclass
@@ -27,11 +28,19 @@ LEVELS = (
 )
 
 
+# The login of trunks that have one; the password is in the gateway's environment.
+USER, PASSWORD = "alice", "wonderland"
+LOGIN = f'username = "{USER}"\npassword = "env:LAB_PASSWORD"'
+
+
 @dataclass(frozen=True)
 class Ports:
     """A slot of ports no other scenario uses; all below the range the kernel hands out by itself."""
 
     slot: int
+    # RTP: so many from here on, half of them the gateway's.
+    rtp: int
+    rtp_count: int
 
     @property
     def sip(self):
@@ -56,23 +65,36 @@ class Ports:
 
     @property
     def gateway_rtp(self):
-        return range(12000 + 1000 * self.slot, 12500 + 1000 * self.slot)
+        return range(self.rtp, self.rtp + self.rtp_count // 2)
 
     @property
     def phone_rtp(self):
-        return range(12500 + 1000 * self.slot, 13000 + 1000 * self.slot)
+        return range(self.rtp + self.rtp_count // 2, self.rtp + self.rtp_count)
 
 
-def settings(ports, folder, trunk="", backend='kind = "operator"'):
+def trunk(name="lab", network="127.0.0.0/8", login=""):
+    return f'[[trunk]]\nname = "{name}"\nfrom = ["{network}"]\n{login}\n'
+
+
+def settings(
+    ports,
+    folder,
+    trunks=trunk(),
+    backend='kind = "operator"',
+    address="127.0.0.1",
+    answer="when_ready",
+    # Longer than any call here: a caller whose ACK is lost sends no RTP either, and that is not what is asked.
+    silence_timeout_s=60,
+    drain_s_max=10,
+):
     """The whole configuration file of one scenario."""
     return f"""
 [sip]
-listen = ["udp:127.0.0.1:{ports.sip}", "tcp:127.0.0.1:{ports.sip}"]
+listen = ["udp:{address}:{ports.sip}", "tcp:{address}:{ports.sip}"]
 
 [media]
 ports = "{ports.gateway_rtp[0]}-{ports.gateway_rtp[-1]}"
-# Longer than any call here: a caller whose ACK is lost sends no RTP either, and that is not what is asked.
-silence_timeout_s = 60
+silence_timeout_s = {silence_timeout_s}
 
 [http]
 listen = "127.0.0.1:{ports.http}"
@@ -80,11 +102,10 @@ listen = "127.0.0.1:{ports.http}"
 [records]
 path = "{folder / 'records.jsonl'}"
 
-[[trunk]]
-name = "lab"
-from = ["127.0.0.0/8"]
-{trunk}
+[limits]
+drain_s_max = {drain_s_max}
 
+{trunks}
 [[route]]
 to = "operator"
 agent = "operator"
@@ -92,6 +113,7 @@ agent = "operator"
 [agents.operator]
 backends = ["only"]
 greeting = "Hello, this is the operator. Say something, and I will say it back to you."
+answer = "{answer}"
 
 [agents.operator.turn_detection]
 type = "server_vad"
@@ -112,6 +134,7 @@ class Gateway:
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "LAB_PASSWORD": PASSWORD},
         )
         try:
             self._wait_until_ready()
@@ -133,6 +156,12 @@ class Gateway:
     def get(self, path):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports.http}{path}", timeout=5) as response:
             return response.read().decode()
+
+    def is_ready(self):
+        try:
+            return bool(self.get("/readyz"))
+        except urllib.error.HTTPError:
+            return False
 
     def metrics(self):
         """Values summed over labels, by name."""
@@ -186,20 +215,27 @@ class Gateway:
         return self.records()
 
     def check_records(self, count, outcome):
-        """Exactly this many records, of as many different calls, all with this outcome."""
+        """Exactly this many records, of as many different calls, all with this outcome; the first of them."""
         records = self.wait_for_records(count)
         assert len(records) == count, f"{len(records)} records of {count} calls"
         assert len({record["call_id"] for record in records}) == count, "two records of one call"
         outcomes = Counter(outcome_of(record) for record in records)
         assert outcomes == {outcome: count}, f"outcomes {dict(outcomes)}, wanted {outcome}"
+        return records[0]
 
     def log_tail(self):
         self.log.flush()
         return " | ".join((self.folder / "gateway.log").read_text(errors="replace").splitlines()[-4:])
 
-    def stop(self):
-        """Ends it as a service manager would; it must drain and exit with 0."""
+    def is_running(self):
+        return self.process.poll() is None
+
+    def order_stop(self):
+        """What a service manager does first; the gateway then drains."""
         self.process.send_signal(signal.SIGTERM)
+
+    def wait_for_end(self):
+        """It must drain and exit with 0."""
         try:
             code = self.process.wait(STOP_S_MAX)
         except subprocess.TimeoutExpired:
@@ -208,9 +244,49 @@ class Gateway:
         assert code == 0, f"ended with {code} after SIGTERM: {self.log_tail()}"
 
     def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        kill(self.process)
+
+
+class Operator:
+    """`patchcord operator`: a session server that is a process of its own, with faults if asked."""
+
+    def __init__(self, binary, folder, port, faults=""):
+        self.address = f"127.0.0.1:{port}"
+        self.log = open(Path(folder) / "operator.log", "w")
+        command = [str(binary), "operator", "--listen", self.address, "--fault", faults]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT
+        )
+        deadline = time.monotonic() + READY_S_MAX
+        # What it prints once it listens: a connection made to find out would count for its faults.
+        while self.address not in Path(self.log.name).read_text():
+            assert self.process.poll() is None, f"the operator ended with {self.process.returncode}"
+            assert time.monotonic() < deadline, f"the operator does not listen on {self.address}"
+            time.sleep(0.05)
+
+    def stop(self):
+        """Ends it; it must exit with 0."""
+        self.process.terminate()
+        try:
+            code = self.process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the operator did not end within {STOP_S_MAX} s of SIGTERM") from None
+        assert code == 0, f"the operator ended with {code} after SIGTERM"
+
+    def kill(self):
+        kill(self.process)
+
+
+def realtime_backend(port):
+    """The session server on this port, whether it is there yet or not."""
+    return f'kind = "realtime"\nurl = "ws://127.0.0.1:{port}/v1/realtime"\nmodel = "operator"'
+
+
+def kill(process):
+    if process.poll() is None:
+        process.kill()
+        process.wait()
 
 
 def outcome_of(record):

@@ -15,7 +15,6 @@ import threading
 import time
 import traceback
 import unittest
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -23,15 +22,18 @@ sys.path.insert(0, str(HERE))
 # The sources stay free of compiled files.
 sys.dont_write_bytecode = True
 
+import caller_scenarios
 import events_scenario
 import phone_scenarios
 import sipp_scenarios
 import wire
-from gateway import Gateway, Ports
+from caller import Caller
+from gateway import Gateway, Operator, Ports
 from softphone import Softphone
 
-# RTP of every slot, for the capture.
-RTP_PORTS = (12000, 32000)
+# Every slot has so many RTP ports, from the first on; those of softphones are captured.
+PHONE_RTP, PHONE_RTP_COUNT = 12000, 100
+LOAD_RTP, LOAD_RTP_COUNT = 14000, 1000
 # Scenarios without audible load that may run at once.
 LIGHT_AT_ONCE = 4
 
@@ -42,19 +44,27 @@ class Lab:
     load = threading.Lock()
     light = threading.Semaphore(LIGHT_AT_ONCE)
 
-    def __init__(self, options, name, slot, capture=None):
-        self.options, self.ports, self.capture = options, Ports(slot), capture
+    def __init__(self, options, name, ports, capture=None):
+        self.options, self.ports, self.capture = options, ports, capture
         self.folder = options.work / name
         self.folder.mkdir(parents=True)
-        self.gateway, self.phones, self.notes = None, [], []
+        self.gateway, self.operator, self.phones, self.callers, self.notes = None, None, [], [], []
 
     def start_gateway(self, **settings):
         self.gateway = Gateway(self.options.gateway, self.folder, self.ports, **settings)
 
-    def softphone(self, law, transport, voice, arguments=()):
-        phone = Softphone(self.folder, self.ports, law, transport, voice, arguments)
+    def start_operator(self, faults=""):
+        """A session server of its own, at the port for backends."""
+        self.operator = Operator(self.options.gateway, self.folder, self.ports.backend, faults)
+
+    def softphone(self, law, transport, voice, arguments=(), on_loopback=True):
+        phone = Softphone(self.folder, self.ports, law, transport, voice, arguments, on_loopback)
         self.phones.append(phone)
         return phone
+
+    def caller(self, address="127.0.0.1"):
+        self.callers.append(Caller(self.ports, address))
+        return self.callers[-1]
 
     def streams(self):
         """(from the caller, from the agent) as they passed so far; waits until the capture has written them down."""
@@ -72,16 +82,23 @@ class Lab:
         self.notes.append(text)
 
     def finish(self):
-        """The closing questions."""
-        self.note(f"idle after {self.gateway.wait_until_idle():.1f} s")
-        self.gateway.check_metrics_with_promtool()
-        self.gateway.stop()
+        """The closing questions, unless the scenario has ended the gateway itself."""
+        if self.gateway.is_running():
+            self.note(f"idle after {self.gateway.wait_until_idle():.1f} s")
+            self.gateway.check_metrics_with_promtool()
+            self.gateway.order_stop()
+            self.gateway.wait_for_end()
+        if self.operator:
+            self.operator.stop()
 
     def close(self):
-        for phone in self.phones:
-            phone.stop()
-        if self.gateway:
-            self.gateway.kill()
+        for one in self.phones:
+            one.stop()
+        for one in self.callers:
+            one.close()
+        for one in (self.gateway, self.operator):
+            if one:
+                one.kill()
 
 
 class Tally:
@@ -120,43 +137,54 @@ def measures(notes):
     assert result.wasSuccessful(), "\n".join(trace for _, trace in result.failures + result.errors)
 
 
-def phone_body(options, name, slot, capture):
-    def body(notes):
-        lab = Lab(options, name, slot, capture)
+def play(lab, scenario):
+    """A softphone or a caller written by hand."""
+    scenario(lab)
+
+
+def play_sipp(lab, scenario):
+    listener, settings = None, dict(scenario.options)
+    if scenario.rings:
+        listener, settings["backend"] = sipp_scenarios.silent_backend()
+    try:
+        lab.start_gateway(**settings)
+        scenario(lab)
+    finally:
+        if listener:
+            listener.close()
+
+
+class Wave:
+    """Scenarios that play at the same time. The next wave may play while these wait for their counters to be zero."""
+
+    def __init__(self, tally):
+        self.tally, self.playing, self.threads = tally, [], []
+
+    def start(self, name, lab, how, scenario):
+        played = threading.Event()
+        self.playing.append(played)
+        thread = threading.Thread(target=self.tally.run, args=(name, lambda notes: self.body(notes, lab, how, scenario, played)))
+        self.threads.append(thread)
+        thread.start()
+
+    def body(self, notes, lab, how, scenario, played):
         lab.notes = notes
         try:
-            lab.start_gateway()
-            phone_scenarios.SCENARIOS[name](lab)
+            try:
+                how(lab, scenario)
+            finally:
+                played.set()
             lab.finish()
         finally:
             lab.close()
 
-    return body
+    def wait_until_played(self):
+        for played in self.playing:
+            played.wait()
 
-
-def sipp_body(options, name, slot):
-    def body(notes):
-        lab, scenario = Lab(options, name, slot), sipp_scenarios.SCENARIOS[name]
-        lab.notes = notes
-        listener, settings = None, dict(scenario.options)
-        try:
-            if scenario.rings:
-                listener, settings["backend"] = sipp_scenarios.silent_backend()
-            lab.start_gateway(**settings)
-            scenario(lab)
-            lab.finish()
-        finally:
-            lab.close()
-            if listener:
-                listener.close()
-
-    return body
-
-
-def at_once(jobs):
-    """Runs all of these at the same time and waits for them."""
-    with ThreadPoolExecutor(max(1, len(jobs))) as pool:
-        list(pool.map(lambda job: job(), jobs))
+    def wait(self):
+        for thread in self.threads:
+            thread.join()
 
 
 def main():
@@ -170,17 +198,29 @@ def main():
     if chosen("events"):
         tally.run("events", lambda notes: events_scenario.run(options, notes))
 
-    names = [*phone_scenarios.SCENARIOS, *sipp_scenarios.SCENARIOS]
-    slots = {name: slot for slot, name in enumerate(names)}
-    phones = [name for name in phone_scenarios.SCENARIOS if chosen(name)]
-    if phones:
-        # The softphones go first and alone: they measure milliseconds.
-        capture = wire.Capture(options.work / "rtp.txt", *RTP_PORTS)
-        bodies = {name: phone_body(options, name, slots[name], capture) for name in phones}
-        at_once([lambda name=name: tally.run(name, bodies[name]) for name in phones])
-        capture.stop()
-    rest = [name for name in sipp_scenarios.SCENARIOS if chosen(name)]
-    at_once([lambda name=name: tally.run(name, sipp_body(options, name, slots[name])) for name in rest])
+    small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS
+    ports = {name: Ports(slot, PHONE_RTP + PHONE_RTP_COUNT * slot, PHONE_RTP_COUNT) for slot, name in enumerate(small)}
+    for slot, name in enumerate(sipp_scenarios.SCENARIOS):
+        ports[name] = Ports(len(small) + slot, LOAD_RTP + LOAD_RTP_COUNT * slot, LOAD_RTP_COUNT)
+    capture = None
+    if any(map(chosen, small)):
+        capture = wire.Capture(options.work / "rtp.txt", PHONE_RTP, LOAD_RTP - 1)
+    # The softphones go first: they measure milliseconds. The load comes last.
+    waves = []
+    for how, scenarios in [
+        (play, phone_scenarios.SCENARIOS),
+        (play, phone_scenarios.MORE | caller_scenarios.SCENARIOS),
+        (play_sipp, sipp_scenarios.SCENARIOS),
+    ]:
+        if how is play_sipp and capture:
+            capture.stop()
+        wave = Wave(tally)
+        for name in filter(chosen, scenarios):
+            wave.start(name, Lab(options, name, ports[name], capture), how, scenarios[name])
+        wave.wait_until_played()
+        waves.append(wave)
+    for wave in waves:
+        wave.wait()
 
     for name in tally.failed:
         print(f"failed: {name}, see {options.work / name}")

@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+from gateway import USER
+
 # Everything of one transaction carries the same branch, given by name: [branch] of SIPp counts messages.
 _VIA = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=z9hG4bK-[pid]-[call_number]-{branch};rport"
 _PARTIES = """From: <sip:sipp@[local_ip]:[local_port]>;tag=[pid]t[call_number]
@@ -74,6 +76,7 @@ def cancel(user="operator", number=1):
 
 PROGRESS = '<recv response="100" optional="true"/><recv response="180" optional="true"/>'
 RINGING = '<recv response="100" optional="true"/><recv response="180"/>'
+AT_ONCE = '<recv response="100" optional="true"/><recv response="200" rrs="true" rtd="true"/>'
 ANSWER = PROGRESS + '<recv response="200" rrs="true" rtd="true"/>'
 CHALLENGE = '<recv response="100" optional="true"/><recv response="401" auth="true"/>'
 OK = '<recv response="200"/>'
@@ -121,7 +124,7 @@ def play(folder, ports, steps, calls, rate, transport="u1", password=None, targe
     command += ["-max_socket", str(calls + 100)]
     command += ["-trace_err", "-error_file", str(errors)]
     if password is not None:
-        command += ["-au", "alice", "-ap", password, "-auth_uri", f"operator@127.0.0.1:{target or ports.sip}"]
+        command += ["-au", USER, "-ap", password, "-auth_uri", f"operator@127.0.0.1:{target or ports.sip}"]
     with open(folder / "sipp.out", "w") as out:
         code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT).returncode
     assert code == 0, f"sipp ended with {code}: {_first_error(errors)}"

@@ -3,19 +3,18 @@
 Each says how many calls it makes and how every one of them must end; after it nothing may be left.
 """
 
-import re
 import socket
 import threading
 from dataclasses import dataclass, field
 
 import sipp
 import sound
+from gateway import LOGIN, PASSWORD, realtime_backend, trunk
 
 CALLS, RATE = 200, 20
 TALK_MS = 2500
-# A whole challenge of another algorithm than MD5.
-OTHER_CHALLENGE = re.compile(rb"WWW-Authenticate:[^\r\n]*algorithm=\"?SHA[^\r\n]*\r\n", re.IGNORECASE)
-DIGEST = 'username = "alice"\npassword = "secret"'
+# SIPp 3.6 gives up when the first of several challenges is not MD5.
+MD5_TRUNK = {"trunks": trunk(login=LOGIN + '\ndigest = ["md5"]')}
 
 
 @dataclass
@@ -33,8 +32,6 @@ class Scenario:
     rings: bool = False
     # Every datagram of the caller arrives this often.
     copies: int = 1
-    # SIPp 3.6 gives up when the first of several challenges is not MD5, and RFC 8760 wants the strongest first.
-    sees_only_md5: bool = False
     # Refused before there is a call: no record.
     recorded: bool = True
     options: dict = field(default_factory=dict)
@@ -52,9 +49,9 @@ class Scenario:
 
     def play(self, lab, steps):
         arguments = (lab.folder, lab.ports, steps, self.calls, RATE, self.transport, self.password)
-        if self.copies == 1 and not self.sees_only_md5:
+        if self.copies == 1:
             return sipp.play(*arguments)
-        with Between(lab.ports.sip, self.copies, self.sees_only_md5) as between:
+        with Repeater(lab.ports.sip, self.copies) as between:
             return sipp.play(*arguments, target=between.port)
 
     def check_media(self, lab):
@@ -87,10 +84,9 @@ SCENARIOS = {
             sipp.hang_up(3),
         ],
         "caller_hung_up",
-        password="secret",
-        sees_only_md5=True,
+        password=PASSWORD,
         heavy=True,
-        options={"trunk": DIGEST},
+        options=MD5_TRUNK,
     ),
     "sipp-repeated": Scenario(
         [sipp.invite(), sipp.ANSWER, sipp.ack(), *TALK, sipp.hang_up()], "caller_hung_up", heavy=True, copies=3
@@ -112,6 +108,14 @@ SCENARIOS = {
         "caller_hung_up",
         calls=20,
     ),
+    # Answered before there is a session; comfort tone until the caller gives up.
+    "sipp-at-once": Scenario(
+        [sipp.invite(), sipp.AT_ONCE, sipp.ack(), sipp.pause(1000), sipp.hang_up()],
+        "caller_hung_up",
+        calls=20,
+        rings=True,
+        options={"answer": "at_once"},
+    ),
     "sipp-wrong-password": Scenario(
         [
             *[sipp.invite(), sipp.CHALLENGE, sipp.ack_of_refusal()],
@@ -121,9 +125,8 @@ SCENARIOS = {
         "auth_failed",
         calls=20,
         password="wrong",
-        sees_only_md5=True,
         recorded=False,
-        options={"trunk": DIGEST},
+        options=MD5_TRUNK,
     ),
     "sipp-no-route": Scenario(
         [sipp.invite(user="nobody"), sipp.refusal(404, "no_route"), sipp.ack_of_refusal(user="nobody")],
@@ -138,11 +141,11 @@ SCENARIOS = {
 }
 
 
-class Between:
-    """Stands between a caller and the gateway: passes the caller's datagrams on so often, hides challenges from it."""
+class Repeater:
+    """Stands between a caller and the gateway and passes the caller's datagrams on so often."""
 
-    def __init__(self, gateway_port, copies, only_md5):
-        self.gateway, self.copies, self.only_md5, self.caller = ("127.0.0.1", gateway_port), copies, only_md5, None
+    def __init__(self, gateway_port, copies):
+        self.gateway, self.copies, self.caller = ("127.0.0.1", gateway_port), copies, None
         self.near, self.far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         for side in (self.near, self.far):
             side.bind(("127.0.0.1", 0))
@@ -170,8 +173,6 @@ class Between:
 
     def _back(self):
         for data, _ in self._datagrams(self.far):
-            if self.only_md5:
-                data = OTHER_CHALLENGE.sub(b"", data)
             self.near.sendto(data, self.caller)
 
     def _datagrams(self, side):
@@ -185,8 +186,7 @@ class Between:
 def silent_backend():
     """A listening socket behind which nobody answers, and the backend that points to it."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    port = listener.getsockname()[1]
-    return listener, f'kind = "realtime"\nurl = "ws://127.0.0.1:{port}/v1/realtime"\nmodel = "none"'
+    return listener, realtime_backend(listener.getsockname()[1])
 
 
 def tone_file(folder):

@@ -6,17 +6,19 @@ import subprocess
 import time
 from pathlib import Path
 
+from gateway import PASSWORD, USER
+
 MODULES = "/usr/lib/baresip/modules"
 
 
-def write_config(folder, ports, law, transport, voice):
-    """A configuration folder with one account and the one codec to offer."""
+def write_config(folder, ports, law, transport, voice, on_loopback):
+    """A configuration folder with one account and the one codec to offer; the login waits to be asked for."""
+    place = f"sip_listen 127.0.0.1:{ports.phone}\nnet_interface 127.0.0.1" if on_loopback else ""
     (folder / "heard").mkdir(parents=True, exist_ok=True)
     (folder / "config").write_text(
         f"""
 poll_method          epoll
-sip_listen           127.0.0.1:{ports.phone}
-net_interface        127.0.0.1
+{place}
 rtp_ports            {ports.phone_rtp[0]}-{ports.phone_rtp[-1]}
 call_local_timeout   30
 audio_source         aufile,{voice}
@@ -44,17 +46,19 @@ statmode_default     off
 ringback_disabled    yes
 """
     )
-    account = f"<sip:caller@127.0.0.1:{ports.phone};transport={transport}>;regint=0;answermode=auto;audio_codecs={law}\n"
+    account = f"<sip:caller@127.0.0.1:{ports.phone};transport={transport}>;regint=0;answermode=auto;audio_codecs={law}"
+    account += f";auth_user={USER};auth_pass={PASSWORD}\n"
     (folder / "accounts").write_text(account)
     (folder / "contacts").write_text("")
 
 
 class Softphone:
-    """One running baresip; `stop` ends it and nothing else."""
+    """One running baresip; `stop` ends it and nothing else. Left to itself it does not call from 127.0.0.1 but from
+    the first other address of the machine."""
 
-    def __init__(self, folder, ports, law, transport, voice, arguments=()):
+    def __init__(self, folder, ports, law, transport, voice, arguments=(), on_loopback=True):
         self.folder = Path(folder) / "baresip"
-        write_config(self.folder, ports, law, transport, voice)
+        write_config(self.folder, ports, law, transport, voice, on_loopback)
         self.log = open(self.folder / "log", "w")
         self.process = subprocess.Popen(
             ["baresip", "-4", "-s", "-f", str(self.folder), "-t", "120", *arguments],
@@ -73,13 +77,22 @@ class Softphone:
     def wait_for_log(self, words, timeout):
         """For what happened before the control port was reached."""
         deadline = time.monotonic() + timeout
-        while words not in (self.folder / "log").read_text(errors="replace"):
+        while words not in self.said():
             assert time.monotonic() < deadline, f"baresip did not say '{words}' within {timeout} s"
             time.sleep(0.1)
+
+    def said(self):
+        """Its log, with every SIP message."""
+        return (self.folder / "log").read_text(errors="replace")
 
     def heard(self):
         """The recording of what came from the far end."""
         return next(self.folder.glob("heard/dump-*-dec.wav"))
+
+    def kill(self):
+        """As when the battery is empty: no BYE, no RTCP BYE."""
+        self.process.kill()
+        self.process.wait()
 
     def stop(self):
         self.control.close()

@@ -25,13 +25,20 @@ struct Entry<T> {
 impl<T> Agenda<T> {
     /// Nothing is to come.
     pub fn new() -> Self {
-        Self { entries: BinaryHeap::new(), count: 0 }
+        Self {
+            entries: BinaryHeap::new(),
+            count: 0,
+        }
     }
 
     /// Puts something down.
     pub fn add(&mut self, at: Instant, what: T) {
         self.count += 1;
-        self.entries.push(Reverse(Entry { at, number: self.count, what }));
+        self.entries.push(Reverse(Entry {
+            at,
+            number: self.count,
+            what,
+        }));
     }
 
     /// When the next thing happens.

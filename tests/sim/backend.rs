@@ -65,7 +65,14 @@ pub enum Said {
 impl Backend {
     /// A backend nobody is connected to.
     pub fn new(start: Instant, plan: BackendPlan) -> Self {
-        Self { plan, truncated: 0, start, accepted: 0, given_up: 0, live: None }
+        Self {
+            plan,
+            truncated: 0,
+            start,
+            accepted: 0,
+            given_up: 0,
+            live: None,
+        }
     }
 
     /// Whether it can be reached.
@@ -91,9 +98,18 @@ impl Backend {
         }
         let faults: Vec<_> = self.plan.faults.on_connection(connection).collect();
         let told_to_fail = !faults.is_empty();
-        let settings = Settings { seed: number, faults, ..Settings::default() };
+        let settings = Settings {
+            seed: number,
+            faults,
+            ..Settings::default()
+        };
         let machine = Machine::new(now, settings);
-        self.live = Some(Live { number, machine, asked: HashMap::new(), told_to_fail });
+        self.live = Some(Live {
+            number,
+            machine,
+            asked: HashMap::new(),
+            told_to_fail,
+        });
         Ok(())
     }
 
@@ -165,13 +181,21 @@ impl Live {
         if !text.contains(r#""error""#) {
             return text.contains(r#""conversation.item.truncated""#);
         }
-        let Ok(event) = serde_json::from_str::<Value>(text) else { return false };
+        let Ok(event) = serde_json::from_str::<Value>(text) else {
+            return false;
+        };
         if event["type"] == "error" && !self.told_to_fail {
-            let asked = event["error"]["event_id"].as_str().and_then(|id| self.asked.get(id)).map(String::as_str);
+            let asked = event["error"]["event_id"]
+                .as_str()
+                .and_then(|id| self.asked.get(id))
+                .map(String::as_str);
             let crossed = matches!(
                 (asked, event["error"]["code"].as_str()),
                 (Some("response.cancel"), Some("response_cancel_not_active"))
-                    | (Some("response.create"), Some("conversation_already_has_active_response"))
+                    | (
+                        Some("response.create"),
+                        Some("conversation_already_has_active_response")
+                    )
             );
             assert!(crossed, "the operator refused {asked:?}: {text}");
         }
@@ -181,5 +205,7 @@ impl Live {
 
 /// Whether a text frame of the gateway is caller audio.
 pub fn is_append(text: &str) -> bool {
-    text.get(..120).unwrap_or(text).contains(r#""input_audio_buffer.append""#)
+    text.get(..120)
+        .unwrap_or(text)
+        .contains(r#""input_audio_buffer.append""#)
 }

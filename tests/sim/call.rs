@@ -1,6 +1,9 @@
 //! One call as the gateway's actors and drivers run it, without them: the Call actor, the Session actor and the media
 //! driver are three desks that pass mail to each other, and mail takes its time.
 
+mod desks;
+mod media_desk;
+
 use std::{
     collections::VecDeque,
     net::SocketAddr,
@@ -8,18 +11,15 @@ use std::{
 };
 
 use patchcord::{
-    audio::Law,
     call::{
         Bridge, Cause, Machine, Outage, Outcome,
         bridge::Report,
-        machine::{self, Input, Output},
-        outage::Verdict,
+        machine::{self, Input},
     },
-    media::{self, Channel},
-    realtime::{self, FaultClass, ReconnectSettings},
+    media,
+    realtime::{FaultClass, ReconnectSettings},
     sdp,
     sip::{Command, Event, Invite, LegId},
-    tools,
 };
 
 use crate::{audit::Audit, dice::Dice};
@@ -84,8 +84,8 @@ pub enum Order {
 pub enum Act {
     /// Pass this on.
     Post(Desk, Mail),
-    /// Pass this on at this time.
-    PostAt(Instant, Desk, Mail),
+    /// Pass this on to the Session actor at this time.
+    PostAt(Instant, Mail),
     /// Send a packet from the RTP port.
     Rtp(SocketAddr, Vec<u8>),
     /// Make this connection to the backend; an older one is dropped.
@@ -105,6 +105,8 @@ pub struct Rules {
     pub reconnect: ReconnectSettings,
     /// How late the media may wake up.
     pub lag_ms_max: u64,
+    /// Now and then the media wakes up far too late.
+    pub hiccups: bool,
     /// Without any RTP for so long the caller is gone.
     pub silence_timeout: Duration,
 }
@@ -141,7 +143,14 @@ pub struct Call {
 
 impl Call {
     /// Takes an INVITE; the cause when it is refused.
-    pub fn admit(now: Instant, leg: LegId, invite: &Invite, rtp_port: u16, rules: Rules, dice: Dice) -> Result<Self, Cause> {
+    pub fn admit(
+        now: Instant,
+        leg: LegId,
+        invite: &Invite,
+        rtp_port: u16,
+        rules: Rules,
+        dice: Dice,
+    ) -> Result<Self, Cause> {
         let local = sdp::Local {
             address: invite.advertised_ip,
             rtp_port,
@@ -167,13 +176,16 @@ impl Call {
         rules: Rules,
         mut dice: Dice,
     ) -> Self {
-        let media = media::Settings { silence_timeout: rules.silence_timeout, ..media::Settings::from_seed(dice.number()) };
+        let media = media::Settings {
+            silence_timeout: rules.silence_timeout,
+            ..media::Settings::from_seed(dice.number())
+        };
         let mut call = Self {
             leg,
             outcomes: Vec::new(),
             digits: String::new(),
             session_times: Vec::new(),
-            audit: Audit::new(now, Duration::from_millis(rules.lag_ms_max)),
+            audit: Audit::new(now, Duration::from_millis(rules.lag_ms_max), rules.hiccups),
             machine: Machine::new(now, rules.call),
             outage: Outage::new(rules.reconnect, 1),
             held: true,
@@ -209,6 +221,12 @@ impl Call {
         self.perform();
     }
 
+    /// The gateway is stopping.
+    pub fn finish(&mut self, now: Instant) {
+        self.machine.handle(now, Input::Finish);
+        self.perform();
+    }
+
     /// A datagram on the RTP port; false when there is nobody there any more.
     pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
         if self.open {
@@ -223,7 +241,7 @@ impl Call {
         if self.open && connection == self.connection {
             self.connected = true;
             self.audit.session_opened();
-            self.bridge.session_opened(now, session());
+            self.bridge.session_opened(now, media_desk::session());
             self.carry(now);
         }
     }
@@ -275,273 +293,10 @@ impl Call {
     }
 }
 
-/// The Call actor.
-impl Call {
-    fn leg_event(&mut self, now: Instant, event: Event) {
-        match event {
-            Event::Cancelled => self.machine.handle(now, Input::Cancelled),
-            Event::Confirmed { answer } => self.confirmed(now, answer.as_deref()),
-            Event::ByeReceived { .. } => self.machine.handle(now, Input::ByeReceived),
-            Event::Failed { reason } => {
-                let cause = Cause::from_word(reason).unwrap_or(Cause::FlowLost);
-                self.machine.handle(now, Input::LegFailed(cause));
-            }
-            Event::Gone => self.machine.handle(now, Input::LegFailed(Cause::Crashed)),
-            Event::Reoffered { offer } => self.reoffered(offer.as_deref()),
-            Event::Incoming(_) => {}
-        }
-    }
-
-    fn reoffered(&mut self, offer: Option<&[u8]>) {
-        self.local.version += 1;
-        match sdp::answer(offer.unwrap_or_default(), &self.local) {
-            Ok((negotiated, sdp)) => {
-                self.settle(negotiated);
-                self.command(Command::Answer { sdp });
-            }
-            Err(refusal) => self.command(Command::Refuse { status: 488, reason: refusal.reason().into() }),
-        }
-    }
-
-    fn confirmed(&mut self, now: Instant, answer: Option<&[u8]>) {
-        if self.negotiated.is_none() {
-            match sdp::read_answer(answer.unwrap_or_default(), &self.local) {
-                Ok(negotiated) => self.settle(negotiated),
-                Err(refusal) => {
-                    let cause = Cause::from_word(refusal.reason()).unwrap_or(Cause::BadSdp);
-                    self.machine.handle(now, Input::Confirmed);
-                    return self.machine.handle(now, Input::MediaRefused(cause));
-                }
-            }
-        }
-        self.machine.handle(now, Input::Confirmed);
-    }
-
-    fn report(&mut self, now: Instant, report: Report) {
-        match report {
-            Report::Quiet => self.machine.handle(now, Input::Quiet),
-            Report::CallerSilent => self.machine.handle(now, Input::CallerSilent),
-            Report::ToolCall { call_id, name, arguments } => self.tool_call(now, call_id, &name, &arguments),
-            _ => {}
-        }
-    }
-
-    fn tool_call(&mut self, now: Instant, call_id: String, name: &str, arguments: &str) {
-        match (tools::Invocation { name, arguments }).read() {
-            Ok(tools::Action::HangUp { .. }) => {
-                self.order(Order::ToolResult(call_id, "the call is being ended".to_owned(), false));
-                self.machine.handle(now, Input::HangUpAsked);
-            }
-            Err(misuse) => self.order(Order::ToolResult(call_id, misuse.to_string(), true)),
-        }
-    }
-
-    fn perform(&mut self) {
-        while let Some(output) = self.machine.poll_output() {
-            match output {
-                Output::Ring => self.command(Command::Ring),
-                Output::Answer => self.answer(),
-                Output::Refuse(cause) => self.end_leg(refusal(cause)),
-                Output::Greet => self.order(Order::Greet),
-                Output::Comfort(on) => self.order(Order::Comfort(on)),
-                Output::Apologise => self.order(Order::Apologise),
-                Output::AwaitQuiet => self.order(Order::AwaitQuiet),
-                Output::HangUp(cause) => self.end_leg(Command::HangUp { reason: cause.word().into() }),
-                Output::End(outcome) => self.ended(outcome),
-            }
-        }
-    }
-
-    fn answer(&mut self) {
-        if let Some(negotiated) = self.negotiated.clone() {
-            self.settle(negotiated);
-        }
-        let sdp = std::mem::take(&mut self.body);
-        self.command(Command::Answer { sdp });
-    }
-
-    fn settle(&mut self, negotiated: sdp::Negotiated) {
-        self.negotiated = Some(negotiated.clone());
-        self.order(Order::Apply(Box::new(negotiated)));
-    }
-
-    fn ended(&mut self, outcome: Outcome) {
-        self.outcomes.push(outcome);
-        self.end_leg(Command::HangUp { reason: outcome.cause.word().into() });
-        self.order(Order::Close);
-    }
-
-    fn command(&mut self, command: Command) {
-        if self.held {
-            self.acts.push_back(Act::Post(Desk::Sip, Mail::Command(self.leg, command)));
-        }
-    }
-
-    fn end_leg(&mut self, command: Command) {
-        self.command(command);
-        self.held = false;
-    }
-
-    fn order(&mut self, order: Order) {
-        self.acts.push_back(Act::Post(Desk::Media, Mail::Order(order)));
-    }
-}
-
-/// The Session actor.
-impl Call {
-    fn session_ready(&mut self, now: Instant) {
-        self.outage.ready(now);
-        self.tell(Input::SessionReady);
-    }
-
-    fn session_lost(&mut self, now: Instant, class: FaultClass) {
-        match self.outage.lost(now, class, self.dice.number()) {
-            Verdict::Dial { after, .. } => {
-                self.tell(Input::SessionAway);
-                self.acts.push_back(Act::PostAt(now + after, Desk::Session, Mail::DialAgain));
-            }
-            Verdict::GiveUp => self.tell(Input::SessionGone),
-        }
-    }
-
-    fn tell(&mut self, input: Input) {
-        self.acts.push_back(Act::Post(Desk::Call, Mail::Session(input)));
-    }
-}
-
-/// The media driver.
-impl Call {
-    fn obey(&mut self, now: Instant, order: Order) {
-        if !self.open {
-            return;
-        }
-        match order {
-            Order::Apply(negotiated) => self.apply(now, &negotiated),
-            Order::Dial => self.dial(),
-            Order::Greet => self.bridge.greet(now),
-            Order::Comfort(on) => self.comfort(on),
-            Order::Apologise => self.apologise(now),
-            Order::AwaitQuiet => self.bridge.await_quiet(now),
-            Order::ToolResult(call_id, output, respond) => self.bridge.tool_result(now, &call_id, &output, respond),
-            Order::Close => return self.close(now),
-        }
-        self.carry(now);
-    }
-
-    fn apply(&mut self, now: Instant, negotiated: &sdp::Negotiated) {
-        self.audit.settled(now, law(negotiated.codec), negotiated.direction.sends());
-        self.bridge.apply(now, negotiated);
-    }
-
-    fn dial(&mut self) {
-        self.connection += 1;
-        self.connected = false;
-        self.acts.push_back(Act::Connect(self.connection));
-    }
-
-    fn comfort(&mut self, on: bool) {
-        self.audit.comfort(on);
-        self.bridge.comfort(on);
-    }
-
-    fn apologise(&mut self, now: Instant) {
-        self.audit.prompt();
-        self.bridge.apologise(now);
-    }
-
-    fn close(&mut self, now: Instant) {
-        self.audit.session_lost(now);
-        self.bridge.session_lost(now);
-        self.bridge.bye(now);
-        self.carry(now);
-        self.open = false;
-        self.acts.push_back(Act::Disconnect(self.connection));
-    }
-
-    /// Moves what the bridge wants moved.
-    fn carry(&mut self, now: Instant) {
-        while let Some(packet) = self.bridge.poll_transmit() {
-            if packet.channel == Channel::Rtp {
-                self.audit.packet(now, packet.bytes);
-                self.acts.push_back(Act::Rtp(packet.to, packet.bytes.to_vec()));
-            }
-        }
-        let mut lost = None;
-        while let Some(report) = self.bridge.poll_report() {
-            lost = lost.or(self.bridge_report(now, report));
-        }
-        while let Some(message) = self.bridge.poll_message() {
-            self.audit.said(now, &message.text);
-            self.acts.push_back(Act::Text(self.connection, message.text));
-        }
-        self.audit.settle(now);
-        if let Some(class) = lost {
-            self.acts.push_back(Act::Disconnect(self.connection));
-            self.drop_session(now, class);
-        }
-    }
-
-    /// Handles a report; the class of a fault that ends the session.
-    fn bridge_report(&mut self, now: Instant, report: Report) -> Option<FaultClass> {
-        match report {
-            Report::SessionReady => {
-                self.session_times.push((now, true));
-                self.audit.session_ready(now);
-                self.acts.push_back(Act::Post(Desk::Session, Mail::Ready));
-            }
-            Report::SessionFault(fault) => return Some(fault.class).filter(|class| *class != FaultClass::Harmless),
-            Report::Responded(_) | Report::BargedIn(_) | Report::Transcript(_) => {}
-            Report::Digit(digit) => {
-                self.digits.push(digit);
-                self.audit.key();
-            }
-            report => self.acts.push_back(Act::Post(Desk::Call, Mail::Report(report))),
-        }
-        None
-    }
-
-    fn drop_session(&mut self, now: Instant, class: FaultClass) {
-        self.connected = false;
-        self.connection += 1;
-        self.session_times.push((now, false));
-        self.audit.session_lost(now);
-        self.bridge.session_lost(now);
-        self.acts.push_back(Act::Post(Desk::Session, Mail::Lost(class)));
-    }
-
-    /// When the media wakes up for its next deadline: a busy machine is never quite in time.
-    fn wake(&mut self) -> Option<Instant> {
-        let deadline = self.bridge.poll_timeout()?;
-        match self.wake {
-            Some((ordered, wake)) if ordered == deadline => Some(wake),
-            _ => {
-                let wake = deadline + self.dice.ms(0, self.rules.lag_ms_max);
-                self.wake = Some((deadline, wake));
-                Some(wake)
-            }
-        }
-    }
-}
-
 /// The command that refuses a call for this cause.
 pub fn refusal(cause: Cause) -> Command {
-    Command::Refuse { status: Outcome::refused(cause).sip_code, reason: cause.word().into() }
-}
-
-fn session() -> realtime::Settings {
-    realtime::Settings {
-        instructions: "Repeat what you hear.".to_owned(),
-        voice: "marin".to_owned(),
-        turn_detection: serde_json::json!({"type": "server_vad"}),
-        tools: tools::specs(),
-        greeting: Some("Hello.".to_owned()),
-        ..realtime::Settings::default()
-    }
-}
-
-fn law(codec: sdp::Codec) -> Law {
-    match codec {
-        sdp::Codec::Pcmu => Law::Mu,
-        sdp::Codec::Pcma => Law::A,
+    Command::Refuse {
+        status: Outcome::refused(cause).sip_code,
+        reason: cause.word().into(),
     }
 }

@@ -21,12 +21,12 @@ impl Dice {
 
     /// Any number.
     pub fn number(&mut self) -> u64 {
-        u64::from(self.half()) << 32 | u64::from(self.half())
+        (u64::from(self.half()) << 32) | u64::from(self.half())
     }
 
     /// From 0 to below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        u64::from(self.half()) * bound >> 32
+        (u64::from(self.half()) * bound) >> 32
     }
 
     /// From `from` to below `to`.
@@ -50,7 +50,10 @@ impl Dice {
     }
 
     fn half(&mut self) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 32) as u32
     }
 }

@@ -42,7 +42,11 @@ const PAUSE: usize = 100 * 8;
 impl Ear {
     /// An ear that has heard nothing since the run began.
     pub fn new(start: Instant) -> Self {
-        Self { start, packets: BTreeMap::new(), last: 0 }
+        Self {
+            start,
+            packets: BTreeMap::new(),
+            last: 0,
+        }
     }
 
     /// A packet came.
@@ -59,18 +63,28 @@ impl Ear {
         if self.packets.is_empty() {
             self.last = number;
         }
-        self.packets.entry(number).or_insert(Heard { at, timestamp: packet.timestamp, pcm });
+        self.packets.entry(number).or_insert(Heard {
+            at,
+            timestamp: packet.timestamp,
+            pcm,
+        });
     }
 
     /// The longest time without a packet.
     pub fn longest_wait(&self) -> std::time::Duration {
         let times: Vec<Instant> = self.packets.values().map(|packet| packet.at).collect();
-        times.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0])).max().unwrap_or_default()
+        times
+            .windows(2)
+            .map(|pair| pair[1].saturating_duration_since(pair[0]))
+            .max()
+            .unwrap_or_default()
     }
 
     /// All that was heard, with silence for what was not sent.
     pub fn pcm(&self) -> Vec<i16> {
-        let Some(first) = self.packets.values().next() else { return Vec::new() };
+        let Some(first) = self.packets.values().next() else {
+            return Vec::new();
+        };
         let mut pcm = Vec::with_capacity(self.packets.len() * FRAME);
         for packet in self.packets.values() {
             let from = packet.timestamp.wrapping_sub(first.timestamp) as usize;
@@ -92,13 +106,23 @@ impl Ear {
                 _ => bursts.push((at, at + 1)),
             }
         }
-        bursts.into_iter().map(|(from, to)| Burst { from, samples: to - from, hz: pitch(&pcm[from..to]) }).collect()
+        bursts
+            .into_iter()
+            .map(|(from, to)| Burst {
+                from,
+                samples: to - from,
+                hz: pitch(&pcm[from..to]),
+            })
+            .collect()
     }
 
     /// How much of a stretch, in milliseconds of the run, is louder than a sign of life.
     pub fn loud_ms(&self, from_ms: usize, to_ms: usize) -> usize {
         let heard = self.stretch(from_ms, to_ms);
-        heard.chunks(8).filter(|pcm| pcm.iter().any(|sample| sample.unsigned_abs() > SOFT)).count()
+        heard
+            .chunks(8)
+            .filter(|pcm| pcm.iter().any(|sample| sample.unsigned_abs() > SOFT))
+            .count()
     }
 
     /// How many of the 20 ms pieces of a stretch are neither silent nor loud.
@@ -116,7 +140,11 @@ impl Ear {
             let ms = packet.at.saturating_duration_since(self.start).as_millis() as usize;
             (from_ms..to_ms).contains(&ms)
         };
-        self.packets.values().filter(within).flat_map(|packet| packet.pcm.iter().copied()).collect()
+        self.packets
+            .values()
+            .filter(within)
+            .flat_map(|packet| packet.pcm.iter().copied())
+            .collect()
     }
 
     /// The longest silence inside a burst, in samples.

@@ -60,8 +60,15 @@ impl Gateway {
     /// A gateway without calls.
     pub fn new(now: Instant, rules: Rules, mut dice: Dice) -> Self {
         let networks = vec!["198.51.100.0/24".parse().expect("a network")];
-        let peers = vec![Peer { name: "phones".to_owned(), networks, credentials: None }];
-        let settings = Settings { peers, ..Settings::new([9; 32], dice.number()) };
+        let peers = vec![Peer {
+            name: "phones".to_owned(),
+            networks,
+            credentials: None,
+        }];
+        let settings = Settings {
+            peers,
+            ..Settings::new([9; 32], dice.number())
+        };
         Self {
             calls: Vec::new(),
             refused: Vec::new(),
@@ -88,9 +95,20 @@ impl Gateway {
     /// A SIP datagram of a phone.
     pub fn handle_sip(&mut self, now: Instant, remote: SocketAddr, bytes: &[u8]) {
         let local = SIP_ADDRESS.parse().expect("an address");
-        let flow = Flow { transport: Transport::Udp, local, remote, connection: 0 };
+        let flow = Flow {
+            transport: Transport::Udp,
+            local,
+            remote,
+            connection: 0,
+        };
         self.endpoint.handle_datagram(now, flow, bytes);
         self.carry(now);
+    }
+
+    /// Takes no new calls, and has those there are finish their sentences.
+    pub fn drain(&mut self, now: Instant) {
+        self.endpoint.set_draining(true);
+        (0..self.calls.len()).for_each(|call| self.call(now, call, |call| call.finish(now)));
     }
 
     /// Lets a call take something in.
@@ -119,7 +137,10 @@ impl Gateway {
     /// When something is due.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let calls = self.calls.iter_mut().filter_map(Call::poll_timeout).min();
-        [self.endpoint.poll_timeout(), self.agenda.next_at(), calls].into_iter().flatten().min()
+        [self.endpoint.poll_timeout(), self.agenda.next_at(), calls]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What leaves.
@@ -129,10 +150,22 @@ impl Gateway {
 
     /// Fails unless every leg was said to be gone and nothing is held any more.
     pub fn check_nothing_left(&self) {
-        assert_eq!(self.endpoint.counts(), Counts::default(), "the endpoint still holds something");
-        assert_eq!(self.endpoint.poll_timeout(), None, "the endpoint still waits for something");
+        assert_eq!(
+            self.endpoint.counts(),
+            Counts::default(),
+            "the endpoint still holds something"
+        );
+        assert_eq!(
+            self.endpoint.poll_timeout(),
+            None,
+            "the endpoint still waits for something"
+        );
         assert_eq!(self.agenda.next_at(), None, "mail was not delivered");
-        assert!(self.legs.values().all(|leg| leg.gone), "a leg is not gone: {:?}", self.legs);
+        assert!(
+            self.legs.values().all(|leg| leg.gone),
+            "a leg is not gone: {:?}",
+            self.legs
+        );
         assert!(self.calls.iter().all(Call::is_over), "a call is not over");
     }
 
@@ -153,15 +186,18 @@ impl Gateway {
             match output {
                 Output::Send { flow, bytes } => self.sends.push_back(Send::Sip(flow.remote, bytes)),
                 Output::Event { leg, event } => self.leg_event(now, leg, event),
-                // Requests that crossed a BYE, and re-INVITEs ahead of an ACK that is still under way.
-                Output::Refused(refused) => assert!([481, 491].contains(&refused.status), "{refused:?}"),
+                // Requests that crossed a BYE, re-INVITEs ahead of an ACK that is still under way, and draining.
+                Output::Refused(refused) => assert!([481, 491, 503].contains(&refused.status), "{refused:?}"),
             }
         }
     }
 
     fn leg_event(&mut self, now: Instant, leg: LegId, event: Event) {
         if let Event::Incoming(invite) = event {
-            assert!(self.legs.insert(leg, LegRecord::default()).is_none(), "a leg came twice");
+            assert!(
+                self.legs.insert(leg, LegRecord::default()).is_none(),
+                "a leg came twice"
+            );
             return self.admit(now, leg, &invite);
         }
         let record = self.legs.get_mut(&leg).expect("the first event of a leg is its INVITE");
@@ -195,7 +231,7 @@ impl Gateway {
         while let Some(act) = self.calls[call].poll_act() {
             match act {
                 Act::Post(desk, mail) => self.post(now, Some(call), desk, mail),
-                Act::PostAt(at, _, mail) => self.agenda.add(at, (Some(call), mail)),
+                Act::PostAt(at, mail) => self.agenda.add(at, (Some(call), mail)),
                 act => self.sends.push_back(Send::Call(call, act)),
             }
         }

@@ -19,16 +19,26 @@ pub struct Weather {
 
 impl Weather {
     /// Nothing goes wrong, and everything takes the same time.
-    pub const FAIR: Self = Self { lost_percent: 0, doubled_percent: 0, delay_ms: 15, jitter_ms: 0 };
+    pub const FAIR: Self = Self {
+        lost_percent: 0,
+        doubled_percent: 0,
+        delay_ms: 15,
+        jitter_ms: 0,
+    };
     /// The public Internet on a good day.
-    pub const MILD: Self = Self { lost_percent: 2, doubled_percent: 1, delay_ms: 20, jitter_ms: 25 };
+    pub const MILD: Self = Self {
+        lost_percent: 2,
+        doubled_percent: 1,
+        delay_ms: 20,
+        jitter_ms: 25,
+    };
     /// A bad radio link.
-    pub const ROUGH: Self = Self { lost_percent: 20, doubled_percent: 5, delay_ms: 10, jitter_ms: 60 };
-
-    /// Nothing is lost or late.
-    pub fn is_fair(&self) -> bool {
-        self.lost_percent == 0 && self.jitter_ms == 0
-    }
+    pub const ROUGH: Self = Self {
+        lost_percent: 20,
+        doubled_percent: 5,
+        delay_ms: 10,
+        jitter_ms: 60,
+    };
 }
 
 /// One direction of one phone's network.
@@ -42,6 +52,11 @@ impl Link {
     /// A network in this weather.
     pub fn new(weather: Weather, dice: Dice) -> Self {
         Self { weather, dice }
+    }
+
+    /// Nothing arrives any more.
+    pub fn break_for_good(&mut self) {
+        self.weather.lost_percent = 100;
     }
 
     /// When the copies of a datagram sent now arrive: none, one or two.

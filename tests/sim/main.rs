@@ -14,6 +14,7 @@ mod agenda;
 mod audit;
 mod backend;
 mod call;
+mod caller;
 mod dice;
 mod ear;
 mod flows;

@@ -120,7 +120,11 @@ impl Mouth {
         let key = self.keys.pop_front().unwrap_or_default();
         self.pressed.push((key, self.timestamp));
         let key = KEYS.find(key).expect("a key of a telephone") as u8;
-        self.hold(Press { key, timestamp: self.timestamp, packets: 0 })
+        self.hold(Press {
+            key,
+            timestamp: self.timestamp,
+            packets: 0,
+        })
     }
 
     fn hold(&mut self, mut press: Press) -> Vec<u8> {

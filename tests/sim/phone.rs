@@ -3,6 +3,8 @@
 //! It keeps the rules of RFC 3261 except where its habits say otherwise. What it sends and hears as RTP is the business
 //! of [`crate::mouth`] and [`crate::ear`].
 
+mod writing;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
@@ -137,7 +139,10 @@ impl Phone {
 
     /// Calls.
     pub fn invite(&mut self, now: Instant) {
-        self.state = State::Calling { ringing: false, given_up: false };
+        self.state = State::Calling {
+            ringing: false,
+            given_up: false,
+        };
         self.offer(now, self.habits.early_offer);
     }
 
@@ -226,7 +231,13 @@ impl Phone {
 
     fn handle_response(&mut self, now: Instant, status: u16, response: &Text) {
         let branch = response.branch();
-        let Some(index) = self.transactions.iter().position(|each| each.branch == branch && each.method == response.method()) else { return };
+        let Some(index) = self
+            .transactions
+            .iter()
+            .position(|each| each.branch == branch && each.method == response.method())
+        else {
+            return;
+        };
         let fresh = self.transactions[index].responded(status);
         if response.method() == "INVITE" {
             self.handle_invite_response(now, index, status, response, fresh);
@@ -257,7 +268,13 @@ impl Phone {
     }
 
     fn ringing(&mut self, now: Instant) {
-        let State::Calling { ringing: ringing @ false, given_up } = &mut self.state else { return };
+        let State::Calling {
+            ringing: ringing @ false,
+            given_up,
+        } = &mut self.state
+        else {
+            return;
+        };
         *ringing = true;
         if *given_up {
             self.cancel(now);
@@ -267,7 +284,10 @@ impl Phone {
     fn answered(&mut self, response: &Text) {
         let given_up = !matches!(self.state, State::Calling { given_up: false, .. });
         self.status = response.status();
-        self.dialog = Some(Dialog { to: response.get("To").to_owned(), target: response.uri("Contact") });
+        self.dialog = Some(Dialog {
+            to: response.get("To").to_owned(),
+            target: response.uri("Contact"),
+        });
         self.state = State::Talking;
         let news = self.media(&response.body);
         self.news.push_back(news);
@@ -276,7 +296,10 @@ impl Phone {
 
     fn refused(&mut self, status: u16, response: &Text) {
         self.status = Some(status);
-        self.dialog = Some(Dialog { to: response.get("To").to_owned(), target: self.gateway_uri() });
+        self.dialog = Some(Dialog {
+            to: response.get("To").to_owned(),
+            target: self.gateway_uri(),
+        });
         self.over(End::Refused(status, response.reason()));
     }
 
@@ -286,7 +309,11 @@ impl Phone {
         if accepted && !self.habits.acknowledges {
             return;
         }
-        let branch = if accepted { self.branch() } else { self.transactions[index].branch.clone() };
+        let branch = if accepted {
+            self.branch()
+        } else {
+            self.transactions[index].branch.clone()
+        };
         let answers = accepted && index == 0 && !self.habits.early_offer;
         let body = if answers { self.description() } else { String::new() };
         let ack = self.request("ACK", &branch, self.transactions[index].sequence, &body);
@@ -298,7 +325,11 @@ impl Phone {
             self.sequence += 1;
         }
         let branch = self.branch();
-        let body = if now_or_later { self.description() } else { String::new() };
+        let body = if now_or_later {
+            self.description()
+        } else {
+            String::new()
+        };
         let request = self.request("INVITE", &branch, self.sequence, &body);
         self.finals.insert(branch.clone(), BTreeSet::new());
         self.begin(now, "INVITE", branch, request);
@@ -323,7 +354,8 @@ impl Phone {
             self.end = Some(end);
             // A change of the call that was asked for has no call to change any more; its answer may never come.
             let first = self.transactions[0].branch.clone();
-            self.finals.retain(|branch, statuses| *branch == first || !statuses.is_empty());
+            self.finals
+                .retain(|branch, statuses| *branch == first || !statuses.is_empty());
             self.state = State::Over;
             self.news.push_back(News::Over);
         }
@@ -331,60 +363,12 @@ impl Phone {
 
     fn begin(&mut self, now: Instant, method: &'static str, branch: String, request: Vec<u8>) {
         self.outputs.push_back(request.clone());
-        self.transactions.push(Transaction::sent(now, method, self.sequence, branch, request));
+        self.transactions
+            .push(Transaction::sent(now, method, self.sequence, branch, request));
     }
 
     fn branch(&mut self) -> String {
         self.branches += 1;
         format!("z9hG4bK-{}-{}", self.name, self.branches)
-    }
-
-    fn gateway_uri(&self) -> String {
-        format!("sip:operator@{}", self.gateway)
-    }
-
-    fn request(&self, method: &str, branch: &str, sequence: u32, body: &str) -> Vec<u8> {
-        let (name, address, dialled) = (&self.name, self.address, self.gateway_uri());
-        let ours = if self.habits.behind_nat { SocketAddr::from(([10, 0, 0, 7], 5060)) } else { address };
-        // What goes with the INVITE goes where it went; only what is inside the dialog goes to the other's contact.
-        let inside = self.dialog.as_ref().filter(|_| method != "CANCEL");
-        let target = inside.map_or(&dialled, |dialog| &dialog.target);
-        let to = inside.map_or(format!("<{dialled}>"), |dialog| dialog.to.clone());
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-        let length = body.len();
-        format!(
-            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {ours};rport;branch={branch}\r\nMax-Forwards: 70\r\n\
-             From: <sip:{name}@{ours}>;tag={name}\r\nTo: {to}\r\nCall-ID: call-of-{name}\r\n\
-             CSeq: {sequence} {method}\r\nContact: <sip:{name}@{ours}>\r\n{kind}Content-Length: {length}\r\n\r\n{body}"
-        )
-        .into_bytes()
-    }
-
-    /// What the gateway's session description means for this phone.
-    fn media(&self, description: &str) -> News {
-        let line = |start: &str| description.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default();
-        let ip = line("c=IN IP4 ").parse().expect("an address to send to");
-        let mut words = line("m=audio ").split(' ');
-        let port = words.next().and_then(|word| word.parse().ok()).expect("a port to send to");
-        let first = words.nth(1).and_then(|word| word.parse().ok()).expect("a format to send");
-        // An offer of several formats leaves the choice to the phone.
-        let payload_type = if self.habits.offer == Offer::Alaw { 8 } else { first };
-        News::Answered { to: SocketAddr::new(ip, port), payload_type }
-    }
-
-    fn description(&self) -> String {
-        let formats = match self.habits.offer {
-            Offer::Both => "0 8 101",
-            Offer::Alaw => "8 101",
-            Offer::Opus => "96 101",
-        };
-        let address = self.rtp_address();
-        let flow = if self.on_hold { "sendonly" } else { "sendrecv" };
-        let known = SocketAddr::from(([10, 0, 0, 7], 5_004));
-        let (ip, port) = if self.habits.behind_nat { (known.ip(), known.port()) } else { (address.ip(), address.port()) };
-        format!(
-            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {formats}\r\n\
-             a=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na={flow}\r\n"
-        )
     }
 }

@@ -22,6 +22,8 @@ pub struct Plan {
     pub weather: Weather,
     /// How the gateway is set up.
     pub rules: Rules,
+    /// When the gateway is told to finish, in milliseconds of the run.
+    pub drains_at_ms: Option<u64>,
     /// Who calls.
     pub phones: Vec<PhonePlan>,
 }
@@ -41,6 +43,10 @@ pub struct PhonePlan {
     pub hangs_up_after_ms: Option<u64>,
     /// When it gives up, after it called, if there is no answer.
     pub gives_up_after_ms: Option<u64>,
+    /// When its network goes away for good, after it called.
+    pub vanishes_after_ms: Option<u64>,
+    /// Somebody else sends to its call's port as well.
+    pub stranger: bool,
     /// What its call's backend does.
     pub backend: BackendPlan,
 }
@@ -64,7 +70,12 @@ pub enum Line {
 impl Plan {
     /// A plan in which nothing goes wrong, with one phone that does nothing.
     pub fn quiet() -> Self {
-        Self { weather: Weather::FAIR, rules: RULES, phones: vec![PhonePlan::silent()] }
+        Self {
+            weather: Weather::FAIR,
+            rules: RULES,
+            drains_at_ms: None,
+            phones: vec![PhonePlan::silent()],
+        }
     }
 
     /// The plan of this seed.
@@ -72,12 +83,24 @@ impl Plan {
         let weather = dice.pick(&[Weather::FAIR, Weather::MILD, Weather::MILD, Weather::ROUGH]);
         let answer = dice.pick(&[Answer::WhenReady, Answer::WhenReady, Answer::AtOnce]);
         let rules = Rules {
-            call: machine::Settings { answer, ..RULES.call },
+            call: machine::Settings {
+                answer,
+                duration_max: Duration::from_secs(dice.pick(&[8, 120, 120, 120])),
+                ..RULES.call
+            },
             lag_ms_max: dice.pick(&[0, 0, 3, 15]),
+            hiccups: dice.percent(10),
+            silence_timeout: Duration::from_secs(dice.pick(&[4, 60, 60, 60])),
             ..RULES
         };
         let phones = (0..dice.pick(&[1, 1, 2])).map(|_| PhonePlan::drawn(dice)).collect();
-        Self { weather, rules, phones }
+        let drains_at_ms = dice.percent(10).then(|| dice.between(1_000, 15_000));
+        Self {
+            weather,
+            rules,
+            drains_at_ms,
+            phones,
+        }
     }
 }
 
@@ -94,6 +117,7 @@ pub const RULES: Rules = Rules {
         budget: Duration::from_secs(10),
     },
     lag_ms_max: 0,
+    hiccups: false,
     silence_timeout: Duration::from_secs(60),
 };
 
@@ -102,12 +126,22 @@ impl PhonePlan {
     pub fn silent() -> Self {
         Self {
             calls_at_ms: 0,
-            habits: Habits { offer: Offer::Both, early_offer: true, acknowledges: true, behind_nat: false },
+            habits: Habits {
+                offer: Offer::Both,
+                early_offer: true,
+                acknowledges: true,
+                behind_nat: false,
+            },
             suppresses_silence: false,
             lines: Vec::new(),
             hangs_up_after_ms: Some(10_000),
             gives_up_after_ms: None,
-            backend: BackendPlan { delay_ms: 20, ..BackendPlan::default() },
+            vanishes_after_ms: None,
+            stranger: false,
+            backend: BackendPlan {
+                delay_ms: 20,
+                ..BackendPlan::default()
+            },
         }
     }
 
@@ -118,19 +152,30 @@ impl PhonePlan {
 
     fn drawn(dice: &mut Dice) -> Self {
         let habits = Habits {
-            offer: dice.pick(&[Offer::Both, Offer::Both, Offer::Both, Offer::Both, Offer::Alaw, Offer::Opus]),
+            offer: dice.pick(&[
+                Offer::Both,
+                Offer::Both,
+                Offer::Both,
+                Offer::Both,
+                Offer::Alaw,
+                Offer::Opus,
+            ]),
             early_offer: dice.percent(85),
             acknowledges: dice.percent(96),
             behind_nat: dice.percent(20),
         };
         let length_ms = dice.between(3_000, 20_000);
+        let suppresses_silence = dice.percent(20);
         Self {
             calls_at_ms: dice.between(0, 2_000),
             habits,
-            suppresses_silence: dice.percent(20),
+            suppresses_silence,
             lines: lines(dice, length_ms),
             hangs_up_after_ms: dice.percent(90).then_some(length_ms),
             gives_up_after_ms: dice.percent(20).then(|| dice.between(0, 500)),
+            vanishes_after_ms: dice.percent(8).then(|| dice.between(0, 12_000)),
+            // A phone that is silent for long has to expect that somebody else is taken for it.
+            stranger: !suppresses_silence && dice.percent(15),
             backend: BackendPlan::drawn(dice),
         }
     }
@@ -139,22 +184,30 @@ impl PhonePlan {
 fn lines(dice: &mut Dice, length_ms: u64) -> Vec<(u64, Line)> {
     let mut lines = Vec::new();
     let mut at_ms = dice.between(500, 7_000);
+    let pause_ms_max = dice.pick(&[1_200, 4_500, 4_500]);
     while at_ms < length_ms {
-        let say = Line::Say { hz: dice.between(200, 1_500) as f32, ms: dice.between(200, 1_800) };
+        let say = Line::Say {
+            hz: dice.between(200, 1_500) as f32,
+            ms: dice.between(200, 1_800),
+        };
         let press = Line::Press(dice.pick(&['1', '2', '5', '9', '0', '#', 'A', '*']));
         lines.push((at_ms, if dice.percent(70) { say } else { press }));
         if dice.percent(6) {
             let until_ms = at_ms + dice.between(100, 4_000);
             lines.extend([(at_ms, Line::Hold(true)), (until_ms, Line::Hold(false))]);
         }
-        at_ms += dice.between(400, 4_500);
+        at_ms += dice.between(200, pause_ms_max);
     }
     lines
 }
 
 impl BackendPlan {
     fn drawn(dice: &mut Dice) -> Self {
-        let mut plan = Self { delay_ms: dice.between(2, 80), jitter_ms: dice.pick(&[0, 10, 60]), ..Self::default() };
+        let mut plan = Self {
+            delay_ms: dice.pick(&[2, 20, 20, 80, 80, 400]),
+            jitter_ms: dice.pick(&[0, 10, 60]),
+            ..Self::default()
+        };
         let at_ms = dice.between(1_000, 15_000);
         match dice.below(10) {
             0 => plan.down = vec![(at_ms, at_ms + dice.between(1, 4_000))],

@@ -97,25 +97,43 @@ impl Reference {
     /// Whether an item was certainly not heard to its end.
     pub fn unheard(&self) -> impl Iterator<Item = &str> {
         let heard = self.places.last().copied().unwrap_or_default() + RAMP;
-        let ends = self.items.iter().skip(1).map(|item| item.from).chain([self.words.len()]);
-        self.items.iter().zip(ends).filter(move |(_, end)| heard < *end).map(|(item, _)| item.id.as_str())
+        let ends = self
+            .items
+            .iter()
+            .skip(1)
+            .map(|item| item.from)
+            .chain([self.words.len()]);
+        self.items
+            .iter()
+            .zip(ends)
+            .filter(move |(_, end)| heard < *end)
+            .map(|(item, _)| item.id.as_str())
     }
 
     /// Whether this may be how much of an item was heard.
     pub fn may_have_heard(&self, id: &str, ms: u64) -> bool {
-        let Some(index) = self.items.iter().position(|item| item.id == id) else { return false };
+        let Some(index) = self.items.iter().position(|item| item.id == id) else {
+            return false;
+        };
         let from = self.items[index].from;
         let end = self.items.get(index + 1).map_or(self.words.len(), |next| next.from);
         let heard = |place: usize| place.clamp(from, end) - from;
         // The faded end of a cut counts before it leaves.
-        let faded = self.places.iter().flat_map(|place| [*place, (place + RAMP).min(self.words.len())]);
+        let faded = self
+            .places
+            .iter()
+            .flat_map(|place| [*place, (place + RAMP).min(self.words.len())]);
         faded.map(heard).any(|bytes| bytes as u64 / 8 == ms)
     }
 
     /// How much of an item may have been heard, for people.
     pub fn describe(&self, id: &str) -> String {
         let item = self.items.iter().find(|item| item.id == id);
-        format!("{item:?}, {} bytes of words, heard up to {:?}", self.words.len(), self.places)
+        format!(
+            "{item:?}, {} bytes of words, heard up to {:?}",
+            self.words.len(),
+            self.places
+        )
     }
 
     /// A packet left. False when it carries what it should not.
@@ -147,7 +165,10 @@ impl Reference {
         if self.places.iter().all(|place| *place == self.words.len()) {
             self.forget();
         }
-        self.items.push(Item { id: id.to_owned(), from: self.words.len() });
+        self.items.push(Item {
+            id: id.to_owned(),
+            from: self.words.len(),
+        });
     }
 
     fn forget(&mut self) {
@@ -172,7 +193,9 @@ impl Reference {
     }
 
     fn is_blurred(&self, place: usize) -> bool {
-        self.items.iter().any(|item| (item.from..item.from + BLUR).contains(&place))
+        self.items
+            .iter()
+            .any(|item| (item.from..item.from + BLUR).contains(&place))
     }
 
     fn is_softer(&self, code: u8, word: u8) -> bool {

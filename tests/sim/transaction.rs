@@ -23,7 +23,11 @@ pub struct Transaction {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Waiting { resend_at: Option<Instant>, interval: Duration, give_up_at: Option<Instant> },
+    Waiting {
+        resend_at: Option<Instant>,
+        interval: Duration,
+        give_up_at: Option<Instant>,
+    },
     Over,
 }
 
@@ -41,13 +45,31 @@ pub enum Step {
 impl Transaction {
     /// A transaction whose request is being sent now.
     pub fn sent(now: Instant, method: &'static str, sequence: u32, branch: String, request: Vec<u8>) -> Self {
-        let state = State::Waiting { resend_at: Some(now + T1), interval: T1, give_up_at: Some(now + GIVE_UP) };
-        Self { branch, method, sequence, ack: None, request, state }
+        let state = State::Waiting {
+            resend_at: Some(now + T1),
+            interval: T1,
+            give_up_at: Some(now + GIVE_UP),
+        };
+        Self {
+            branch,
+            method,
+            sequence,
+            ack: None,
+            request,
+            state,
+        }
     }
 
     /// Takes a response; true for the first final one.
     pub fn responded(&mut self, status: u16) -> bool {
-        let State::Waiting { resend_at, interval, give_up_at } = &mut self.state else { return false };
+        let State::Waiting {
+            resend_at,
+            interval,
+            give_up_at,
+        } = &mut self.state
+        else {
+            return false;
+        };
         if status >= 200 {
             self.state = State::Over;
             return true;
@@ -62,13 +84,26 @@ impl Transaction {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) -> Step {
-        let State::Waiting { resend_at, interval, give_up_at } = &mut self.state else { return Step::Nothing };
+        let State::Waiting {
+            resend_at,
+            interval,
+            give_up_at,
+        } = &mut self.state
+        else {
+            return Step::Nothing;
+        };
         if give_up_at.is_some_and(|at| at <= now) {
             self.state = State::Over;
             return Step::GiveUp;
         }
-        let Some(at) = resend_at.filter(|at| *at <= now) else { return Step::Nothing };
-        *interval = if self.method == "INVITE" { *interval * 2 } else { (*interval * 2).min(T2) };
+        let Some(at) = resend_at.filter(|at| *at <= now) else {
+            return Step::Nothing;
+        };
+        *interval = if self.method == "INVITE" {
+            *interval * 2
+        } else {
+            (*interval * 2).min(T2)
+        };
         *resend_at = Some(at + *interval);
         Step::Send(self.request.clone())
     }
@@ -76,7 +111,9 @@ impl Transaction {
     /// When something is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Waiting { resend_at, give_up_at, .. } => resend_at.into_iter().chain(give_up_at).min(),
+            State::Waiting {
+                resend_at, give_up_at, ..
+            } => resend_at.into_iter().chain(give_up_at).min(),
             State::Over => None,
         }
     }

@@ -18,9 +18,19 @@ impl Text {
         let mut lines = head.split("\r\n");
         let first_line = lines.next().unwrap_or_default().to_owned();
         let headers = lines.map(|line| line.split_once(": ").expect("a name, a colon, a value"));
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let message = Self { first_line, headers, body: body.to_owned() };
-        assert_eq!(message.get("Content-Length").parse(), Ok(message.body.len()), "{message:?}");
+        let headers = headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let message = Self {
+            first_line,
+            headers,
+            body: body.to_owned(),
+        };
+        assert_eq!(
+            message.get("Content-Length").parse(),
+            Ok(message.body.len()),
+            "{message:?}"
+        );
         message
     }
 
@@ -42,7 +52,10 @@ impl Text {
 
     /// All headers of this name.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |(each, _)| each == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .filter(move |(each, _)| each == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The branch of the topmost Via.
@@ -66,7 +79,8 @@ impl Text {
     pub fn reply(&self, status: &str) -> Vec<u8> {
         let mut text = format!("SIP/2.0 {status}\r\n");
         for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
-            self.all(name).for_each(|value| text.push_str(&format!("{name}: {value}\r\n")));
+            self.all(name)
+                .for_each(|value| text.push_str(&format!("{name}: {value}\r\n")));
         }
         text.push_str("Content-Length: 0\r\n\r\n");
         text.into_bytes()
@@ -74,5 +88,8 @@ impl Text {
 }
 
 fn parameter<'a>(value: &'a str, name: &str) -> &'a str {
-    value.split(';').find_map(|part| part.trim().strip_prefix(name)).unwrap_or_default()
+    value
+        .split(';')
+        .find_map(|part| part.trim().strip_prefix(name))
+        .unwrap_or_default()
 }

@@ -1,8 +1,7 @@
 //! One run: phones, networks, the gateway and its backends on one clock.
 
 use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -10,14 +9,13 @@ use patchcord::realtime::FaultClass;
 
 use crate::{
     agenda::{Agenda, Queues},
-    backend::{Backend, Said},
+    backend::Said,
     call::Act,
+    caller::Caller,
     dice::Dice,
-    ear::Ear,
-    gateway::{Gateway, SIP_ADDRESS, Send},
-    link::Link,
-    mouth::{KEY_TYPE, Mouth},
-    phone::{News, Phone},
+    gateway::{Gateway, Send},
+    mouth::{FRAME_TIME, KEY_TYPE, Mouth},
+    phone::News,
     plan::{Line, PhonePlan, Plan},
     rtp::Packet,
 };
@@ -36,28 +34,6 @@ pub struct World {
     dice: Dice,
 }
 
-/// One phone and everything around it.
-pub struct Caller {
-    /// What it is going to do.
-    pub plan: PhonePlan,
-    /// Its SIP half.
-    pub phone: Phone,
-    /// What it says, once its call was answered.
-    pub mouth: Option<Mouth>,
-    /// What it hears.
-    pub ear: Ear,
-    /// The call it became.
-    pub call: Option<usize>,
-    /// The call's backend.
-    pub backend: Backend,
-    /// The keys pressed, with the timestamps their packets carry.
-    pub pressed: Vec<(char, u32)>,
-    /// Presses of which at least one packet arrived, by their timestamps.
-    pub keys_arrived: BTreeSet<u32>,
-    out: Link,
-    back: Link,
-}
-
 /// What is to come.
 #[derive(Debug)]
 enum Happening {
@@ -71,11 +47,17 @@ enum Happening {
     TextAtBackend(usize, u64, String),
     LostAtGateway(usize, u64, FaultClass),
     BackendDown(usize),
+    Drain,
+    Vanish(usize),
+    Stranger(usize, u16),
     Call(usize),
     HangUp(usize),
     GiveUp(usize),
     Line(usize, Line),
 }
+
+/// Who has no business with any call.
+const STRANGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)), 4_000);
 
 /// After this long without a call every timer has run out.
 const AFTERMATH: Duration = Duration::from_secs(150);
@@ -95,45 +77,47 @@ impl World {
             dice,
         };
         plan.phones.iter().for_each(|phone| world.add(plan, phone));
+        if let Some(ms) = plan.drains_at_ms {
+            world.agenda.add(world.ms(ms), Happening::Drain);
+        }
         world
     }
 
     /// Runs until nothing is to come.
     pub fn run(&mut self) {
         while let Some(at) = self.next_at() {
-            assert!(at - self.start < self.longest(), "the run does not end: {:?}", self.callers.iter().map(|c| (c.phone.end.clone(), c.call, c.plan.clone())).collect::<Vec<_>>());
+            assert!(at - self.start < self.longest(), "the run does not end");
             self.now = at.max(self.now);
             self.step();
         }
     }
 
     fn longest(&self) -> Duration {
-        let calls = self.callers.iter().map(|caller| caller.plan.longest_ms()).max().unwrap_or_default();
+        let calls = self
+            .callers
+            .iter()
+            .map(|caller| caller.plan.longest_ms())
+            .max()
+            .unwrap_or_default();
         Duration::from_millis(calls) + AFTERMATH
     }
 
     fn add(&mut self, plan: &Plan, phone: &PhonePlan) {
         let number = self.callers.len();
-        let gateway = SIP_ADDRESS.parse().expect("an address");
         self.agenda.add(self.ms(phone.calls_at_ms), Happening::Call(number));
         if let Some(ms) = phone.gives_up_after_ms {
-            self.agenda.add(self.ms(phone.calls_at_ms + ms), Happening::GiveUp(number));
+            self.agenda
+                .add(self.ms(phone.calls_at_ms + ms), Happening::GiveUp(number));
+        }
+        if let Some(ms) = phone.vanishes_after_ms {
+            self.agenda
+                .add(self.ms(phone.calls_at_ms + ms), Happening::Vanish(number));
         }
         for (from_ms, _) in &phone.backend.down {
             self.agenda.add(self.ms(*from_ms), Happening::BackendDown(number));
         }
-        self.callers.push(Caller {
-            plan: phone.clone(),
-            phone: Phone::new(number, gateway, phone.habits),
-            mouth: None,
-            ear: Ear::new(self.start),
-            call: None,
-            backend: Backend::new(self.start, phone.backend.clone()),
-            pressed: Vec::new(),
-            keys_arrived: BTreeSet::new(),
-            out: Link::new(plan.weather, self.dice.split()),
-            back: Link::new(plan.weather, self.dice.split()),
-        });
+        self.callers
+            .push(Caller::new(number, self.start, plan.weather, phone, &mut self.dice));
     }
 
     fn ms(&self, ms: u64) -> Instant {
@@ -142,7 +126,10 @@ impl World {
 
     fn next_at(&mut self) -> Option<Instant> {
         let callers = self.callers.iter().filter_map(Caller::poll_timeout).min();
-        [self.agenda.next_at(), self.gateway.poll_timeout(), callers].into_iter().flatten().min()
+        [self.agenda.next_at(), self.gateway.poll_timeout(), callers]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn step(&mut self) {
@@ -168,23 +155,32 @@ impl World {
         let now = self.now;
         match happening {
             Happening::SipAtGateway(number, bytes) => self.sip_at_gateway(number, &bytes),
-            Happening::SipAtPhone(number, bytes) => self.callers[number].phone.handle_datagram(now, &bytes),
+            Happening::SipAtPhone(number, bytes) => self.callers[number].sip(now, &bytes),
             Happening::RtpAtGateway(number, port, bytes) => self.rtp_at_gateway(number, port, &bytes),
             Happening::RtpAtPhone(number, bytes) => self.callers[number].ear.hear(now, &bytes),
             Happening::Dialled(number, connection) => self.dialled(number, connection),
             Happening::Connected(number, connection) => {
-                self.tell(number, |gateway, call| gateway.call(now, call, |call| call.handle_connected(now, connection)));
+                self.tell(number, |gateway, call| {
+                    gateway.call(now, call, |call| call.handle_connected(now, connection))
+                });
             }
             Happening::TextAtGateway(number, connection, text) => {
-                self.tell(number, |gateway, call| gateway.call(now, call, |call| call.handle_text(now, connection, &text)));
+                self.tell(number, |gateway, call| {
+                    gateway.call(now, call, |call| call.handle_text(now, connection, &text))
+                });
             }
             Happening::TextAtBackend(number, connection, text) => {
                 self.callers[number].backend.handle_text(now, connection, &text);
             }
             Happening::LostAtGateway(number, connection, class) => {
-                self.tell(number, |gateway, call| gateway.call(now, call, |call| call.handle_lost(now, connection, class)));
+                self.tell(number, |gateway, call| {
+                    gateway.call(now, call, |call| call.handle_lost(now, connection, class))
+                });
             }
             Happening::BackendDown(number) => self.backend_down(number),
+            Happening::Drain => self.gateway.drain(now),
+            Happening::Vanish(number) => self.callers[number].vanish(),
+            Happening::Stranger(number, port) => self.stranger(number, port),
             Happening::Call(number) => self.callers[number].phone.invite(now),
             Happening::HangUp(number) => self.callers[number].phone.hang_up(now),
             Happening::GiveUp(number) => self.callers[number].phone.give_up(now),
@@ -200,7 +196,8 @@ impl World {
 
     fn sip_at_gateway(&mut self, number: usize, bytes: &[u8]) {
         let calls = self.gateway.calls.len();
-        self.gateway.handle_sip(self.now, self.callers[number].phone.address, bytes);
+        self.gateway
+            .handle_sip(self.now, self.callers[number].phone.address, bytes);
         if self.gateway.calls.len() > calls {
             assert_eq!(self.callers[number].call, None, "one INVITE became two calls");
             self.callers[number].call = Some(calls);
@@ -219,11 +216,29 @@ impl World {
         }
     }
 
+    /// Somebody sends loud noise to a call's port for as long as the phone talks.
+    fn stranger(&mut self, number: usize, port: u16) {
+        if self.callers[number].mouth.is_none() {
+            return;
+        }
+        let (now, call) = (self.now, Gateway::call_at(port));
+        let mut packet = vec![0x80, 0];
+        packet.extend(self.dice.number().to_be_bytes());
+        packet.extend([7, 7]);
+        packet.extend((0..160).map(|_| self.dice.below(256) as u8));
+        self.gateway
+            .call(now, call, |call| call.handle_rtp(now, STRANGER, &packet));
+        self.agenda.add(now + FRAME_TIME, Happening::Stranger(number, port));
+    }
+
     fn speak(&mut self, number: usize, packet: Vec<u8>) {
         let caller = &mut self.callers[number];
-        let Some(port) = caller.mouth.as_ref().map(|mouth| mouth.to.port()) else { return };
+        let Some(port) = caller.mouth.as_ref().map(|mouth| mouth.to.port()) else {
+            return;
+        };
         for at in caller.out.carry(self.now) {
-            self.agenda.add(at, Happening::RtpAtGateway(number, port, packet.clone()));
+            self.agenda
+                .add(at, Happening::RtpAtGateway(number, port, packet.clone()));
         }
     }
 
@@ -272,11 +287,17 @@ impl World {
             return;
         }
         caller.mouth = Some(Mouth::new(now, to, payload_type, start, caller.plan.suppresses_silence));
+        if caller.plan.stranger {
+            self.agenda
+                .add(now + Duration::from_secs(1), Happening::Stranger(number, to.port()));
+        }
         for (ms, line) in &caller.plan.lines {
-            self.agenda.add(now + Duration::from_millis(*ms), Happening::Line(number, *line));
+            self.agenda
+                .add(now + Duration::from_millis(*ms), Happening::Line(number, *line));
         }
         if let Some(ms) = caller.plan.hangs_up_after_ms {
-            self.agenda.add(now + Duration::from_millis(ms), Happening::HangUp(number));
+            self.agenda
+                .add(now + Duration::from_millis(ms), Happening::HangUp(number));
         }
     }
 
@@ -291,7 +312,9 @@ impl World {
     }
 
     fn sip_to_phone(&mut self, to: SocketAddr, bytes: &[u8]) {
-        let Some(number) = self.callers.iter().position(|caller| caller.phone.address == to) else { return };
+        let Some(number) = self.callers.iter().position(|caller| caller.phone.address == to) else {
+            return;
+        };
         for at in self.callers[number].back.carry(self.now) {
             self.agenda.add(at, Happening::SipAtPhone(number, bytes.to_vec()));
         }
@@ -316,7 +339,9 @@ impl World {
     }
 
     fn rtp_to_phone(&mut self, to: SocketAddr, bytes: &[u8]) {
-        let Some(number) = self.callers.iter().position(|caller| caller.phone.rtp_address() == to) else { return };
+        let Some(number) = self.callers.iter().position(|caller| caller.phone.rtp_address() == to) else {
+            return;
+        };
         for at in self.callers[number].back.carry(self.now) {
             self.agenda.add(at, Happening::RtpAtPhone(number, bytes.to_vec()));
         }
@@ -334,34 +359,23 @@ impl World {
 
     /// The connection breaks, and what is on its way over it with it.
     fn backend_down(&mut self, number: usize) {
-        let Some(connection) = self.callers[number].backend.connection() else { return };
+        let Some(connection) = self.callers[number].backend.connection() else {
+            return;
+        };
         self.callers[number].backend.disconnect(connection);
         let at = self.session_arrival(number, false);
-        self.agenda.add(at, Happening::LostAtGateway(number, connection, FaultClass::Retryable));
+        self.agenda
+            .add(at, Happening::LostAtGateway(number, connection, FaultClass::Retryable));
     }
 
     /// When what is sent now over a call's session connection arrives, one way or the other: in order, sometimes late.
     fn session_arrival(&mut self, number: usize, to_backend: bool) -> Instant {
         let backend = &self.callers[number].backend;
         let (delay_ms, jitter_ms) = (backend.plan.delay_ms, backend.plan.jitter_ms);
-        let held = backend.stalled_until(self.now).map_or(Duration::ZERO, |until| until - self.now);
+        let held = backend
+            .stalled_until(self.now)
+            .map_or(Duration::ZERO, |until| until - self.now);
         let takes = held + Duration::from_millis(delay_ms) + self.dice.ms(0, jitter_ms);
         self.queues.passes((number, to_backend), self.now, takes)
-    }
-}
-
-impl Caller {
-    /// Whether this key was pressed.
-    pub fn has_pressed(&self, key: char) -> bool {
-        self.pressed.iter().any(|(pressed, _)| *pressed == key)
-    }
-
-    fn be_silent(&mut self) {
-        self.pressed.extend(self.mouth.take().into_iter().flat_map(|mouth| mouth.pressed));
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        let mouth = self.mouth.as_ref().map(Mouth::poll_timeout);
-        [self.phone.poll_timeout(), self.backend.poll_timeout(), mouth].into_iter().flatten().min()
     }
 }

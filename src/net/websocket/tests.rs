@@ -3,48 +3,49 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use futures_util::{SinkExt, StreamExt};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{Certificate, CertificateParams, KeyPair, date_time_ymd};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     net::TcpStream,
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{
+    accept_async, accept_hdr_async,
+    tungstenite::{Message, handshake::server},
+};
 
 use super::*;
 use crate::net::tcp;
 
 #[tokio::test]
-async fn a_server_on_loopback_gets_model_key_and_headers_and_echoes() {
+async fn a_server_on_loopback_gets_model_and_key_and_echoes() {
     let (address, listener) = listening();
     let server = tokio::spawn(async move {
-        let (mut socket, asked) = accept(listener.accept().await.unwrap().0, LONG, |_| Ok(()))
-            .await
-            .unwrap();
+        let mut asked = None;
+        let callback = |request: &server::Request, response| {
+            asked = Some((request.uri().to_string(), request.headers().clone()));
+            Ok(response)
+        };
+        let stream = listener.accept().await.unwrap().0;
+        let mut socket = accept_hdr_async(stream, callback).await.unwrap();
         echo(&mut socket).await;
-        asked
+        asked.unwrap()
     });
-    let mut backend = backend(format!("ws://{address}/v1/realtime?x=1"));
-    backend
-        .headers
-        .push(("OpenAI-Safety-Identifier".to_owned(), Secret::new("abc")));
+    let backend = backend(format!("ws://{address}/v1/realtime?x=1"));
     let socket = connect(&backend, &tls(None)).await.unwrap();
-    assert!(matches!(socket.get_ref(), Stream::Tcp(stream) if stream.nodelay().unwrap()));
     assert_eq!(said_back(socket).await, "hello");
-    let asked = server.await.unwrap();
-    assert_eq!(
-        (asked.path.as_str(), asked.query.as_str()),
-        ("/v1/realtime", "x=1&model=m")
-    );
-    assert_eq!(asked.bearer, Some(Secret::new(KEY)));
+    let (uri, headers) = server.await.unwrap();
+    assert_eq!(uri, "/v1/realtime?x=1&model=m");
+    assert_eq!(headers[header::AUTHORIZATION], format!("Bearer {KEY}"));
+    assert_eq!(headers[header::USER_AGENT], USER_AGENT);
 }
 
 #[tokio::test]
 async fn the_operator_in_memory_is_reached_through_the_same_code() {
     let (ours, theirs) = duplex(64 << 10);
     let server = tokio::spawn(async move {
-        let (mut socket, _) = accept(theirs, LONG, |_| Ok(())).await.unwrap();
+        let mut socket = accept_async(theirs).await.unwrap();
         echo(&mut socket).await;
     });
     let socket = connect_stream(&backend("ws://operator/v1/realtime".to_owned()), ours)
@@ -56,41 +57,23 @@ async fn the_operator_in_memory_is_reached_through_the_same_code() {
 
 #[tokio::test]
 async fn a_refused_key_surfaces_as_status_401_without_the_key() {
-    let (address, listener) = listening();
-    let server = tokio::spawn(async move {
-        let refusal = Refusal {
-            status: 401,
-            body: format!("{{\"error\":\"wrong key {KEY}\"}}"),
-        };
-        accept(listener.accept().await.unwrap().0, LONG, |_| Err(refusal))
-            .await
-            .unwrap_err()
-    });
-    let error = connect(&backend(format!("ws://{address}/")), &tls(None))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.status(), error.kind(), error.is_fatal()),
-        (Some(401), "refused", true)
-    );
-    assert!(!format!("{error} {error:?}").contains(KEY), "{error:?}");
-    server.await.unwrap();
+    let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 24\r\n\r\nwrong key sk-very-s3cret";
+    assert!(answer.ends_with(KEY));
+    let error = connect(&backend(answering(answer)), &tls(None)).await.unwrap_err();
+    let ConnectError::Refused { status: 401, body } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((body.as_str(), error.is_fatal()), ("wrong key (hidden)", true));
 }
 
 #[tokio::test]
-async fn an_overloaded_server_says_when_to_come_back() {
-    let answer = "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nbusy";
-    let error = connect(&backend(answering(answer)), &tls(None)).await.unwrap_err();
-    assert!(!error.is_fatal());
-    let ConnectError::Refused {
-        status: 503,
-        retry_after,
-        ..
-    } = error
-    else {
-        panic!("{error:?}")
-    };
-    assert_eq!(retry_after, Some(Duration::from_secs(7)));
+async fn an_overloaded_server_is_worth_another_try_and_one_that_moved_is_not() {
+    let busy = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy";
+    let moved = "HTTP/1.1 302 Found\r\nLocation: wss://elsewhere.example/\r\nContent-Length: 0\r\n\r\n";
+    for (answer, fatal) in [(busy, false), (moved, true)] {
+        let error = connect(&backend(answering(answer)), &tls(None)).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_fatal()), ("refused", fatal), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -146,20 +129,22 @@ async fn a_key_with_a_line_end_is_refused_without_being_shown() {
 }
 
 #[tokio::test]
-async fn a_trusted_certificate_is_accepted_and_a_stranger_or_a_wrong_name_refused() {
+async fn a_trusted_certificate_is_accepted_and_a_stranger_a_wrong_name_or_an_old_one_refused_for_good() {
     let ours = Authority::new("localhost");
     let stranger = Authority::new("localhost");
     let misnamed = Authority::new("elsewhere.example");
+    let expired = Authority::expired("localhost");
     for (authority, trusted, expected) in [
         (&ours, &ours, None),
-        (&stranger, &ours, Some("tls")),
-        (&misnamed, &misnamed, Some("tls")),
+        (&stranger, &ours, Some("certificate")),
+        (&misnamed, &misnamed, Some("certificate")),
+        (&expired, &expired, Some("certificate")),
     ] {
         let port = secure_echo(authority);
         let connected = connect(&backend(format!("wss://localhost:{port}/")), &tls(Some(trusted.file()))).await;
         match (connected, expected) {
             (Ok(socket), None) => assert_eq!(said_back(socket).await, "hello"),
-            (Err(error), Some(kind)) => assert_eq!(error.kind(), kind, "{error}"),
+            (Err(error), Some(kind)) => assert_eq!((error.kind(), error.is_fatal()), (kind, true), "{error}"),
             (connected, expected) => panic!("{expected:?}: {connected:?}"),
         }
     }
@@ -169,7 +154,7 @@ async fn a_trusted_certificate_is_accepted_and_a_stranger_or_a_wrong_name_refuse
 async fn a_message_beyond_the_limit_ends_the_connection() {
     let (ours, theirs) = duplex(64 << 10);
     tokio::spawn(async move {
-        let (mut socket, _) = accept(theirs, LONG, |_| Ok(())).await.unwrap();
+        let mut socket = accept_async(theirs).await.unwrap();
         let _ = socket.send(Message::text("x".repeat(MESSAGE_BYTES_MAX))).await;
         let _ = socket.send(Message::text("x".repeat(MESSAGE_BYTES_MAX + 1))).await;
     });
@@ -188,7 +173,6 @@ fn backend(url: String) -> Connect {
         url,
         model: Some("m".to_owned()),
         bearer: Some(Secret::new(KEY)),
-        headers: Vec::new(),
         timeout: LONG,
     }
 }
@@ -226,18 +210,35 @@ async fn said_back(mut socket: WebSocket) -> String {
 
 /// A self-signed certificate, which is its own authority.
 struct Authority {
-    certified: CertifiedKey<rcgen::KeyPair>,
+    key: KeyPair,
+    certificate: Certificate,
     directory: PathBuf,
 }
 
 impl Authority {
     fn new(name: &str) -> Self {
-        let certified = generate_simple_self_signed([name.to_owned()]).unwrap();
+        Self::certified(CertificateParams::new([name.to_owned()]).unwrap())
+    }
+
+    fn expired(name: &str) -> Self {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(2001, 1, 1);
+        params.not_before = date_time_ymd(2000, 1, 1);
+        Self::certified(params)
+    }
+
+    fn certified(params: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
         let unique = getrandom::u64().unwrap();
         let directory = std::env::temp_dir().join(format!("patchcord-tls-{unique:016x}"));
         std::fs::create_dir(&directory).unwrap();
-        std::fs::write(directory.join("ca.pem"), certified.cert.pem()).unwrap();
-        Self { certified, directory }
+        std::fs::write(directory.join("ca.pem"), certificate.pem()).unwrap();
+        Self {
+            key,
+            certificate,
+            directory,
+        }
     }
 
     fn file(&self) -> PathBuf {
@@ -253,8 +254,8 @@ impl Drop for Authority {
 
 /// A TLS server with this certificate that echoes one message; gives its port.
 fn secure_echo(authority: &Authority) -> u16 {
-    let key = PrivateKeyDer::try_from(authority.certified.signing_key.serialize_der()).unwrap();
-    let certificate = authority.certified.cert.der().clone();
+    let key = PrivateKeyDer::try_from(authority.key.serialize_der()).unwrap();
+    let certificate = authority.certificate.der().clone();
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -265,7 +266,7 @@ fn secure_echo(authority: &Authority) -> u16 {
     tokio::spawn(async move {
         let (stream, _): (TcpStream, _) = listener.accept().await.unwrap();
         if let Ok(stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await {
-            let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+            let mut socket = accept_async(stream).await.unwrap();
             echo(&mut socket).await;
         }
     });

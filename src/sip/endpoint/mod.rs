@@ -119,8 +119,8 @@ impl Endpoint {
         }
     }
 
-    /// While draining, new calls are refused with 503 `draining` and so is OPTIONS, which tells load balancers; calls
-    /// in progress go on.
+    /// While draining, OPTIONS is refused with 503 `draining`, which tells load balancers. New calls are the application's
+    /// to refuse, so that they leave a record.
     pub fn set_draining(&mut self, draining: bool) {
         self.draining = draining;
     }

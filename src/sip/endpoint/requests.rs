@@ -99,7 +99,6 @@ impl Endpoint {
         check_destination(request)?;
         check_extensions(request)?;
         check_body(request)?;
-        self.refusal_when_draining().map_or(Ok(()), Err)?;
         if self.legs.len() >= self.settings.legs_max {
             return Err(self.overloaded("as many legs as allowed are live"));
         }

@@ -165,19 +165,16 @@ fn options_outside_a_call_says_what_we_can_and_costs_no_state() {
 }
 
 #[test]
-fn while_draining_new_calls_and_options_get_503_and_calls_go_on() {
-    let (mut line, leg) = talking(Transport::Udp, Habits::default());
+fn while_draining_options_gets_503_and_calls_are_left_to_the_application() {
+    let (mut line, _) = talking(Transport::Udp, Habits::default());
     line.endpoint.set_draining(true);
     line.add_phone(Transport::Udp, Habits::default());
-    line.phone(1, |phone, now| phone.invite(now, Some(OFFER)));
     line.phone(1, |phone, now| phone.ask(now, Method::Options));
-    assert_eq!(line.phones[1].statuses(), [503, 503]);
-    let refused = &line.phones[1].responses[0];
-    assert_eq!(refused.headers.first("Reason"), Some("SIP;cause=503;text=\"draining\""));
+    let refused = line.phones[1].last();
+    assert_eq!((refused.status, refused.headers.first("Reason")), (503, Some("SIP;cause=503;text=\"draining\"")));
     assert!(refused.headers.contains("Retry-After"));
-    line.phone(0, |phone, now| phone.reinvite(now, Some(OFFER)));
-    line.command(leg, answer());
-    assert_eq!(line.phones[0].last().status, 200);
+    line.phone(1, |phone, now| phone.invite(now, Some(OFFER)));
+    assert_eq!(line.phones[1].last().status, 100);
 }
 
 #[test]

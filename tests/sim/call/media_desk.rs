@@ -1,0 +1,152 @@
+//! The media driver.
+
+use std::time::Instant;
+
+use patchcord::{
+    audio::Law,
+    call::bridge::Report,
+    media::Channel,
+    realtime::{self, FaultClass},
+    sdp, tools,
+};
+
+use super::{Act, Call, Desk, Mail, Order};
+
+impl Call {
+    pub(super) fn obey(&mut self, now: Instant, order: Order) {
+        if !self.open {
+            return;
+        }
+        match order {
+            Order::Apply(negotiated) => self.apply(now, &negotiated),
+            Order::Dial => self.dial(),
+            Order::Greet => self.bridge.greet(now),
+            Order::Comfort(on) => self.comfort(on),
+            Order::Apologise => self.apologise(now),
+            Order::AwaitQuiet => self.bridge.await_quiet(now),
+            Order::ToolResult(call_id, output, respond) => self.bridge.tool_result(now, &call_id, &output, respond),
+            Order::Close => return self.close(now),
+        }
+        self.carry(now);
+    }
+
+    pub(super) fn apply(&mut self, now: Instant, negotiated: &sdp::Negotiated) {
+        self.audit
+            .settled(now, law(negotiated.codec), negotiated.direction.sends());
+        self.bridge.apply(now, negotiated);
+    }
+
+    pub(super) fn dial(&mut self) {
+        self.connection += 1;
+        self.connected = false;
+        self.acts.push_back(Act::Connect(self.connection));
+    }
+
+    pub(super) fn comfort(&mut self, on: bool) {
+        self.audit.comfort(on);
+        self.bridge.comfort(on);
+    }
+
+    pub(super) fn apologise(&mut self, now: Instant) {
+        self.audit.prompt();
+        self.bridge.apologise(now);
+    }
+
+    pub(super) fn close(&mut self, now: Instant) {
+        self.audit.session_lost(now);
+        self.bridge.session_lost(now);
+        self.bridge.bye(now);
+        self.carry(now);
+        self.open = false;
+        self.acts.push_back(Act::Disconnect(self.connection));
+    }
+
+    /// Moves what the bridge wants moved.
+    pub(super) fn carry(&mut self, now: Instant) {
+        while let Some(packet) = self.bridge.poll_transmit() {
+            if packet.channel == Channel::Rtp {
+                self.audit.packet(now, packet.bytes);
+                self.acts.push_back(Act::Rtp(packet.to, packet.bytes.to_vec()));
+            }
+        }
+        let mut lost = None;
+        while let Some(report) = self.bridge.poll_report() {
+            lost = lost.or(self.bridge_report(now, report));
+        }
+        while let Some(message) = self.bridge.poll_message() {
+            self.audit.said(now, &message.text);
+            self.acts.push_back(Act::Text(self.connection, message.text));
+        }
+        self.audit.settle(now);
+        if let Some(class) = lost {
+            self.acts.push_back(Act::Disconnect(self.connection));
+            self.drop_session(now, class);
+        }
+    }
+
+    /// Handles a report; the class of a fault that ends the session.
+    pub(super) fn bridge_report(&mut self, now: Instant, report: Report) -> Option<FaultClass> {
+        match report {
+            Report::SessionReady => {
+                self.session_times.push((now, true));
+                self.audit.session_ready(now);
+                self.acts.push_back(Act::Post(Desk::Session, Mail::Ready));
+            }
+            Report::SessionFault(fault) => return Some(fault.class).filter(|class| *class != FaultClass::Harmless),
+            Report::Responded(_) | Report::BargedIn(_) | Report::Transcript(_) => {}
+            Report::Digit(digit) => {
+                self.digits.push(digit);
+                self.audit.key();
+            }
+            report => self.acts.push_back(Act::Post(Desk::Call, Mail::Report(report))),
+        }
+        None
+    }
+
+    pub(super) fn drop_session(&mut self, now: Instant, class: FaultClass) {
+        self.connected = false;
+        self.connection += 1;
+        self.session_times.push((now, false));
+        self.audit.session_lost(now);
+        self.bridge.session_lost(now);
+        self.acts.push_back(Act::Post(Desk::Session, Mail::Lost(class)));
+    }
+
+    /// When the media wakes up for its next deadline: a busy machine is never quite in time.
+    pub(super) fn wake(&mut self) -> Option<Instant> {
+        let deadline = self.bridge.poll_timeout()?;
+        match self.wake {
+            Some((ordered, wake)) if ordered == deadline => Some(wake),
+            _ => {
+                let hiccup = self.rules.hiccups && self.dice.below(400) == 0;
+                let late = if hiccup {
+                    self.dice.ms(60, 500)
+                } else {
+                    self.dice.ms(0, self.rules.lag_ms_max)
+                };
+                let wake = deadline + late;
+                self.wake = Some((deadline, wake));
+                Some(wake)
+            }
+        }
+    }
+}
+
+/// What the session is to be.
+pub(super) fn session() -> realtime::Settings {
+    realtime::Settings {
+        instructions: "Repeat what you hear.".to_owned(),
+        voice: "marin".to_owned(),
+        turn_detection: serde_json::json!({"type": "server_vad"}),
+        tools: tools::specs(),
+        greeting: Some("Hello.".to_owned()),
+        ..realtime::Settings::default()
+    }
+}
+
+fn law(codec: sdp::Codec) -> Law {
+    match codec {
+        sdp::Codec::Pcmu => Law::Mu,
+        sdp::Codec::Pcma => Law::A,
+    }
+}
