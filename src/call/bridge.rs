@@ -274,7 +274,6 @@ impl Bridge {
             media::Event::Finished(utterance) => self.utterance_finished(utterance),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
             media::Event::Overflow { .. } => self.reports.push_back(Report::PlayoutDropped),
-            media::Event::Resumed => {}
         }
     }
 
@@ -326,7 +325,6 @@ impl Bridge {
             }
             realtime::Output::Transcript(transcript) => self.reports.push_back(Report::Transcript(transcript)),
             realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),
-            realtime::Output::SpeechStarted | realtime::Output::SpeechStopped => {}
         }
     }
 

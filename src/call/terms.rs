@@ -88,7 +88,7 @@ mod tests {
     fn our_own_offer_is_settled_by_the_ack() {
         let mut terms = Terms::new(local(), None).unwrap();
         assert!(terms.agreed().is_none());
-        assert_eq!(terms.acknowledge(Some(&description(4000, "8"))).unwrap(), true);
+        assert!(terms.acknowledge(Some(&description(4000, "8"))).unwrap());
         assert_eq!(terms.agreed().unwrap().codec, Codec::Pcma);
     }
 

@@ -13,10 +13,8 @@ pub enum Event {
     Started(Utterance),
     /// The last packet of this utterance is in the outbox, and no more will come.
     Finished(Utterance),
-    /// No RTP has come for the configured time; told once, until it comes again.
+    /// No RTP has come for the configured time; told once, until it has come again.
     Silent,
-    /// RTP comes again after [`Event::Silent`].
-    Resumed,
     /// More came to be played than there was room for; the newest was dropped.
     Overflow {
         /// Whose words.

@@ -101,10 +101,6 @@ impl Ledger {
         self.accounts.is_empty()
     }
 
-    pub(super) fn heard(&self) -> impl Iterator<Item = Heard> {
-        self.accounts.iter().map(Account::heard)
-    }
-
     /// Forgets everything, and tells how much was heard of it.
     pub(super) fn close(&mut self) -> Vec<Heard> {
         self.runs.clear();
@@ -182,7 +178,8 @@ mod tests {
             ledger.queue(utterance, bytes);
         }
         assert_eq!(send(&mut ledger, 1_000), [Event::Started(ONE), Event::Started(TWO)]);
-        let heard: Vec<(u32, u32)> = ledger.heard().map(|heard| (heard.sent_ms, heard.received_ms)).collect();
+        let heard = ledger.accounts.iter().map(Account::heard);
+        let heard: Vec<(u32, u32)> = heard.map(|heard| (heard.sent_ms, heard.received_ms)).collect();
         assert_eq!(heard, [(100, 110), (25, 50)]);
         assert!(!ledger.finish(ONE));
         assert_eq!(send(&mut ledger, 280), [Event::Finished(ONE)]);

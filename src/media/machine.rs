@@ -194,11 +194,6 @@ impl Machine {
         self.playout.flush(&mut self.events)
     }
 
-    /// What has been heard so far of every utterance not told as finished.
-    pub fn heard(&self) -> impl Iterator<Item = Heard> {
-        self.playout.heard()
-    }
-
     /// Whether the caller hears a sign of life instead of silence while no words go out.
     pub fn comfort(&mut self, on: bool) {
         self.playout.set_comfort(on);
@@ -269,7 +264,7 @@ impl Machine {
         }
         self.counts.packets += 1;
         self.counts.bytes += packet.payload.len() as u64;
-        self.watch.heard(now, &mut self.events);
+        self.watch.heard(now);
         live.caller.receive(now, packet, kind == Kind::Audio);
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)

@@ -143,11 +143,6 @@ impl Playout {
         self.ledger.close()
     }
 
-    /// How much of every utterance not told as finished has been heard so far.
-    pub(super) fn heard(&self) -> impl Iterator<Item = Heard> {
-        self.ledger.heard()
-    }
-
     /// What the caller hears while there are no words: silence, or a sign of life.
     pub(super) fn set_comfort(&mut self, on: bool) {
         match (on, &self.comfort) {

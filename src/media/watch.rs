@@ -1,4 +1,4 @@
-//! Is the far end still there? Told once when no RTP came for too long, once when it comes again.
+//! Is the far end still there? Told once when no RTP came for too long, and once more only after it came again.
 
 use std::time::{Duration, Instant};
 
@@ -37,13 +37,10 @@ impl Watch {
         };
     }
 
-    pub(super) fn heard(&mut self, now: Instant, events: &mut Events) {
-        match self.state {
-            State::Off => return,
-            State::Silent => events.push(Event::Resumed),
-            State::Heard(_) => {}
+    pub(super) fn heard(&mut self, now: Instant) {
+        if self.state != State::Off {
+            self.state = State::Heard(now);
         }
-        self.state = State::Heard(now);
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, events: &mut Events) {
@@ -68,16 +65,16 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
 
     #[test]
-    fn silence_is_told_once_and_so_is_its_end() {
+    fn silence_is_told_once_until_something_was_heard() {
         let (mut watch, mut events, now) = (Watch::new(LIMIT), Events::default(), Instant::now());
         watch.expect(now, true);
-        for second in 0..100 {
-            watch.handle_timeout(now + Duration::from_secs(second), &mut events);
+        for start in [now, now + 20 * LIMIT] {
+            for second in 0..100 {
+                watch.handle_timeout(start + Duration::from_secs(second), &mut events);
+            }
+            assert_eq!((events.pop(), events.pop()), (Some(Event::Silent), None));
+            watch.heard(start + 20 * LIMIT);
         }
-        assert_eq!((events.pop(), events.pop()), (Some(Event::Silent), None));
-        watch.heard(now, &mut events);
-        watch.heard(now, &mut events);
-        assert_eq!((events.pop(), events.pop()), (Some(Event::Resumed), None));
     }
 
     #[test]

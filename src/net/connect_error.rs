@@ -60,7 +60,9 @@ pub enum ConnectError {
         cause: String,
     },
     /// The host cannot prove who it is.
-    #[error("the certificate of {host} is not accepted ({cause}): check the backend's URL, its certificate and this machine's authorities and clock")]
+    #[error(
+        "the certificate of {host} is not accepted ({cause}): check the backend's URL, its certificate and this machine's authorities and clock"
+    )]
     Certificate {
         /// The host.
         host: String,

@@ -20,8 +20,6 @@ pub enum ServerEvent<'a> {
     SessionUpdated(SessionView),
     /// The caller began to speak.
     SpeechStarted,
-    /// The caller stopped speaking.
-    SpeechStopped,
     /// What the caller said.
     CallerTranscript {
         /// The conversation item.

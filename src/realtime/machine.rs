@@ -14,7 +14,6 @@ use std::{
 use crate::audio::{Heard, Utterance};
 
 use super::{
-    counters::Counters,
     event::{ClientEvent, ServerEvent},
     fault::{Fault, FaultClass},
     history::{History, HistoryItem, Speaker, Transcript},
@@ -52,10 +51,6 @@ pub enum Output {
     },
     /// Something was said. The caller's words may come before, during or after the answer to them.
     Transcript(Transcript),
-    /// The session hears the caller speak.
-    SpeechStarted,
-    /// The session hears the caller no more.
-    SpeechStopped,
     /// Something is wrong; unless it is harmless, the session is lost.
     Fault(Fault),
 }
@@ -79,7 +74,6 @@ pub struct Machine {
     tool_calls: ToolCalls,
     history: History,
     usage: Usage,
-    counters: Counters,
     events_sent: u64,
     outputs: VecDeque<Output>,
     scratch: Vec<u8>,
@@ -109,7 +103,6 @@ impl Machine {
             tool_calls: ToolCalls::default(),
             history,
             usage: Usage::default(),
-            counters: Counters::default(),
             events_sent: 0,
             outputs: VecDeque::new(),
             scratch: Vec::new(),
@@ -137,7 +130,6 @@ impl Machine {
         if matches!(self.state, State::Closed | State::Failed) {
             return None;
         }
-        self.counters.events += 1;
         match self.settings.dialect.read(text) {
             Ok(ServerEvent::AudioDelta { part, audio }) => return self.audio_delta(&part, &audio),
             Ok(event) => self.handle_event(now, event),
@@ -155,7 +147,10 @@ impl Machine {
             return self.fail(FaultClass::Retryable, "confirm_timeout", message);
         }
         if self.responses.handle_timeout(now) == Some(Expired::Unanswered) {
-            self.counters.creates_unanswered += 1;
+            self.note(
+                "response_unanswered",
+                "the session never began the response it was asked for",
+            );
         }
         self.ask(now);
     }
@@ -176,12 +171,8 @@ impl Machine {
 
     /// One frame of caller audio, 24 kHz mono: the text to send, or none while the session cannot hear.
     pub fn append(&mut self, pcm: &[i16]) -> Option<String> {
-        if !self.is_ready() {
-            self.counters.appends_dropped += 1;
-            return None;
-        }
-        self.counters.appends += 1;
-        Some(self.settings.dialect.write_append(pcm, &mut self.scratch))
+        self.is_ready()
+            .then(|| self.settings.dialect.write_append(pcm, &mut self.scratch))
     }
 
     /// Lets the agent say its greeting; without one the caller speaks first.
@@ -196,8 +187,7 @@ impl Machine {
     /// The caller pressed a digit: it interrupts, and asks for an answer.
     pub fn digit(&mut self, now: Instant, digit: char) {
         if !self.is_ready() || !matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
-            self.counters.inputs_dropped += 1;
-            return;
+            return self.note("digit_dropped", "the session cannot be told of a digit");
         }
         let text = format!("DTMF {digit}");
         self.history.push(Speaker::Caller, &text);
@@ -210,8 +200,7 @@ impl Machine {
     /// The answer to a tool call; `respond` asks the agent to go on from it.
     pub fn tool_result(&mut self, now: Instant, call_id: &str, output: &str, respond: bool) {
         if !self.is_ready() {
-            self.counters.inputs_dropped += 1;
-            return;
+            return self.note("tool_result_dropped", "the session cannot be told a tool's result");
         }
         self.send(&ClientEvent::ToolResult { call: call_id, output });
         if respond {
@@ -244,14 +233,6 @@ impl Machine {
         self.usage
     }
 
-    /// What was counted so far.
-    pub fn counters(&self) -> Counters {
-        Counters {
-            utterances_forgotten: self.parts.forgotten(),
-            ..self.counters
-        }
-    }
-
     /// The conversation, for the session that takes over: what this one was told and what was said since.
     pub fn into_history(self) -> Vec<HistoryItem> {
         self.history.into_items()
@@ -265,7 +246,6 @@ impl Machine {
             self.cancel(&response);
         }
         if !self.parts.is_empty() {
-            self.counters.interruptions += 1;
             self.mute_unheard();
             self.push(Output::Interrupt);
         }
@@ -279,12 +259,10 @@ impl Machine {
 
     fn truncate(&mut self, heard: &Heard) -> Option<Output> {
         let cut = self.parts.cut(heard)?;
-        self.counters.truncates += 1;
         Some(self.write(&cut.event()))
     }
 
     fn cancel(&mut self, response: &str) {
-        self.counters.cancels += 1;
         self.send(&ClientEvent::Cancel { response });
     }
 
@@ -299,9 +277,18 @@ impl Machine {
         }));
     }
 
+    /// Something was lost that the session goes on without.
+    fn note(&mut self, code: &str, message: &str) {
+        self.fail(FaultClass::Harmless, code, message.to_owned());
+    }
+
+    fn response_dropped(&mut self) {
+        self.note("response_dropped", "a response that was wished for will not be had");
+    }
+
     fn wish(&mut self, now: Instant, instructions: Option<String>) {
         if !self.responses.wish(Wish::new(instructions)) {
-            self.counters.creates_dropped += 1;
+            self.response_dropped();
         }
         self.ask(now);
     }
@@ -320,7 +307,6 @@ impl Machine {
         };
         let text = self.settings.dialect.write(event_id, &event);
         self.events_sent = event_id;
-        self.counters.creates += 1;
         self.push(Output::Send(text));
     }
 

@@ -7,7 +7,6 @@
 //! audio between the WebSocket, this machine and the leg's media, and tells how much of the agent was heard.
 
 mod backoff;
-mod counters;
 mod dialect;
 pub mod event;
 mod fault;
@@ -24,7 +23,6 @@ mod usage;
 mod tests;
 
 pub use backoff::{Reconnect, ReconnectSettings};
-pub use counters::Counters;
 pub use dialect::Dialect;
 pub use event::TEXT_FRAME_BYTES_MAX;
 pub use fault::{Fault, FaultClass, classify, classify_close};

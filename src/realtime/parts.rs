@@ -25,7 +25,6 @@ const RESERVED: u32 = u32::MAX;
 pub(super) struct Parts {
     parts: VecDeque<Part>,
     next: u32,
-    forgotten: u64,
     bytes: Vec<u8>,
     pcm: Vec<i16>,
 }
@@ -71,11 +70,6 @@ impl Parts {
     /// The samples last received.
     pub fn pcm(&self) -> &[i16] {
         &self.pcm
-    }
-
-    /// Utterances forgotten because too many were unheard at once.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten
     }
 
     /// Nothing the agent said is left to be heard.
@@ -134,7 +128,6 @@ impl Parts {
     fn open(&mut self, name: &PartName<'_>) -> usize {
         if self.parts.len() >= PARTS_MAX {
             self.parts.pop_front();
-            self.forgotten += 1;
         }
         let utterance = Utterance(self.next);
         self.next = self.next.wrapping_add(1) % RESERVED;

@@ -62,7 +62,7 @@ enum State {
 pub(super) enum Expired {
     /// The server never began the response it was asked for.
     Unanswered,
-    /// Something else that need not be counted.
+    /// Something else that need not be told.
     Overdue,
 }
 

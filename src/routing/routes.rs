@@ -1,8 +1,6 @@
 //! The rules in their order, and what a decision by them looks like.
 
-use std::{fmt, net::IpAddr};
-
-use ipnet::IpNet;
+use std::fmt;
 
 use super::glob::Glob;
 use crate::config::Config;
@@ -14,7 +12,6 @@ pub const NO_ROUTE: &str = "no_route";
 #[derive(Debug, Clone, Default)]
 pub struct Routes {
     routes: Vec<Route>,
-    trunks: Vec<(String, Vec<IpNet>)>,
 }
 
 /// One rule.
@@ -82,13 +79,8 @@ impl From<&Config> for Routes {
             from: Glob::new(&route.from),
             trunk: Glob::new(&route.trunk),
         });
-        let trunks = config
-            .trunks
-            .iter()
-            .map(|trunk| (trunk.name.clone(), trunk.from.clone()));
         Self {
             routes: routes.collect(),
-            trunks: trunks.collect(),
         }
     }
 }
@@ -110,15 +102,6 @@ impl Routes {
             }
         }
         decision
-    }
-
-    /// The trunk this address belongs to; the first one whose networks contain it.
-    pub fn trunk_of(&self, address: IpAddr) -> Option<&str> {
-        let owns = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
-        self.trunks
-            .iter()
-            .find(|(_, networks)| owns(networks))
-            .map(|(name, _)| name.as_str())
     }
 }
 
@@ -173,7 +156,7 @@ impl Step<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Trunk};
+    use crate::config;
 
     #[test]
     fn the_first_route_that_matches_decides() {
@@ -222,23 +205,6 @@ mod tests {
             decision.to_string(),
             "there are no routes: the call is refused with no_route"
         );
-    }
-
-    #[test]
-    fn the_trunk_of_an_address_is_the_first_that_contains_it() {
-        let trunk = |name: &str, from: &str| Trunk {
-            name: name.to_owned(),
-            from: vec![from.parse().unwrap()],
-            credentials: None,
-        };
-        let trunks = vec![trunk("lan", "10.0.0.0/8"), trunk("all", "0.0.0.0/0")];
-        let routes = Routes::from(&Config {
-            trunks,
-            ..Config::default()
-        });
-        assert_eq!(routes.trunk_of(IpAddr::from([10, 1, 2, 3])), Some("lan"));
-        assert_eq!(routes.trunk_of(IpAddr::from([11, 1, 2, 3])), Some("all"));
-        assert_eq!(routes.trunk_of("::1".parse().unwrap()), None);
     }
 
     fn routes(rules: &[(&str, &str, &str, &str)]) -> Routes {

@@ -88,9 +88,6 @@ pub struct Header {
 }
 
 impl Header {
-    /// Bytes of a header as we write it: no contributing sources, no extension.
-    pub const LEN: usize = 12;
-
     /// Appends the header; the payload goes right behind it.
     pub fn write(&self, out: &mut Vec<u8>) {
         let kind = self.payload_type & 0x7F | u8::from(self.marker) << 7;
@@ -105,12 +102,15 @@ impl Header {
 mod tests {
     use super::*;
 
+    /// A header as we write it: no contributing sources, no extension.
+    const HEADER_BYTES: usize = 12;
+
     #[test]
     fn what_is_written_reads_back_the_same() {
         let header = header();
         let mut bytes = Vec::new();
         header.write(&mut bytes);
-        assert_eq!(bytes.len(), Header::LEN);
+        assert_eq!(bytes.len(), HEADER_BYTES);
         bytes.extend([1, 2, 3]);
         let packet = Packet::read(&bytes).unwrap();
         assert_eq!(
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_datagram_that_ends_in_its_header_is_refused() {
         let bytes = written();
-        for len in 0..Header::LEN {
+        for len in 0..HEADER_BYTES {
             assert_eq!(Packet::read(&bytes[..len]), Err(Malformed::Truncated));
         }
         let mut sources = written();

@@ -189,12 +189,6 @@ impl Headers {
             .map(|number| number.and_then(|number| number.try_into().ok()))
     }
 
-    /// Seconds until the request or registration expires.
-    pub fn expires(&self) -> Result<Option<u32>, HeaderError> {
-        self.number("Expires", u32::MAX.into())
-            .map(|number| number.and_then(|number| number.try_into().ok()))
-    }
-
     /// The length of the body. Several equal values are one value; differing ones are an error, because whoever
     /// believes another one than the next hop sees other messages in the same bytes.
     pub fn content_length(&self) -> Result<Option<u64>, HeaderError> {

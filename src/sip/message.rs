@@ -160,16 +160,6 @@ impl Response {
         self.body = body;
         self
     }
-
-    /// Whether more responses follow this one.
-    pub fn is_provisional(&self) -> bool {
-        self.status < 200
-    }
-
-    /// Whether the request was granted.
-    pub fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
 }
 
 const REPEATED: [&str; 5] = ["Via", "From", "To", "Call-ID", "CSeq"];

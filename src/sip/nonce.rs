@@ -15,7 +15,7 @@ use sha2::Sha256;
 /// count as stale from then on: their holders get a new challenge, nobody gets a second use.
 pub const NONCES_MAX: usize = 4096;
 /// How many counts behind the highest one a request may come late. Older counts are taken for replays.
-pub const COUNT_WINDOW: u32 = u64::BITS;
+const COUNT_WINDOW: u32 = u64::BITS;
 
 const SEAL_PURPOSE: &[u8] = b"sip digest nonce";
 const SEAL_BYTES: usize = 16;
@@ -174,9 +174,11 @@ impl Window {
             self.highest = count;
             return true;
         }
-        let Some(bit) = 1u64.checked_shl(self.highest - count) else {
+        let behind = self.highest - count;
+        if behind >= COUNT_WINDOW {
             return false;
-        };
+        }
+        let bit = 1u64 << behind;
         let fresh = self.used & bit == 0;
         self.used |= bit;
         fresh

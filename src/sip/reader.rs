@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn ipv6_and_tel_request_uris_are_read() {
         let v6 = read(&INVITE.replace("sip:bob@example.com SIP", "sip:bob@[2001:db8::1] SIP"));
-        assert_eq!(v6.uri.socket_address(), "[2001:db8::1]:5060".parse().ok());
+        assert_eq!(v6.uri.host().unwrap().as_str(), "[2001:db8::1]");
         let tel = read(&INVITE.replace("sip:bob@example.com SIP", "tel:+15551234567 SIP"));
         assert_eq!(tel.uri.user(), Some("+15551234567"));
         assert!(tel.to_bytes().starts_with(b"INVITE tel:+15551234567 SIP/2.0\r\n"));

@@ -100,11 +100,6 @@ impl StreamReader {
         }
     }
 
-    /// Whether the stream stopped in the middle of a message; what to say when the peer closes the connection.
-    pub fn is_mid_message(&self) -> bool {
-        !matches!(self.state, State::Broken) && !self.unread().is_empty()
-    }
-
     fn unread(&self) -> &[u8] {
         self.buffer.get(self.done_bytes..).unwrap_or_default()
     }
@@ -238,7 +233,7 @@ mod tests {
         let mut reader = StreamReader::new();
         reader.push(&stream);
         assert_eq!(bodies(&mut reader), [&b"v=0"[..], b"", b"\r\n\r\n"]);
-        assert!(!reader.is_mid_message());
+        assert!(reader.unread().is_empty());
     }
 
     #[test]

@@ -260,7 +260,7 @@ impl TestLine {
             .to_owned();
         self.sent.push((self.now - self.start, flow, line));
         if let Ok(Message::Response(response)) = read_datagram(&bytes)
-            && let Some(branch) = invite_branch(&response.headers).filter(|_| !response.is_provisional())
+            && let Some(branch) = invite_branch(&response.headers).filter(|_| response.status >= 200)
         {
             self.finals.entry(branch).or_default().insert(response.status);
         }

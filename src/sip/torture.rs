@@ -1,4 +1,4 @@
-//! The torture messages of RFC 4475 and twenty thousand mutations of them.
+//! The torture messages of RFC 4475 and some thousand mutations of them.
 //!
 //! The table holds our verdict on each message. Where the RFC leaves the choice between strict and liberal, strict is
 //! the answer for what carries routing and lists, liberal for what we do not act on (Date, unknown schemes). Messages
@@ -166,10 +166,10 @@ fn what_we_print_we_read_back_equal() {
 
 /// No panic, no difference between what is printed and what was read, and on a stream no more events than bytes.
 #[test]
-fn twenty_thousand_mutated_messages_do_no_harm() {
+fn mutated_messages_do_no_harm() {
     let mut random = Lcg(2024);
     let mut accepted = 0;
-    for round in 0..20_000 {
+    for round in 0..3_000 {
         let (_, name, seed, _) = MESSAGES[round / 2 % MESSAGES.len()];
         let (name, seed) = if round % 2 == 0 {
             ("own", OWN_SEED)
@@ -182,7 +182,7 @@ fn twenty_thousand_mutated_messages_do_no_harm() {
         survives_as_stream(&bytes, &mut random);
     }
     assert!(
-        accepted > 4_000,
+        accepted > 600,
         "only {accepted} mutations were accepted: the mutations are too coarse to test much"
     );
 }
@@ -205,18 +205,13 @@ fn touch_everything(message: &Message) {
     let headers = message.headers();
     for address in [headers.from(), headers.to(), headers.contact()].into_iter().flatten() {
         assert_eq!(super::NameAddr::read(&address.to_string()).as_ref(), Ok(&address));
-        let _ = (address.tag(), address.uri.subscriber(), address.uri.socket_address());
+        let _ = (address.tag(), address.uri.subscriber(), address.uri.host());
     }
     for via in headers.vias().unwrap_or_default() {
         assert_eq!(super::Via::read(&via.to_string()).as_ref(), Ok(&via));
         let _ = (via.branch(), via.received(), via.rport());
     }
-    let _ = (
-        headers.routes(),
-        headers.record_routes(),
-        headers.expires(),
-        headers.content_type(),
-    );
+    let _ = (headers.routes(), headers.record_routes(), headers.content_type());
     let _ = (super::Reason::of(headers), headers.tokens("Require").count());
     let _ = headers.authorization().map(super::proof::Proof::read).count();
 }

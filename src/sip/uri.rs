@@ -104,14 +104,6 @@ impl Uri {
         self.port
     }
 
-    /// Where the host is a literal address: that address with the written or the default port.
-    pub fn socket_address(&self) -> Option<SocketAddr> {
-        let port = self
-            .port
-            .unwrap_or(if self.scheme == Scheme::Sips { 5061 } else { 5060 });
-        Some(SocketAddr::new(self.host.as_ref()?.ip()?, port))
-    }
-
     /// The URI's own parameters.
     pub fn params(&self) -> &Params {
         &self.params
@@ -311,16 +303,12 @@ mod tests {
         assert_eq!(uri.params().get("transport"), Some("tcp"));
         assert!(uri.params().contains("lr"));
         assert_eq!(uri.headers(), Some("Subject=x&Priority=urgent"));
-        assert_eq!(uri.socket_address(), None);
     }
 
     #[test]
     fn an_ipv6_host_keeps_its_brackets_and_its_port() {
-        assert_eq!(
-            read("sip:bob@[2001:db8::1]").socket_address(),
-            "[2001:db8::1]:5060".parse().ok()
-        );
-        assert_eq!(read("sips:[::1]:5071;lr").socket_address(), "[::1]:5071".parse().ok());
+        let uri = read("sips:[::1]:5071;lr");
+        assert_eq!((uri.host().unwrap().as_str(), uri.port()), ("[::1]", Some(5071)));
         assert_eq!(read("sip:bob@[2001:db8::1]").host().unwrap().as_str(), "[2001:db8::1]");
         assert!(Uri::read("sip:bob@[2001:db8::1").is_err());
         assert!(Uri::read("sip:bob@2001:db8::1").is_err());

@@ -80,6 +80,12 @@ impl RecordFile {
         Ok(())
     }
 
+    /// Forgets the line that was being written, and how far it was: what is in the file of it becomes a line of its own.
+    pub(super) fn give_up_line(&mut self) {
+        self.open = None;
+        self.written = 0;
+    }
+
     /// Asks the disk to hold what was written.
     pub(super) fn sync(&self) -> io::Result<()> {
         match &self.open {

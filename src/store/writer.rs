@@ -5,8 +5,9 @@
 //! that long. While the disk fails, records wait and are tried again. Whether a call writes a record at all is decided
 //! by the call: a slot dropped unused writes nothing.
 
-use std::{io, path::PathBuf, thread, time::Duration};
+use std::{io, panic::AssertUnwindSafe, path::PathBuf, thread, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout_at},
@@ -76,7 +77,13 @@ impl RecordWriter {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new()
             .name("records".to_owned())
-            .spawn(move || runtime.block_on(worker.run()))?;
+            .spawn(move || runtime.block_on(worker.run()))
+            .map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("the thread for call records cannot be started ({error}): raise the limit of threads"),
+                )
+            })?;
         Ok(Self { queue, closing })
     }
 
@@ -119,13 +126,29 @@ impl Worker {
         let mut batch = Vec::with_capacity(BATCH_RECORDS_MAX);
         while self.take(&mut batch).await {
             for record in batch.drain(..) {
-                match line(&record) {
-                    Ok(line) => self.write(&line).await,
-                    Err(error) => self.lost(&record.call_id, &error.to_string()),
-                }
+                self.survive(&record).await;
             }
         }
         self.finish();
+    }
+
+    /// Takes care of one record. Should that break, it costs this record alone: without this thread no call would be
+    /// admitted any more.
+    async fn survive(&mut self, record: &CallRecord) {
+        if AssertUnwindSafe(self.keep(record)).catch_unwind().await.is_err() {
+            self.metrics.record_failed();
+            if let Some(file) = &mut self.file {
+                file.give_up_line();
+            }
+            self.lost(&record.call_id, "writing it broke the writer");
+        }
+    }
+
+    async fn keep(&mut self, record: &CallRecord) {
+        match line(record) {
+            Ok(line) => self.write(&line).await,
+            Err(error) => self.lost(&record.call_id, &error.to_string()),
+        }
     }
 
     /// Waits for records. False when all is written, or the time for closing is up.

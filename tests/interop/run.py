@@ -49,6 +49,7 @@ class Lab:
         self.folder = options.work / name
         self.folder.mkdir(parents=True)
         self.gateway, self.operator, self.phones, self.callers, self.notes = None, None, [], [], []
+        self.began, self.waited_before_s = time.monotonic(), cpu_waiting_s()
 
     def start_gateway(self, **settings):
         self.gateway = Gateway(self.options.gateway, self.folder, self.ports, **settings)
@@ -78,6 +79,11 @@ class Lab:
     def tone_file(self):
         return sipp_scenarios.tone_file(self.folder)
 
+    def contention(self):
+        """What to think of late packets: other work on the machine delays them too."""
+        share = (cpu_waiting_s() - self.waited_before_s) / (time.monotonic() - self.began)
+        return f"something waited for a CPU {share:.0%} of the time"
+
     def note(self, text):
         self.notes.append(text)
 
@@ -99,6 +105,14 @@ class Lab:
         for one in (self.gateway, self.operator):
             if one:
                 one.kill()
+
+
+def cpu_waiting_s():
+    """How long some process has had to wait for a CPU since the machine started; 0 where the kernel does not tell."""
+    try:
+        return int(Path("/proc/pressure/cpu").read_text().split("total=")[1].split()[0]) / 1e6
+    except (OSError, IndexError):
+        return 0.0
 
 
 class Tally:
@@ -163,7 +177,8 @@ class Wave:
     def start(self, name, lab, how, scenario):
         played = threading.Event()
         self.playing.append(played)
-        thread = threading.Thread(target=self.tally.run, args=(name, lambda notes: self.body(notes, lab, how, scenario, played)))
+        body = lambda notes: self.body(notes, lab, how, scenario, played)
+        thread = threading.Thread(target=self.tally.run, args=(name, body))
         self.threads.append(thread)
         thread.start()
 

@@ -10,7 +10,7 @@ use std::{
 
 use patchcord::{
     operator::{Faults, Machine, Output, Settings},
-    realtime::{FaultClass, classify_close, classify_http},
+    realtime::{FaultClass, classify_close},
 };
 use serde_json::Value;
 
@@ -94,7 +94,11 @@ impl Backend {
         let connection = self.accepted;
         self.accepted += 1;
         if let Some(status) = self.plan.faults.refusal(connection) {
-            return Err(classify_http(status));
+            return Err(if status < 500 {
+                FaultClass::Fatal
+            } else {
+                FaultClass::Retryable
+            });
         }
         let faults: Vec<_> = self.plan.faults.on_connection(connection).collect();
         let told_to_fail = !faults.is_empty();

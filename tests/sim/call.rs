@@ -12,7 +12,7 @@ use std::{
 
 use patchcord::{
     call::{
-        Bridge, Cause, Machine, Outage, Outcome,
+        Bridge, Cause, Machine, Outage, Outcome, Terms,
         bridge::Report,
         machine::{self, Input},
     },
@@ -127,10 +127,7 @@ pub struct Call {
     machine: Machine,
     outage: Outage,
     held: bool,
-    local: sdp::Local,
-    body: Vec<u8>,
-    /// What the caller's offer settled, in effect once we answer; nothing while our own offer waits for its answer.
-    negotiated: Option<sdp::Negotiated>,
+    terms: Terms,
     bridge: Bridge,
     open: bool,
     connection: u64,
@@ -158,24 +155,11 @@ impl Call {
             version: 1,
             codecs: vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
         };
-        let Some(offer) = &invite.offer else {
-            let body = sdp::offer(&local);
-            return Ok(Self::new(now, leg, local, body, None, rules, dice));
-        };
-        let (negotiated, body) = sdp::answer(offer, &local)
-            .map_err(|refusal| Cause::from_word(refusal.reason()).expect("a refusal has a cause"))?;
-        Ok(Self::new(now, leg, local, body, Some(negotiated), rules, dice))
+        let terms = Terms::new(local, invite.offer.as_deref())?;
+        Ok(Self::new(now, leg, terms, rules, dice))
     }
 
-    fn new(
-        now: Instant,
-        leg: LegId,
-        local: sdp::Local,
-        body: Vec<u8>,
-        negotiated: Option<sdp::Negotiated>,
-        rules: Rules,
-        mut dice: Dice,
-    ) -> Self {
+    fn new(now: Instant, leg: LegId, terms: Terms, rules: Rules, mut dice: Dice) -> Self {
         let media = media::Settings {
             silence_timeout: rules.silence_timeout,
             ..media::Settings::from_seed(dice.number())
@@ -189,9 +173,7 @@ impl Call {
             machine: Machine::new(now, rules.call),
             outage: Outage::new(rules.reconnect, 1),
             held: true,
-            local,
-            body,
-            negotiated,
+            terms,
             bridge: Bridge::new(now, media),
             open: true,
             connection: 0,
@@ -294,7 +276,7 @@ impl Call {
 }
 
 /// The command that refuses a call for this cause.
-pub fn refusal(cause: Cause) -> Command {
+pub fn refuse(cause: Cause) -> Command {
     Command::Refuse {
         status: Outcome::refused(cause).sip_code,
         reason: cause.word().into(),

@@ -14,7 +14,7 @@ use patchcord::{
 
 use crate::{
     agenda::{Agenda, Queues},
-    call::{Act, Call, Desk, Mail, Rules, refusal},
+    call::{Act, Call, Desk, Mail, Rules, refuse},
     dice::Dice,
 };
 
@@ -26,6 +26,7 @@ pub struct Gateway {
     pub refused: Vec<Outcome>,
     endpoint: Endpoint,
     legs: BTreeMap<LegId, LegRecord>,
+    draining: bool,
     rules: Rules,
     agenda: Agenda<(Option<usize>, Mail)>,
     queues: Queues<(Option<usize>, Desk)>,
@@ -74,6 +75,7 @@ impl Gateway {
             refused: Vec::new(),
             endpoint: Endpoint::new(now, settings),
             legs: BTreeMap::new(),
+            draining: false,
             rules,
             agenda: Agenda::new(),
             queues: Queues::new(),
@@ -108,6 +110,7 @@ impl Gateway {
     /// Takes no new calls, and has those there are finish their sentences.
     pub fn drain(&mut self, now: Instant) {
         self.endpoint.set_draining(true);
+        self.draining = true;
         (0..self.calls.len()).for_each(|call| self.call(now, call, |call| call.finish(now)));
     }
 
@@ -186,8 +189,8 @@ impl Gateway {
             match output {
                 Output::Send { flow, bytes } => self.sends.push_back(Send::Sip(flow.remote, bytes)),
                 Output::Event { leg, event } => self.leg_event(now, leg, event),
-                // Requests that crossed a BYE, re-INVITEs ahead of an ACK that is still under way, and draining.
-                Output::Refused(refused) => assert!([481, 491, 503].contains(&refused.status), "{refused:?}"),
+                // Requests that crossed a BYE, and re-INVITEs ahead of an ACK that is still under way.
+                Output::Refused(refused) => assert!([481, 491].contains(&refused.status), "{refused:?}"),
             }
         }
     }
@@ -209,6 +212,9 @@ impl Gateway {
     }
 
     fn admit(&mut self, now: Instant, leg: LegId, invite: &Invite) {
+        if self.draining {
+            return self.refuse(now, leg, Cause::Draining);
+        }
         let number = self.calls.len();
         let dice = self.dice.split();
         match Call::admit(now, leg, invite, Self::rtp_port(number), self.rules, dice) {
@@ -222,7 +228,7 @@ impl Gateway {
     }
 
     fn refuse(&mut self, now: Instant, leg: LegId, cause: Cause) {
-        let command: Command = refusal(cause);
+        let command: Command = refuse(cause);
         self.refused.push(Outcome::refused(cause));
         self.post(now, None, Desk::Sip, Mail::Command(leg, command));
     }

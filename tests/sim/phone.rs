@@ -151,7 +151,7 @@ impl Phone {
         let pending = self.finals.values().any(BTreeSet::is_empty);
         if self.state == State::Talking && self.on_hold != on_hold && !pending {
             self.on_hold = on_hold;
-            self.offer(now, true);
+            self.offer(now, self.habits.early_offer);
         }
     }
 
@@ -314,22 +314,18 @@ impl Phone {
         } else {
             self.transactions[index].branch.clone()
         };
-        let answers = accepted && index == 0 && !self.habits.early_offer;
+        let answers = accepted && !self.habits.early_offer;
         let body = if answers { self.description() } else { String::new() };
         let ack = self.request("ACK", &branch, self.transactions[index].sequence, &body);
         self.transactions[index].ack = Some(ack);
     }
 
-    fn offer(&mut self, now: Instant, now_or_later: bool) {
+    fn offer(&mut self, now: Instant, early: bool) {
         if !self.transactions.is_empty() {
             self.sequence += 1;
         }
         let branch = self.branch();
-        let body = if now_or_later {
-            self.description()
-        } else {
-            String::new()
-        };
+        let body = if early { self.description() } else { String::new() };
         let request = self.request("INVITE", &branch, self.sequence, &body);
         self.finals.insert(branch.clone(), BTreeSet::new());
         self.begin(now, "INVITE", branch, request);

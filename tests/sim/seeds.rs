@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Seeds of one test; four tests share the work between processors.
-const SEEDS_PER_TEST: u64 = 75;
+const SEEDS_PER_TEST: u64 = 20;
 
 #[test]
 fn what_must_hold_holds_in_the_first_quarter_of_the_seeds() {
@@ -166,7 +166,8 @@ fn check_cause(cause: Cause, plan: &Plan, caller: &Caller) {
         Cause::NoCommonCodec => habits.offer == Offer::Opus,
         // A call that is held when its phone vanishes lasts as long as it may.
         Cause::DurationMax => vanishes || caller.plan.hangs_up_after_ms.is_none() || short,
-        Cause::MediaTimeout => caller.plan.suppresses_silence || vanishes,
+        // While its answer is lost again and again, a phone does not know that it may speak.
+        Cause::MediaTimeout => caller.plan.suppresses_silence || vanishes || plan.weather.lost_percent > 10,
         Cause::Drained | Cause::Draining => plan.drains_at_ms.is_some(),
         _ => false,
     };

@@ -52,16 +52,18 @@ async fn a_backend_that_takes_a_little_now_and_then_is_slow_but_not_lost() {
         let mut portion = [0; 300];
         for _ in 0..20 {
             sleep(STALL_MAX - Duration::from_secs(1)).await;
-            backend.read_exact(&mut portion).await.unwrap();
+            // In the end our side is dropped.
+            if backend.read_exact(&mut portion).await.is_err() {
+                break;
+            }
         }
-        backend
     };
     // One message that takes longer than the stall bound, and several behind it.
     socket.send("x".repeat(4_000), false);
     send_audio(&mut socket, 3);
     // It never answers a ping either, which is found out on its own.
     let began = Instant::now();
-    let (lost, _backend) = tokio::join!(socket.next(), reading);
+    let (lost, ()) = tokio::join!(socket.next(), reading);
     assert!(matches!(lost, Event::Lost(Loss::Broken(_))), "{lost:?}");
     assert!(began.elapsed() >= SILENT_MAX);
 }
@@ -96,7 +98,10 @@ async fn a_backend_from_which_nothing_comes_is_lost_though_it_takes_everything()
         lost = socket.next() => lost,
         () = swallowing => panic!("the backend was left"),
     };
-    assert!(matches!(&lost, Event::Lost(Loss::Broken(text)) if text.contains("45 s")), "{lost:?}");
+    assert!(
+        matches!(&lost, Event::Lost(Loss::Broken(text)) if text.contains("45 s")),
+        "{lost:?}"
+    );
     assert_eq!(began.elapsed().as_secs(), SILENT_MAX.as_secs());
 }
 

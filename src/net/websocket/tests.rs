@@ -12,7 +12,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{
     accept_async, accept_hdr_async,
-    tungstenite::{Message, handshake::server},
+    tungstenite::{Message, handshake::server, http::HeaderMap},
 };
 
 use super::*;
@@ -22,20 +22,16 @@ use crate::net::tcp;
 async fn a_server_on_loopback_gets_model_and_key_and_echoes() {
     let (address, listener) = listening();
     let server = tokio::spawn(async move {
-        let mut asked = None;
-        let callback = |request: &server::Request, response| {
-            asked = Some((request.uri().to_string(), request.headers().clone()));
-            Ok(response)
-        };
+        let mut witness = Witness::default();
         let stream = listener.accept().await.unwrap().0;
-        let mut socket = accept_hdr_async(stream, callback).await.unwrap();
+        let mut socket = accept_hdr_async(stream, &mut witness).await.unwrap();
         echo(&mut socket).await;
-        asked.unwrap()
+        witness
     });
     let backend = backend(format!("ws://{address}/v1/realtime?x=1"));
     let socket = connect(&backend, &tls(None)).await.unwrap();
     assert_eq!(said_back(socket).await, "hello");
-    let (uri, headers) = server.await.unwrap();
+    let Witness { uri, headers } = server.await.unwrap();
     assert_eq!(uri, "/v1/realtime?x=1&model=m");
     assert_eq!(headers[header::AUTHORIZATION], format!("Bearer {KEY}"));
     assert_eq!(headers[header::USER_AGENT], USER_AGENT);
@@ -206,6 +202,25 @@ async fn echo<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(socket: &
 async fn said_back(mut socket: WebSocket) -> String {
     socket.send(Message::text("hello")).await.unwrap();
     socket.next().await.unwrap().unwrap().into_text().unwrap().to_string()
+}
+
+/// What a client asked for.
+#[derive(Default)]
+struct Witness {
+    uri: String,
+    headers: HeaderMap,
+}
+
+impl server::Callback for &mut Witness {
+    fn on_request(
+        self,
+        request: &server::Request,
+        response: server::Response,
+    ) -> Result<server::Response, server::ErrorResponse> {
+        self.uri = request.uri().to_string();
+        self.headers = request.headers().clone();
+        Ok(response)
+    }
 }
 
 /// A self-signed certificate, which is its own authority.

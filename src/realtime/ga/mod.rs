@@ -25,6 +25,7 @@ const NOTED: &[&str] = &[
     "input_audio_buffer.cleared",
     "input_audio_buffer.committed",
     "input_audio_buffer.dtmf_event_received",
+    "input_audio_buffer.speech_stopped",
     "input_audio_buffer.timeout_triggered",
     "mcp_list_tools.completed",
     "mcp_list_tools.failed",

@@ -70,7 +70,6 @@ impl<'a> Frame<'a> {
             "response.output_audio.done" => Ok(ServerEvent::AudioDone { part: self.part()? }),
             "response.output_audio_transcript.done" => self.agent_transcript(),
             "input_audio_buffer.speech_started" => Ok(ServerEvent::SpeechStarted),
-            "input_audio_buffer.speech_stopped" => Ok(ServerEvent::SpeechStopped),
             "conversation.item.input_audio_transcription.completed" => self.caller_transcript(),
             "response.created" => self.response_created(),
             "response.done" => self.response_done(),
@@ -324,7 +323,7 @@ mod tests {
             (state >> 33) as usize
         };
         let lines: Vec<&str> = SAMPLES.lines().collect();
-        for _ in 0..20_000 {
+        for _ in 0..5_000 {
             let mut bytes = lines[random() % lines.len()].as_bytes().to_vec();
             for _ in 0..=random() % 4 {
                 let at = random() % bytes.len();

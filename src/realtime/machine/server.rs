@@ -16,7 +16,6 @@ impl Machine {
         match event {
             ServerEvent::SessionUpdated(view) => self.session_updated(now, &view),
             ServerEvent::SpeechStarted => self.speech_started(now),
-            ServerEvent::SpeechStopped => self.push(Output::SpeechStopped),
             ServerEvent::CallerTranscript { item, text } => self.transcript(Speaker::Caller, &item, &text),
             ServerEvent::ResponseCreated { id } => self.response_created(now, &id),
             ServerEvent::ResponseDone(done) => self.response_done(now, done),
@@ -32,8 +31,7 @@ impl Machine {
                 self.tool_call(now, &response, &call, &name, &arguments);
             }
             ServerEvent::Error(error) => self.server_error(now, error),
-            ServerEvent::Noted => {}
-            ServerEvent::Unknown => self.counters.events_unknown += 1,
+            ServerEvent::Noted | ServerEvent::Unknown => {}
         }
     }
 
@@ -68,19 +66,16 @@ impl Machine {
             return;
         };
         self.cut_off(now, !server_cancels);
-        self.push(Output::SpeechStarted);
     }
 
     pub(super) fn audio_delta(&mut self, part: &PartName<'_>, audio: &str) -> Option<Delta<'_>> {
         if self.responses.is_muted(&part.response) {
-            self.counters.deltas_late += 1;
             return None;
         }
         let Ok(utterance) = self.parts.receive(part, audio) else {
-            self.counters.deltas_malformed += 1;
+            self.note("malformed_audio", "the session sent audio that cannot be read");
             return None;
         };
-        self.counters.deltas += 1;
         let pcm = self.parts.pcm();
         (!pcm.is_empty()).then_some(Delta { utterance, pcm })
     }
@@ -123,7 +118,6 @@ impl Machine {
             return;
         }
         if arguments.len() > ARGUMENTS_BYTES_MAX {
-            self.counters.tool_calls_refused += 1;
             let output = format!("The arguments are longer than the {ARGUMENTS_BYTES_MAX} bytes allowed.");
             return self.tool_result(now, call, &output, true);
         }
@@ -157,7 +151,7 @@ impl Machine {
 
     fn refused(&mut self, now: Instant, event_id: Option<u64>) {
         if !self.responses.refused(now, event_id) {
-            self.counters.creates_dropped += 1;
+            self.response_dropped();
         }
     }
 
@@ -176,7 +170,6 @@ impl Machine {
     }
 
     pub(super) fn malformed(&mut self, malformed: &Malformed) {
-        self.counters.events_malformed += 1;
         self.fail(FaultClass::Harmless, "malformed_event", malformed.to_string());
     }
 }

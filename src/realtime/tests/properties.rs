@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn no_truncation_exceeds_what_came_and_no_audio_comes_back_after_an_interruption() {
-    for seed in 0..60 {
+    for seed in 0..12 {
         let mut chaos = Chaos::new(seed);
         for _ in 0..400 {
             chaos.step();
@@ -17,13 +17,14 @@ fn no_truncation_exceeds_what_came_and_no_audio_comes_back_after_an_interruption
 
 #[test]
 fn against_a_lawful_server_every_wish_is_answered_and_none_is_refused_for_long() {
-    for seed in 0..100 {
+    for seed in 0..40 {
         let mut server = Server::new(seed);
         for _ in 0..200 {
             server.step();
         }
         server.settle();
-        assert_eq!(server.bench.machine.counters().creates_dropped, 0, "seed {seed}");
+        let dropped = |output: &Output| matches!(output, Output::Fault(fault) if fault.code == "response_dropped");
+        assert!(!server.bench.outputs.iter().any(dropped), "seed {seed}");
         assert!(server.answered_since_last_wish, "seed {seed}: a wish is stuck");
         assert_eq!(server.active, None, "seed {seed}");
     }
@@ -46,7 +47,7 @@ fn random_bytes_as_events_never_panic() {
         "\"delta\":",
         "\\",
     ];
-    for _ in 0..20_000 {
+    for _ in 0..5_000 {
         let text: String = (0..random.below(12))
             .map(|_| pieces[random.below(pieces.len())])
             .collect();

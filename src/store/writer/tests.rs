@@ -1,6 +1,9 @@
 //! Tests of the writer against good, failing and full disks.
 
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use super::{
     super::{file::tests::Folder, record::tests::record},
@@ -93,6 +96,37 @@ async fn without_a_path_records_go_nowhere_and_nothing_fails() {
     writer.close().await;
     let text = metrics.render();
     assert!(text.contains("patchcord_records_written_total 0") && text.contains("patchcord_records_failed_total 0"));
+}
+
+#[tokio::test]
+async fn a_record_that_breaks_the_writer_is_lost_alone() {
+    let folder = Folder::new();
+    let (writer, path) = writer(&folder, 8);
+    let (_queue, inbox) = mpsc::channel(1);
+    let (_closing, closings) = mpsc::channel(1);
+    let mut worker = Worker {
+        queue: inbox,
+        closing: closings,
+        close: None,
+        file: Some(RecordFile::open(path.clone()).unwrap()),
+        metrics: writer.metrics.clone(),
+    };
+    // The disk fails, and the first thing the writer says about it panics.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let broken = AtomicBool::new(false);
+    let log = tracing_subscriber::fmt().with_writer(move || {
+        assert!(broken.swap(true, Ordering::Relaxed), "the log breaks");
+        io::sink()
+    });
+    let guard = tracing::subscriber::set_default(log.finish());
+    worker.survive(&record("first")).await;
+    drop(guard);
+    assert!(writer.metrics.render().contains("patchcord_records_failed_total 2"));
+    fs::remove_dir(&path).unwrap();
+    worker.survive(&record("second")).await;
+    let ids: Vec<_> = read(&path).into_iter().map(|record| record.call_id).collect();
+    assert_eq!(ids, ["second"]);
 }
 
 struct Watched {

@@ -10,12 +10,11 @@ use patchcord::{
         outage::Verdict,
     },
     realtime::FaultClass,
-    sdp,
     sip::{Command, Event},
     tools,
 };
 
-use super::{Act, Call, Desk, Mail, Order, refusal};
+use super::{Act, Call, Desk, Mail, Order, refuse};
 
 /// The Call actor.
 impl Call {
@@ -35,28 +34,22 @@ impl Call {
     }
 
     pub(super) fn reoffered(&mut self, offer: Option<&[u8]>) {
-        self.local.version += 1;
-        match sdp::answer(offer.unwrap_or_default(), &self.local) {
-            Ok((negotiated, sdp)) => {
-                self.settle(negotiated);
-                self.command(Command::Answer { sdp });
+        match self.terms.reoffer(offer) {
+            Ok(()) => {
+                self.apply_terms();
+                self.answer_leg();
             }
-            Err(refusal) => self.command(Command::Refuse {
-                status: 488,
-                reason: refusal.reason().into(),
-            }),
+            Err(refusal) => self.command(refuse(refusal.into())),
         }
     }
 
     pub(super) fn confirmed(&mut self, now: Instant, answer: Option<&[u8]>) {
-        if self.negotiated.is_none() {
-            match sdp::read_answer(answer.unwrap_or_default(), &self.local) {
-                Ok(negotiated) => self.settle(negotiated),
-                Err(refusal) => {
-                    let cause = Cause::from_word(refusal.reason()).unwrap_or(Cause::BadSdp);
-                    self.machine.handle(now, Input::Confirmed);
-                    return self.machine.handle(now, Input::MediaRefused(cause));
-                }
+        match self.terms.acknowledge(answer) {
+            Ok(true) => self.apply_terms(),
+            Ok(false) => {}
+            Err(refusal) => {
+                self.machine.handle(now, Input::Confirmed);
+                return self.machine.handle(now, Input::MediaRefused(refusal.into()));
             }
         }
         self.machine.handle(now, Input::Confirmed);
@@ -90,7 +83,7 @@ impl Call {
             match output {
                 Output::Ring => self.command(Command::Ring),
                 Output::Answer => self.answer(),
-                Output::Refuse(cause) => self.end_leg(refusal(cause)),
+                Output::Refuse(cause) => self.end_leg(refuse(cause)),
                 Output::Greet => self.order(Order::Greet),
                 Output::Comfort(on) => self.order(Order::Comfort(on)),
                 Output::Apologise => self.order(Order::Apologise),
@@ -104,16 +97,19 @@ impl Call {
     }
 
     pub(super) fn answer(&mut self) {
-        if let Some(negotiated) = self.negotiated.clone() {
-            self.settle(negotiated);
-        }
-        let sdp = std::mem::take(&mut self.body);
-        self.command(Command::Answer { sdp });
+        self.apply_terms();
+        self.answer_leg();
     }
 
-    pub(super) fn settle(&mut self, negotiated: sdp::Negotiated) {
-        self.negotiated = Some(negotiated.clone());
-        self.order(Order::Apply(Box::new(negotiated)));
+    pub(super) fn apply_terms(&mut self) {
+        if let Some(agreed) = self.terms.agreed().cloned() {
+            self.order(Order::Apply(Box::new(agreed)));
+        }
+    }
+
+    pub(super) fn answer_leg(&mut self) {
+        let sdp = self.terms.body().to_vec();
+        self.command(Command::Answer { sdp });
     }
 
     pub(super) fn ended(&mut self, outcome: Outcome) {

@@ -19,7 +19,7 @@ impl Call {
         }
         match order {
             Order::Apply(negotiated) => self.apply(now, &negotiated),
-            Order::Dial => self.dial(),
+            Order::Dial => self.dial(now),
             Order::Greet => self.bridge.greet(now),
             Order::Comfort(on) => self.comfort(on),
             Order::Apologise => self.apologise(now),
@@ -36,7 +36,9 @@ impl Call {
         self.bridge.apply(now, negotiated);
     }
 
-    pub(super) fn dial(&mut self) {
+    pub(super) fn dial(&mut self, now: Instant) {
+        self.audit.session_lost(now);
+        self.bridge.session_lost(now);
         self.connection += 1;
         self.connected = false;
         self.acts.push_back(Act::Connect(self.connection));

@@ -240,7 +240,7 @@ fn a_bye_before_the_answer_ends_the_call_like_a_cancel() {
 #[test]
 fn a_call_the_application_never_answers_is_refused_when_it_has_rung_long_enough() {
     let (mut line, _) = ringing(Transport::Udp, Habits::default());
-    line.run_for(seconds(181));
+    line.run_for(seconds(241));
     assert_eq!(line.phones[0].statuses(), [100, 503]);
     assert_eq!(line.take_events()[1..], ["Failed session_unavailable", "Gone"]);
     expect_nothing_left(&mut line);

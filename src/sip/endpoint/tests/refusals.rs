@@ -171,7 +171,10 @@ fn while_draining_options_gets_503_and_calls_are_left_to_the_application() {
     line.add_phone(Transport::Udp, Habits::default());
     line.phone(1, |phone, now| phone.ask(now, Method::Options));
     let refused = line.phones[1].last();
-    assert_eq!((refused.status, refused.headers.first("Reason")), (503, Some("SIP;cause=503;text=\"draining\"")));
+    assert_eq!(
+        (refused.status, refused.headers.first("Reason")),
+        (503, Some("SIP;cause=503;text=\"draining\""))
+    );
     assert!(refused.headers.contains("Retry-After"));
     line.phone(1, |phone, now| phone.invite(now, Some(OFFER)));
     assert_eq!(line.phones[1].last().status, 100);
