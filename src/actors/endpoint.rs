@@ -72,7 +72,7 @@ impl Actor for SipEndpoint {
         };
         let endpoint = service::sip_endpoint(&args.config);
         let peers = service::peers(&args.config);
-        let admits = move |source| peers.iter().any(|peer| peer.may_connect(source));
+        let admits = move |origin| peers.iter().any(|peer| peer.may_connect(origin));
         let driver = SipDriver::new(sockets, endpoint, admits, (orders, inbox), args.metrics)?;
         // An ending that finds the actor gone needs no telling.
         let driver = watch(

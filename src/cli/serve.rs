@@ -96,11 +96,14 @@ async fn wind_down(gateway: &Gateway, stop: Stop, drain_max: Duration) {
 fn welcome(gateway: &Gateway) {
     for address in &gateway.addresses.udp {
         let uri = format!("sip:operator@{}", reachable(address));
-        say(&format!("SIP over UDP on {address}: baresip -e \"/dial {uri}\""));
+        say(&format!("SIP over UDP on {address}: call {uri}"));
+        say(&format!(
+            "  for instance: baresip -e \"/uanew <sip:me@127.0.0.1>;regint=0\" -e \"/dial {uri}\""
+        ));
     }
     for address in &gateway.addresses.tcp {
         let uri = format!("sip:operator@{};transport=tcp", reachable(address));
-        say(&format!("SIP over TCP on {address}: baresip -e \"/dial {uri}\""));
+        say(&format!("SIP over TCP on {address}: call {uri}"));
     }
     say(&format!("Metrics on http://{}/metrics", gateway.http_address));
     say("Ctrl-C ends it after the sentence, SIGTERM lets calls end first");

@@ -1,7 +1,7 @@
 //! The session's WebSocket: dialled, written without blocking, read frame by frame.
 //!
 //! The socket never makes the media wait. What cannot be written yet stays in a bounded outbox; when that is full the
-//! oldest caller audio goes first. Whether the backend still takes and says anything is watched by [`Pulse`]. What the
+//! oldest caller audio goes first. Whether the backend still takes and says anything is watched all the time. What the
 //! bytes mean is the business of [`crate::realtime`].
 
 mod pulse;

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     future::Future,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,7 +30,7 @@ use crate::{
         tcp,
         udp::{self, LocalAddresses},
     },
-    sip::{Command, Endpoint, Event, Flow, Invite, LegId, Message, Output, ReadError, Refused, Transport},
+    sip::{Command, Endpoint, Event, Flow, Invite, LegId, Message, Origin, Output, ReadError, Refused, Transport},
     telemetry::{Metrics, Queue},
 };
 
@@ -130,7 +130,7 @@ impl SipDriver {
     pub fn new(
         sockets: Sockets,
         endpoint: Endpoint,
-        admits: impl Fn(IpAddr) -> bool + Clone + Send + 'static,
+        admits: impl Fn(Origin) -> bool + Clone + Send + 'static,
         orders: (mpsc::Sender<SipOrder>, mpsc::Receiver<SipOrder>),
         metrics: Metrics,
     ) -> io::Result<Self> {
@@ -165,7 +165,7 @@ impl SipDriver {
     }
 
     /// Runs until `stop` says so or a reader fails. Asked to stop, it still says the goodbyes that wait, and repeats them
-    /// until they are answered, for at most [`FAREWELL_MAX`].
+    /// until they are answered, for at most two seconds.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let mut stop_by = None;

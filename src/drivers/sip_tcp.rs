@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +20,7 @@ use tokio::{
 use super::sip::Inbound;
 use crate::{
     net::tcp,
-    sip::{Flow, PONG, StreamEvent, StreamReader, Transport},
+    sip::{Flow, Origin, PONG, StreamEvent, StreamReader, Transport},
     telemetry::{Metrics, Queue},
 };
 
@@ -93,14 +93,16 @@ impl Connections {
 }
 
 /// Accepts connections from sources that may talk to us at all. The connections end with this future.
-pub async fn accept(listener: TcpListener, connections: Connections, admits: impl Fn(IpAddr) -> bool) {
+pub async fn accept(listener: TcpListener, connections: Connections, admits: impl Fn(Origin) -> bool) {
     let mut serving = JoinSet::new();
     loop {
         let (stream, remote) = tokio::select! {
             accepted = tcp::accept(&listener) => accepted,
             Some(_) = serving.join_next() => continue,
         };
-        if admits(remote.ip()) {
+        // A connection that is gone already has no local end.
+        let Ok(local) = stream.local_addr() else { continue };
+        if admits(Origin::of(local.ip(), remote.ip())) {
             serving.spawn(serve(stream, remote, connections.clone()));
         } else {
             refuse(remote, &connections);

@@ -212,7 +212,7 @@ impl BackendPlan {
         match dice.below(10) {
             0 => plan.down = vec![(at_ms, at_ms + dice.between(1, 4_000))],
             1 => plan.down = vec![(at_ms, at_ms + 500), (at_ms + 3_000, at_ms + 6_000)],
-            2 => plan.down = vec![(dice.pick(&[0, at_ms]), u64::MAX)],
+            2 => plan.down = vec![(dice.pick(&[0, at_ms / 4, at_ms / 4]), u64::MAX)],
             3 => plan.stalls = vec![(at_ms, at_ms + dice.between(100, 3_000))],
             4 => plan.faults = fault(dice, at_ms),
             _ => {}

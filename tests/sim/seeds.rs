@@ -1,6 +1,7 @@
 //! Many runs, each of another seed, and what must hold in all of them.
 //!
 //! The seeds are the same every time. `PATCHCORD_SIM_SEED=17` runs one of them alone; any number is a seed.
+//! `PATCHCORD_SIM_SEEDS=300` runs so many instead of the usual few.
 
 use patchcord::call::Cause;
 
@@ -13,8 +14,11 @@ use crate::{
     world::World,
 };
 
-/// Seeds of one test; four tests share the work between processors.
-const SEEDS_PER_TEST: u64 = 20;
+/// Seeds of a usual run; four tests share them, and the processors.
+const SEEDS: u64 = 80;
+
+/// From so many seeds on, what happens seldom has happened in each quarter of them.
+const SEEDS_MANY: u64 = 400;
 
 #[test]
 fn what_must_hold_holds_in_the_first_quarter_of_the_seeds() {
@@ -59,26 +63,23 @@ impl Drop for Named {
 }
 
 fn quarter(number: u64) {
-    if let Ok(seed) = std::env::var("PATCHCORD_SIM_SEED") {
-        let seed = seed.parse().expect("PATCHCORD_SIM_SEED is a number");
+    if let Some(seed) = ordered("PATCHCORD_SIM_SEED") {
         if number == 0 {
             run(seed, &mut Tally::default());
         }
         return;
     }
+    let seeds = ordered("PATCHCORD_SIM_SEEDS").unwrap_or(SEEDS);
     let mut tally = Tally::default();
-    let seeds = number * SEEDS_PER_TEST..(number + 1) * SEEDS_PER_TEST;
-    seeds.for_each(|seed| run(seed, &mut tally));
-    let Tally {
-        answered,
-        cancelled,
-        lost,
-        reconnected,
-        interrupted,
-        digits,
-    } = tally;
-    assert!(answered > 10 && cancelled + lost + reconnected > 0, "{tally:?}");
-    assert!(interrupted > 5 && digits > 5, "{tally:?}");
+    (number * seeds / 4..(number + 1) * seeds / 4).for_each(|seed| run(seed, &mut tally));
+    let usual = tally.answered > 0 && tally.interrupted > 0 && tally.digits > 0;
+    let seldom = tally.cancelled > 0 && tally.lost > 0 && tally.reconnected > 0;
+    assert!(usual && (seldom || seeds < SEEDS_MANY), "{tally:?}");
+}
+
+fn ordered(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().expect("the variable is a number"))
 }
 
 fn run(seed: u64, tally: &mut Tally) {
