@@ -39,7 +39,8 @@ pub fn run(path: Option<&Path>) -> ExitCode {
     {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("patchcord: {error:#}");
+            // Every supervisor on the way up wraps the cause in its own words; the cause is what helps.
+            eprintln!("patchcord: {}", error.root_cause());
             ExitCode::from(EXIT_RUNTIME)
         }
     }
