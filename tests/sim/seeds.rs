@@ -18,7 +18,7 @@ use crate::{
 const SEEDS: u64 = 80;
 
 /// From so many seeds on, what happens seldom has happened in each quarter of them.
-const SEEDS_MANY: u64 = 400;
+const SEEDS_MANY: u64 = 1_000;
 
 #[test]
 fn what_must_hold_holds_in_the_first_quarter_of_the_seeds() {
