@@ -26,7 +26,7 @@ impl Default for Media {
             ports: 16384..=32767,
             workers: 0,
             playout_max: Duration::from_secs(120),
-            silence_timeout: Some(Duration::from_secs(30)),
+            silence_timeout: Some(Duration::from_secs(60)),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Seeds of a usual run; four tests share them, and the processors.
-const SEEDS: u64 = 80;
+const SEEDS: u64 = 320;
 
 /// From so many seeds on, what happens seldom has happened in each quarter of them.
 const SEEDS_MANY: u64 = 1_000;
