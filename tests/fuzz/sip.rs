@@ -2,6 +2,7 @@
 
 #![no_main]
 
+#[allow(dead_code)]
 mod feed;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| feed::sip(bytes));

@@ -141,7 +141,15 @@ class Gateway:
         except Exception:
             self.kill()
             raise
-        self.fds_at_start = self.fds()
+        self.fds_at_start = self._settled_fds()
+
+    def _settled_fds(self):
+        """What is open once the connection that asked for readiness has been closed: the least of a few looks."""
+        looks = []
+        for _ in range(4):
+            time.sleep(0.05)
+            looks.append(self.fds())
+        return min(looks, key=lambda look: look.total())
 
     def _wait_until_ready(self):
         deadline = time.monotonic() + READY_S_MAX
@@ -194,7 +202,7 @@ class Gateway:
         left += [f"{name} is not exported" for name in LEVELS if name not in metrics]
         opened = self.fds()
         opened.subtract(self.fds_at_start)
-        return left + [f"{count:+d} fds of {kind}" for kind, count in opened.items() if count]
+        return left + [f"{count:+d} fds of {kind}" for kind, count in opened.items() if count > 0]
 
     def wait_until_idle(self):
         """Until every counter is at zero and every file descriptor closed; says how long that took."""

@@ -247,7 +247,8 @@ def main():
 
 def once_more(options, tally, ports):
     """Milliseconds measured on a busy machine prove little: what failed beside others is measured again, alone."""
-    names = [name for name in tally.failed if name in phone_scenarios.SCENARIOS]
+    scenarios = phone_scenarios.SCENARIOS | phone_scenarios.MORE
+    names = [name for name in tally.failed if name in scenarios]
     if not names:
         return
     capture = wire.Capture(options.work / "rtp-alone.txt", PHONE_RTP, LOAD_RTP - 1)
@@ -255,7 +256,7 @@ def once_more(options, tally, ports):
         print(f"again, alone: {name}", flush=True)
         tally.failed.remove(name)
         wave = Wave(tally)
-        wave.start(name, Lab(options, f"{name}-alone", ports[name], capture), play, phone_scenarios.SCENARIOS[name])
+        wave.start(name, Lab(options, f"{name}-alone", ports[name], capture), play, scenarios[name])
         wave.wait()
     capture.stop()
 
