@@ -160,7 +160,7 @@ impl State {
         }
         let backend = self.backend().to_owned();
         match self.outage.lost(Instant::now(), class, super::service::random()) {
-            Verdict::Dial { after, .. } => {
+            Verdict::Dial { after } => {
                 let retry_ms = after.as_millis();
                 tracing::warn!(
                     backend,

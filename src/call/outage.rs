@@ -10,10 +10,8 @@ use crate::realtime::{FaultClass, Reconnect, ReconnectSettings};
 /// What to do after a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Dial this backend after this delay.
+    /// Dial [`Outage::backend`] after this delay.
     Dial {
-        /// Index into the agent's list of backends.
-        backend: usize,
         /// How long to wait first.
         after: Duration,
     },
@@ -56,10 +54,7 @@ impl Outage {
         if class != FaultClass::Fatal
             && let Some(after) = self.reconnect.next(now, random)
         {
-            return Verdict::Dial {
-                backend: self.backend,
-                after,
-            };
+            return Verdict::Dial { after };
         }
         self.leave_backend()
     }
@@ -70,10 +65,7 @@ impl Outage {
             return Verdict::GiveUp;
         }
         self.reconnect = Reconnect::new(self.settings);
-        Verdict::Dial {
-            backend: self.backend,
-            after: Duration::ZERO,
-        }
+        Verdict::Dial { after: Duration::ZERO }
     }
 }
 
@@ -87,8 +79,8 @@ mod tests {
         let mut outage = Outage::new(SETTINGS, 1);
         let start = now;
         let mut dials = 0;
-        while let Verdict::Dial { backend, after } = outage.lost(now, FaultClass::Retryable, u64::MAX) {
-            assert_eq!(backend, 0);
+        while let Verdict::Dial { after } = outage.lost(now, FaultClass::Retryable, u64::MAX) {
+            assert_eq!(outage.backend(), 0);
             now += after + Duration::from_millis(1);
             dials += 1;
         }
@@ -100,11 +92,9 @@ mod tests {
     fn a_fatal_fault_moves_to_the_next_backend_at_once() {
         let mut outage = Outage::new(SETTINGS, 2);
         let now = Instant::now();
-        let next = Verdict::Dial {
-            backend: 1,
-            after: Duration::ZERO,
-        };
-        assert_eq!(outage.lost(now, FaultClass::Fatal, 0), next);
+        let at_once = Verdict::Dial { after: Duration::ZERO };
+        assert_eq!(outage.lost(now, FaultClass::Fatal, 0), at_once);
+        assert_eq!(outage.backend(), 1);
         assert_eq!(outage.lost(now, FaultClass::Fatal, 0), Verdict::GiveUp);
     }
 

@@ -14,11 +14,8 @@ use crate::{
     world::World,
 };
 
-/// Seeds of a usual run; four tests share them, and the processors.
+/// Seeds of a usual run; four tests share them, and the processors. In so many, everything has happened in each quarter.
 const SEEDS: u64 = 320;
-
-/// From so many seeds on, what happens seldom has happened in each quarter of them.
-const SEEDS_MANY: u64 = 1_000;
 
 #[test]
 fn what_must_hold_holds_in_the_first_quarter_of_the_seeds() {
@@ -72,9 +69,9 @@ fn quarter(number: u64) {
     let seeds = ordered("PATCHCORD_SIM_SEEDS").unwrap_or(SEEDS);
     let mut tally = Tally::default();
     (number * seeds / 4..(number + 1) * seeds / 4).for_each(|seed| run(seed, &mut tally));
-    let usual = tally.answered > 0 && tally.interrupted > 0 && tally.digits > 0;
+    let usual = tally.answered > 10 && tally.interrupted > 5 && tally.digits > 5;
     let seldom = tally.cancelled > 0 && tally.lost > 0 && tally.reconnected > 0;
-    assert!(usual && (seldom || seeds < SEEDS_MANY), "{tally:?}");
+    assert!((usual && seldom) || seeds < SEEDS, "{tally:?}");
 }
 
 fn ordered(variable: &str) -> Option<u64> {

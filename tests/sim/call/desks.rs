@@ -146,7 +146,7 @@ impl Call {
 
     pub(super) fn session_lost(&mut self, now: Instant, class: FaultClass) {
         match self.outage.lost(now, class, self.dice.number()) {
-            Verdict::Dial { after, .. } => {
+            Verdict::Dial { after } => {
                 self.tell(Input::SessionAway);
                 self.acts.push_back(Act::PostAt(now + after, Mail::DialAgain));
             }
