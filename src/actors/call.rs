@@ -272,6 +272,16 @@ impl State {
             Event::Failed { reason } => self.leg_failed(reason),
             // The INVITE made this call; the end of the leg closes the box.
             Event::Incoming(_) | Event::Gone => {}
+            Event::Located { .. }
+            | Event::Ringing
+            | Event::Progressed { .. }
+            | Event::Answered { .. }
+            | Event::Rejected { .. }
+            | Event::Reanswered { .. }
+            | Event::TransferProgress { .. }
+            | Event::TransferAsked { .. }
+            | Event::Digit { .. }
+            | Event::MessageReceived { .. } => {}
         }
     }
 

@@ -257,6 +257,7 @@ pub fn peers(config: &Config) -> Vec<sip::Peer> {
             password: credentials.password.reveal().to_owned(),
             algorithms: credentials.digest.iter().copied().map(algorithm).collect(),
         }),
+        uplink: None,
     };
     config.trunks.iter().map(peer).collect()
 }

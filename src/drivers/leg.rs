@@ -3,10 +3,10 @@
 //! Commands go to the SIP driver through its bounded queue. One slot of that queue is reserved for as long as the
 //! handle lives, so that the farewell of a call, crashed or not, always gets through: dropping the handle hangs up.
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::post::{Post, PostBox};
-use crate::sip::{Command, Event, Invite, LegId};
+use crate::sip::{Command, Event, Invite, LegId, NotPlaced, Outgoing};
 
 /// Events of one leg that may wait for its call; past it a leg's re-offers are refused, nothing else comes in numbers.
 pub const LEG_EVENTS_MAX: usize = 16;
@@ -20,6 +20,17 @@ pub enum SipOrder {
     Serve(Post<IncomingLeg>),
     /// Refuse new calls from now on.
     Drain,
+    /// Place a call. Who asked may have stopped waiting; the call is then ended.
+    Place(Box<Outgoing>, oneshot::Sender<Result<OutgoingLeg, NotPlaced>>),
+}
+
+/// A call being placed.
+#[derive(Debug)]
+pub struct OutgoingLeg {
+    /// The handle on the leg.
+    pub leg: LegHandle,
+    /// What happens to the leg from now on; closed when nothing more will.
+    pub events: PostBox<Event>,
 }
 
 /// A call that just came in, with nobody to serve it yet.

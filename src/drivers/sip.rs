@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    leg::{IncomingLeg, LEG_EVENTS_MAX, LegHandle, SipOrder},
+    leg::{IncomingLeg, LEG_EVENTS_MAX, LegHandle, OutgoingLeg, SipOrder},
     post::{Post, post},
     sip_tcp::{self, Connections},
 };
@@ -30,7 +30,10 @@ use crate::{
         tcp,
         udp::{self, LocalAddresses},
     },
-    sip::{Command, Endpoint, Event, Flow, Invite, LegId, Message, Origin, Output, ReadError, Refused, Transport},
+    sip::{
+        Command, Endpoint, Event, Flow, Invite, LegId, Message, NotPlaced, Origin, Outgoing, Output, QueryId,
+        ReadError, Refused, Target, Transport,
+    },
     telemetry::{Metrics, Queue},
 };
 
@@ -208,7 +211,22 @@ impl SipDriver {
             SipOrder::Leg(leg, command) => self.endpoint.command(Instant::now(), leg, command),
             SipOrder::Serve(post) => self.incoming = Some(post),
             SipOrder::Drain => self.endpoint.set_draining(true),
+            // An unread answer drops the leg's handle, which ends the call.
+            SipOrder::Place(outgoing, reply) => drop(reply.send(self.place(*outgoing))),
         }
+    }
+
+    fn place(&mut self, outgoing: Outgoing) -> Result<OutgoingLeg, NotPlaced> {
+        let farewell = self.orders_sender.clone().try_reserve_owned();
+        let farewell = farewell.map_err(|_| NotPlaced {
+            reason: "overloaded",
+            detail: "the queue to the SIP side is full; try again later".to_owned(),
+        })?;
+        let leg = self.endpoint.place(Instant::now(), outgoing)?;
+        let (post, events) = post(LEG_EVENTS_MAX);
+        self.legs.insert(leg, post);
+        let leg = LegHandle::new(leg, self.orders_sender.clone(), farewell);
+        Ok(OutgoingLeg { leg, events })
     }
 
     fn hear(&mut self, inbound: Inbound) {
@@ -229,6 +247,9 @@ impl SipDriver {
                 Output::Send { flow, bytes } => self.send(flow, bytes),
                 Output::Event { leg, event } => self.event(leg, event),
                 Output::Refused(refused) => self.refused(&refused),
+                Output::Resolve { query, target } => self.resolve(query, &target),
+                Output::Open { flow, .. } => self.endpoint.handle_flow_closed(flow),
+                Output::Trunk(_) => {}
             }
         }
         let counts = self.endpoint.counts();
@@ -236,10 +257,16 @@ impl SipDriver {
             .sip_counts(counts.legs, counts.dialogs, counts.transactions);
     }
 
+    fn resolve(&mut self, query: QueryId, target: &Target) {
+        let host = target.host.as_str();
+        self.endpoint
+            .handle_resolved(Instant::now(), query, Err(format!("{host} cannot be looked up")));
+    }
+
     fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
         match flow.transport {
             Transport::Udp => self.send_datagram(flow, &bytes),
-            Transport::Tcp => self.connections.send(flow.connection, bytes),
+            _ => self.connections.send(flow.connection, bytes),
         }
     }
 

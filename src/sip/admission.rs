@@ -13,6 +13,7 @@ use super::digest::{Authenticator, Outcome};
 use super::flow::Origin;
 use super::message::Request;
 use super::proof::Algorithm;
+use super::uplink::Uplink;
 
 /// A trunk as SIP sees it. With networks it is found by source address; with credentials its INVITEs are challenged;
 /// with credentials and no networks anyone may try, and the user name tells the peer. With neither it can never call.
@@ -24,6 +25,8 @@ pub struct Peer {
     pub networks: Vec<Network>,
     /// What it logs in with.
     pub credentials: Option<Credentials>,
+    /// How requests of ours reach it; `None`: it only calls us.
+    pub uplink: Option<Uplink>,
 }
 
 impl Peer {
@@ -303,6 +306,7 @@ mod tests {
             name: name.into(),
             networks,
             credentials,
+            uplink: None,
         }
     }
 

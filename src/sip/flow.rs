@@ -12,6 +12,9 @@ use super::via::Via;
 /// The port a Via without a port means.
 const DEFAULT_PORT: u16 = 5060;
 
+/// The first number of a connection that we opened.
+pub const OPENED_BY_US: u64 = 1 << 63;
+
 /// What carries the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
@@ -19,20 +22,54 @@ pub enum Transport {
     Udp,
     /// One connection: nothing is lost unless the connection is.
     Tcp,
+    /// One encrypted connection.
+    Tls,
+    /// One WebSocket, a message in each of its frames (RFC 7118).
+    Ws,
+    /// One encrypted WebSocket.
+    Wss,
 }
 
 impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
+    /// The transport of this name, as in Via or in a URI's `transport` parameter.
+    pub fn read(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|transport| transport.as_str().eq_ignore_ascii_case(text))
+    }
+
     /// The word in Via.
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+            Transport::Ws => "WS",
+            Transport::Wss => "WSS",
         }
     }
 
     /// Whether the transport repeats lost bytes itself.
     pub fn is_reliable(self) -> bool {
-        self == Transport::Tcp
+        self != Transport::Udp
+    }
+
+    /// Whether nobody on the way can read along.
+    pub fn is_secure(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
+    /// The port a host without one means (RFC 3261 section 19.1.2, RFC 7118 section 5.2.2).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+            Transport::Ws => 80,
+            Transport::Wss => 443,
+        }
     }
 }
 
@@ -51,7 +88,8 @@ pub struct Flow {
     pub local: SocketAddr,
     /// The peer's end.
     pub remote: SocketAddr,
-    /// Which connection; 0 for UDP.
+    /// Which connection; 0 for UDP. Connections that came to us are counted by the driver, those the endpoint asks for
+    /// by the endpoint, from [`OPENED_BY_US`] on.
     pub connection: u64,
 }
 

@@ -33,6 +33,7 @@ pub mod reason;
 mod refusal;
 mod reply;
 pub mod stream;
+pub mod target;
 #[cfg(test)]
 pub(crate) mod test_line;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub(crate) mod test_phone;
 #[cfg(test)]
 mod torture;
 pub mod transaction;
+pub mod uplink;
 pub mod uri;
 pub mod via;
 pub mod vocabulary;
@@ -49,7 +51,9 @@ pub use address::NameAddr;
 pub use admission::{Credentials, Network, Peer};
 pub use defect::{Defect, HeaderError, Malformed, ReadError};
 pub use digest::Authenticator;
-pub use endpoint::{Command, Counts, Endpoint, Event, Invite, Output, Refused, Settings};
+pub use endpoint::{
+    Command, Counts, Endpoint, Event, Invite, NotPlaced, Outgoing, Output, QueryId, Refused, Settings, TrunkReport,
+};
 pub use flow::{Flow, Origin, Transport};
 pub use headers::{Header, Headers};
 pub use host::Host;
@@ -62,5 +66,7 @@ pub use proof::Algorithm;
 pub use reader::read_datagram;
 pub use reason::Reason;
 pub use stream::{PONG, StreamEvent, StreamReader};
+pub use target::{Hop, Target};
+pub use uplink::{Login, Uplink};
 pub use uri::{Scheme, Uri};
 pub use via::Via;

@@ -5,16 +5,18 @@
 //! [`TestLine::command`], or give it a [`TestLine::application`] that answers events on its own.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::admission::Peer;
-use super::endpoint::{Command, Endpoint, Event, Output, Refused, Settings};
+use super::endpoint::{Command, Endpoint, Event, Output, QueryId, Refused, Settings, TrunkReport};
 use super::flow::{Flow, Transport};
 use super::headers::Headers;
 use super::leg::LegId;
 use super::message::Message;
 use super::method::Method;
 use super::reader::read_datagram;
+use super::target::{Hop, Target};
 use super::test_phone::{Habits, Phone};
 
 /// What the network does to datagrams. TCP is never harmed.
@@ -27,6 +29,9 @@ pub(crate) struct Weather {
     /// Longest delay in milliseconds; each datagram draws its own, so they overtake each other.
     pub(crate) delay_ms_max: u64,
 }
+
+/// Where the endpoint listens.
+const OURS: &str = "192.0.2.1:5060";
 
 /// What an application does about an event, and how much later.
 pub(crate) type Application = fn(&Event, &mut Dice) -> Vec<(Duration, Command)>;
@@ -60,6 +65,8 @@ pub(crate) struct TestLine {
     pub(crate) events: Vec<(LegId, Event)>,
     /// What the endpoint refused.
     pub(crate) refused: Vec<Refused>,
+    /// What the endpoint said of its trunks.
+    pub(crate) trunks: Vec<TrunkReport>,
     /// What the endpoint sent: when, where to, the first line.
     pub(crate) sent: Vec<(Duration, Flow, String)>,
     /// Each INVITE that reached the endpoint, by its branch, and the different final statuses the endpoint sent to it.
@@ -104,6 +111,7 @@ impl TestLine {
             start: now,
             events: Vec::new(),
             refused: Vec::new(),
+            trunks: Vec::new(),
             sent: Vec::new(),
             finals: BTreeMap::new(),
             weather: Weather::default(),
@@ -130,7 +138,7 @@ impl TestLine {
     pub(crate) fn add_phone_at(&mut self, transport: Transport, address: &str, habits: Habits) -> usize {
         let number = self.phones.len();
         let connection = if transport.is_reliable() { number as u64 + 1 } else { 0 };
-        let (local, remote) = ("192.0.2.1:5060".parse().unwrap(), address.parse().unwrap());
+        let (local, remote) = (OURS.parse().unwrap(), address.parse().unwrap());
         let flow = Flow {
             transport,
             local,
@@ -249,7 +257,29 @@ impl TestLine {
             Output::Refused(refused) => self.refused.push(refused),
             Output::Event { leg, event } => self.take_event(leg, event),
             Output::Send { flow, bytes } => self.take_send(flow, bytes),
+            Output::Resolve { query, target } => self.take_resolve(query, &target),
+            // A connection is there as soon as it is asked for; a phone answers at its address.
+            Output::Open { .. } => {}
+            Output::Trunk(report) => self.trunks.push(report),
         }
+    }
+
+    /// Addresses resolve to themselves; names are known to nobody.
+    fn take_resolve(&mut self, query: QueryId, target: &Target) {
+        let hops = match target.host.ip() {
+            Some(ip) => {
+                let transport = target.transport.unwrap_or(Transport::Udp);
+                let port = target.port.unwrap_or(transport.default_port());
+                Ok(vec![Hop {
+                    transport,
+                    local: OURS.parse().unwrap(),
+                    remote: SocketAddr::new(ip, port),
+                    name: target.host.as_str().to_owned(),
+                }])
+            }
+            None => Err(format!("{} is not known", target.host.as_str())),
+        };
+        self.endpoint.handle_resolved(self.now, query, hops);
     }
 
     fn take_send(&mut self, flow: Flow, bytes: Vec<u8>) {
@@ -319,6 +349,7 @@ pub(crate) fn peer(name: &str, networks: &[&str]) -> Peer {
         name: name.to_owned(),
         networks,
         credentials: None,
+        uplink: None,
     }
 }
 
@@ -343,5 +374,17 @@ fn word(event: &Event) -> String {
         Event::ByeReceived { .. } => "ByeReceived".to_owned(),
         Event::Failed { reason } => format!("Failed {reason}"),
         Event::Gone => "Gone".to_owned(),
+        Event::Located { advertised_ip, .. } => format!("Located {advertised_ip}"),
+        Event::Ringing => "Ringing".to_owned(),
+        Event::Progressed { .. } => "Progressed".to_owned(),
+        Event::Answered { answer: None } => "Answered".to_owned(),
+        Event::Answered { answer } => format!("Answered {}", text(answer).lines().next().unwrap_or_default()),
+        Event::Rejected { status, phrase, .. } => format!("Rejected {status} {phrase}"),
+        Event::Reanswered { answer: Ok(_) } => "Reanswered".to_owned(),
+        Event::Reanswered { answer: Err(status) } => format!("Reanswered {status}"),
+        Event::TransferProgress { status } => format!("TransferProgress {status}"),
+        Event::TransferAsked { to, .. } => format!("TransferAsked {to}"),
+        Event::Digit { digit, .. } => format!("Digit {digit}"),
+        Event::MessageReceived { text } => format!("MessageReceived {text}"),
     }
 }

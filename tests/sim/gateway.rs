@@ -65,6 +65,7 @@ impl Gateway {
             name: "phones".to_owned(),
             networks,
             credentials: None,
+            uplink: None,
         }];
         let settings = Settings {
             peers,
@@ -190,6 +191,7 @@ impl Gateway {
                 Output::Send { flow, bytes } => self.sends.push_back(Send::Sip(flow.remote, bytes)),
                 Output::Event { leg, event } => self.leg_event(now, leg, event),
                 // Requests that crossed a BYE, and re-INVITEs ahead of an ACK that is still under way.
+                other @ (Output::Resolve { .. } | Output::Open { .. } | Output::Trunk(_)) => panic!("{other:?}"),
                 Output::Refused(refused) => assert!([481, 491].contains(&refused.status), "{refused:?}"),
             }
         }

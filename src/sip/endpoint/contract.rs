@@ -9,6 +9,7 @@ use crate::sip::admission::Peer;
 use crate::sip::flow::Flow;
 use crate::sip::headers::Headers;
 use crate::sip::leg::LegId;
+use crate::sip::target::Target;
 use crate::sip::uri::Uri;
 
 /// Most legs at once unless the settings say otherwise. A further INVITE is refused with 503 `overloaded`.
@@ -80,6 +81,43 @@ pub enum Output {
     },
     /// A request was refused without asking anyone: for the log and the metric.
     Refused(Refused),
+    /// Look a name up (RFC 3263) and hand the hops to [`super::Endpoint::handle_resolved`], best first. It is answered
+    /// once, also when there are none.
+    Resolve {
+        /// Which question.
+        query: QueryId,
+        /// The name.
+        target: Target,
+    },
+    /// Open a connection. What is sent on `flow` meanwhile waits for it; when it cannot be opened that is reported like
+    /// a closed one.
+    Open {
+        /// The connection; its number is the endpoint's ([`crate::sip::flow::OPENED_BY_US`]).
+        flow: Flow,
+        /// See [`Hop::name`](crate::sip::target::Hop::name).
+        name: String,
+    },
+    /// What is known of a trunk has changed: for the log, the metric and the control API.
+    Trunk(TrunkReport),
+}
+
+/// Names one question of [`Output::Resolve`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(pub u64);
+
+/// How a trunk is doing, as far as requests of ours tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrunkReport {
+    /// The trunk.
+    pub trunk: String,
+    /// Whether it answers our OPTIONS; `None` while that is not known or not asked.
+    pub reachable: Option<bool>,
+    /// Whether we are registered there; `None` for a trunk we do not register to.
+    pub registered: Option<bool>,
+    /// How long the registration is valid from now.
+    pub expires: Option<Duration>,
+    /// What went wrong last, for people; empty when nothing did.
+    pub error: String,
 }
 
 /// A request the endpoint refused by itself.
@@ -125,6 +163,66 @@ pub enum Event {
         /// The reason word.
         reason: &'static str,
     },
+    /// A call we place has found its way: now its offer is wanted ([`Command::Offer`]), with our media at this address.
+    Located {
+        /// The address of ours that faces the peer, for the sockets.
+        local_ip: IpAddr,
+        /// The same as the peer reaches it, for the SDP.
+        advertised_ip: IpAddr,
+    },
+    /// The callee's phone rings.
+    Ringing,
+    /// The callee's side answers our offer before it answers the call: early media.
+    Progressed {
+        /// The answer.
+        answer: Vec<u8>,
+    },
+    /// The callee answered; our ACK is out.
+    Answered {
+        /// The answer to our offer; `None` when it came before, with [`Event::Progressed`].
+        answer: Option<Vec<u8>>,
+    },
+    /// The call we placed was turned down, or nobody answered.
+    Rejected {
+        /// The status; 408 when there was no answer at all.
+        status: u16,
+        /// The callee's words for it, or ours.
+        phrase: String,
+        /// How long to stay away.
+        retry_after: Option<Duration>,
+    },
+    /// The answer to a re-INVITE of ours ([`Command::Offer`] inside a call).
+    Reanswered {
+        /// The answer, or the status it was refused with; the call then goes on as it was.
+        answer: Result<Vec<u8>, u16>,
+    },
+    /// How far a transfer of ours has come ([`Command::Transfer`]): the status its target gave, 100 at first. The first
+    /// final status is the last of these; a refusal of the REFER itself counts as one.
+    TransferProgress {
+        /// The status.
+        status: u16,
+    },
+    /// The caller asks us to call somebody else (REFER); it waits for [`Command::AnswerTransfer`].
+    TransferAsked {
+        /// Whom to call.
+        to: Box<Uri>,
+        /// The Replaces header the new call is to carry.
+        replaces: Option<String>,
+        /// Who asks.
+        referred_by: Option<String>,
+    },
+    /// A digit came by INFO.
+    Digit {
+        /// 0-9, *, #, A-D.
+        digit: char,
+        /// How long it was pressed, when said.
+        duration: Option<Duration>,
+    },
+    /// A text came by MESSAGE inside the call.
+    MessageReceived {
+        /// The text.
+        text: String,
+    },
     /// Nothing more happens to this leg and commands to it are dropped. Transactions may still absorb retransmissions.
     Gone,
 }
@@ -150,6 +248,35 @@ pub struct Invite {
     pub offer: Option<Vec<u8>>,
     /// All headers but the credentials.
     pub headers: Headers,
+    /// The leg this call takes the place of (RFC 3891); it is for the application to hang that one up.
+    pub replaces: Option<LegId>,
+}
+
+/// A call to place.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The peer to call through, by its name.
+    pub trunk: String,
+    /// Whom: a whole URI, or a number or user name at the trunk.
+    pub to: String,
+    /// Who calls: a user name or number, or a whole URI; `None`: the trunk's own identity.
+    pub from: Option<String>,
+    /// The name shown with it.
+    pub display_name: Option<String>,
+    /// Headers of the application's own. Those SIP itself needs are not taken.
+    pub headers: Vec<(String, String)>,
+    /// How long it may ring; then it is cancelled.
+    pub ring_max: Duration,
+}
+
+/// Why a call cannot be placed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct NotPlaced {
+    /// The reason word.
+    pub reason: &'static str,
+    /// What exactly is wrong, for people.
+    pub detail: String,
 }
 
 /// What the application may ask of a leg. A command that does not fit the leg's state is dropped.
@@ -169,7 +296,46 @@ pub enum Command {
         /// The reason word.
         reason: Cow<'static, str>,
     },
-    /// End the call: BYE as soon as it may leave, or 503 to an INVITE still waiting. Only `Failed` by `flow_lost` and
+    /// Send 183 with media before the answer, reliably when the caller can (RFC 3262). The 200 repeats it.
+    Progress {
+        /// The answer to the caller's offer.
+        sdp: Vec<u8>,
+    },
+    /// The offer of a call we place ([`Event::Located`]), or a new one inside a call (re-INVITE).
+    Offer {
+        /// The offer.
+        sdp: Vec<u8>,
+    },
+    /// Have the peer call somebody else (REFER).
+    Transfer {
+        /// Whom: a whole URI, or a number or user name at the leg's trunk.
+        to: String,
+        /// The leg of ours that the new call is to take the place of (attended transfer).
+        replaces: Option<LegId>,
+    },
+    /// Send a digit by INFO (`application/dtmf-relay`).
+    SendDigit {
+        /// 0-9, *, #, A-D.
+        digit: char,
+        /// How long it is pressed.
+        duration: Duration,
+    },
+    /// Send a text by MESSAGE inside the call.
+    SendMessage {
+        /// The text.
+        text: String,
+    },
+    /// What becomes of a transfer the caller asked for.
+    AnswerTransfer {
+        /// Whether we call (202) or not (603).
+        accept: bool,
+    },
+    /// Tell the caller who asked for a transfer how far it has come (NOTIFY).
+    NotifyTransfer {
+        /// What the target of the transfer answered; a final status ends it.
+        status: u16,
+    },
+    /// End the call: BYE as soon as it may leave, CANCEL to one we place, or 503 to an INVITE still waiting. Only `Failed` by `flow_lost` and
     /// `Gone` follow.
     HangUp {
         /// The reason word.

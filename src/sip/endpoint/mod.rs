@@ -27,7 +27,10 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-pub use contract::{Command, Counts, Event, Invite, LEGS_MAX, Output, RING_MAX, Refused, Settings, TRANSACTIONS_MAX};
+pub use contract::{
+    Command, Counts, Event, Invite, LEGS_MAX, NotPlaced, Outgoing, Output, QueryId, RING_MAX, Refused, Settings,
+    TRANSACTIONS_MAX, TrunkReport,
+};
 
 use super::admission::Admission;
 use super::defect::{Defect, ReadError};
@@ -40,6 +43,7 @@ use super::mint::Mint;
 use super::reader::read_datagram;
 use super::reason::Reason;
 use super::reply::{ALLOW, Reply, stamp};
+use super::target::Hop;
 use super::transaction::Key;
 use super::transaction::clients::Clients;
 use super::transaction::servers::Servers;
@@ -109,6 +113,17 @@ impl Endpoint {
         on_flow.into_iter().for_each(|leg| self.lose_flow(leg));
     }
 
+    /// Places a call. The leg it becomes asks for its offer next ([`Event::Located`]).
+    pub fn place(&mut self, _now: Instant, outgoing: Outgoing) -> Result<LegId, NotPlaced> {
+        Err(NotPlaced {
+            reason: "no_uplink",
+            detail: format!("calls cannot be placed on the trunk {:?}", outgoing.trunk),
+        })
+    }
+
+    /// The hops of an [`Output::Resolve`], best first, or why there are none.
+    pub fn handle_resolved(&mut self, _now: Instant, _query: QueryId, _hops: Result<Vec<Hop>, String>) {}
+
     /// Takes the application's decision about a leg.
     pub fn command(&mut self, now: Instant, leg: LegId, command: Command) {
         match command {
@@ -116,6 +131,13 @@ impl Endpoint {
             Command::Answer { sdp } => self.answer(now, leg, sdp),
             Command::Refuse { status, reason } => self.refuse(now, leg, status, &reason),
             Command::HangUp { reason } => self.hang_up(now, leg, reason),
+            Command::Progress { .. }
+            | Command::Offer { .. }
+            | Command::Transfer { .. }
+            | Command::SendDigit { .. }
+            | Command::SendMessage { .. }
+            | Command::AnswerTransfer { .. }
+            | Command::NotifyTransfer { .. } => {}
         }
     }
 
@@ -311,7 +333,10 @@ impl Endpoint {
         let uri = Uri::sip(None, self.advertised(flow));
         match flow.transport {
             Transport::Udp => format!("<{uri}>"),
-            Transport::Tcp => format!("<{}>", uri.with_param("transport", Some("tcp"))),
+            other => format!(
+                "<{}>",
+                uri.with_param("transport", Some(&other.as_str().to_ascii_lowercase()))
+            ),
         }
     }
 }

@@ -174,6 +174,7 @@ impl Endpoint {
             advertised_ip: self.advertised_ip(flow),
             offer: offer_of(request),
             headers,
+            replaces: None,
         })
     }
 

@@ -122,7 +122,7 @@ impl Phone {
         };
         match self.flow.transport {
             Transport::Udp => uri,
-            Transport::Tcp => uri.with_param("transport", Some("tcp")),
+            other => uri.with_param("transport", Some(&other.as_str().to_ascii_lowercase())),
         }
     }
 }

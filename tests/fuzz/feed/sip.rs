@@ -99,6 +99,7 @@ impl Exchange {
             name: "everyone".to_owned(),
             networks: vec!["0.0.0.0/0".parse().expect("a network")],
             credentials: None,
+            uplink: None,
         };
         let settings = Settings {
             peers: vec![everyone],
@@ -183,7 +184,11 @@ impl Exchange {
                     leg,
                     event: Event::Incoming(_) | Event::Reoffered { .. },
                 } => waiting.push(leg),
-                Output::Event { .. } | Output::Refused(_) => {}
+                Output::Event { .. }
+                | Output::Refused(_)
+                | Output::Resolve { .. }
+                | Output::Open { .. }
+                | Output::Trunk(_) => {}
             }
         }
         waiting

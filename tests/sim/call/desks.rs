@@ -29,7 +29,7 @@ impl Call {
             }
             Event::Gone => self.machine.handle(now, Input::LegFailed(Cause::Crashed)),
             Event::Reoffered { offer } => self.reoffered(offer.as_deref()),
-            Event::Incoming(_) => {}
+            other => assert!(matches!(other, Event::Incoming(_)), "{other:?}"),
         }
     }
 
