@@ -28,8 +28,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 pub use contract::{
-    Command, Counts, Event, Invite, LEGS_MAX, NotPlaced, Outgoing, Output, QueryId, RING_MAX, Refused, Settings,
-    TRANSACTIONS_MAX, TrunkReport,
+    Command, Counts, Event, Invite, LEGS_MAX, Listener, NotPlaced, Outgoing, Output, QueryId, RING_MAX, Refused,
+    Settings, TRANSACTIONS_MAX, TrunkReport,
 };
 
 use super::admission::Admission;
@@ -319,8 +319,12 @@ impl Endpoint {
     /// Our address as the peer behind this flow reaches it.
     fn advertised_ip(&self, flow: &Flow) -> IpAddr {
         let local = flow.local.ip().to_canonical();
-        self.settings
-            .external_ip
+        let mut listeners = self.settings.listeners.iter();
+        let external = match listeners.find(|one| one.serves(flow.transport, flow.local)) {
+            Some(listener) => listener.external_ip,
+            None => self.settings.external_ip,
+        };
+        external
             .filter(|external| external.is_ipv4() == local.is_ipv4())
             .unwrap_or(local)
     }
@@ -331,12 +335,13 @@ impl Endpoint {
 
     fn contact(&self, flow: &Flow) -> String {
         let uri = Uri::sip(None, self.advertised(flow));
-        match flow.transport {
-            Transport::Udp => format!("<{uri}>"),
-            other => format!(
-                "<{}>",
-                uri.with_param("transport", Some(&other.as_str().to_ascii_lowercase()))
-            ),
-        }
+        let transport = match flow.transport {
+            Transport::Udp => return format!("<{uri}>"),
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            // RFC 7118 section 5.2.4 knows no other word; whether it is encrypted is for the scheme to say.
+            Transport::Ws | Transport::Wss => "ws",
+        };
+        format!("<{}>", uri.with_param("transport", Some(transport)))
     }
 }
