@@ -24,6 +24,7 @@ pub mod head;
 pub mod headers;
 pub mod host;
 mod leg;
+pub mod locate;
 pub mod message;
 pub mod method;
 mod mint;
@@ -56,7 +57,8 @@ pub use admission::{Credentials, Network, Peer};
 pub use defect::{Defect, HeaderError, Malformed, ReadError};
 pub use digest::Authenticator;
 pub use endpoint::{
-    Command, Counts, Endpoint, Event, Invite, NotPlaced, Outgoing, Output, QueryId, Refused, Settings, TrunkReport,
+    Command, Counts, Endpoint, Event, Invite, Listener, NotPlaced, Outgoing, Output, QueryId, Refused, Settings,
+    TrunkReport,
 };
 pub use flow::{Flow, Origin, Transport};
 pub use headers::{Header, Headers};

@@ -30,8 +30,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 pub use contract::{
-    Command, Counts, Event, Invite, LEGS_MAX, NotPlaced, Outgoing, Output, QueryId, RING_MAX, Refused, Settings,
-    TRANSACTIONS_MAX, TrunkReport,
+    Command, Counts, Event, Invite, LEGS_MAX, Listener, NotPlaced, Outgoing, Output, QueryId, RING_MAX, Refused,
+    Settings, TRANSACTIONS_MAX, TrunkReport,
 };
 
 use errands::Errands;
@@ -322,8 +322,12 @@ impl Endpoint {
     /// Our address as the peer behind this flow reaches it.
     fn advertised_ip(&self, flow: &Flow) -> IpAddr {
         let local = flow.local.ip().to_canonical();
-        self.settings
-            .external_ip
+        let mut listeners = self.settings.listeners.iter();
+        let external = match listeners.find(|one| one.serves(flow.transport, flow.local)) {
+            Some(listener) => listener.external_ip,
+            None => self.settings.external_ip,
+        };
+        external
             .filter(|external| external.is_ipv4() == local.is_ipv4())
             .unwrap_or(local)
     }
@@ -341,12 +345,13 @@ impl Endpoint {
     fn own_contact(&self, flow: &Flow, scheme: &Scheme, contact: &OwnContact) -> String {
         let uri = Uri::own(scheme, contact.user.as_deref(), self.advertised(flow));
         let params = &contact.params;
-        match flow.transport {
-            Transport::Udp => format!("<{uri}>{params}"),
-            other => {
-                let transport = other.as_str().to_ascii_lowercase();
-                format!("<{}>{params}", uri.with_param("transport", Some(&transport)))
-            }
-        }
+        let transport = match flow.transport {
+            Transport::Udp => return format!("<{uri}>{params}"),
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            // RFC 7118 section 5.2.4 knows no other word; whether it is encrypted is for the scheme to say.
+            Transport::Ws | Transport::Wss => "ws",
+        };
+        format!("<{}>{params}", uri.with_param("transport", Some(transport)))
     }
 }
