@@ -12,6 +12,7 @@ use super::flow::Flow;
 use super::reply::Reply;
 use super::transaction::servers::ServerId;
 use super::transaction::timers::{GIVE_UP, T1, doubled};
+use super::usages::Usages;
 
 /// Names one leg for as long as the process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +31,8 @@ pub struct Leg {
     pub flow_lost: bool,
     /// Where the leg stands.
     pub phase: Phase,
+    /// What its dialog holds beside the call.
+    pub usages: Usages,
 }
 
 /// Where a leg stands.
@@ -135,12 +138,13 @@ impl Leg {
         }
     }
 
-    /// When [`Self::handle_timeout`] is next due.
+    /// When [`Self::handle_timeout`] or that of the usages is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match &self.phase {
+        let phase = match &self.phase {
             Phase::Asked(asked) => Some(asked.give_up_at),
             Phase::Answered(answered) => Some(answered.resend_at.min(answered.give_up_at)),
             Phase::Talking | Phase::Leaving => None,
-        }
+        };
+        phase.into_iter().chain(self.usages.poll_timeout()).min()
     }
 }

@@ -19,9 +19,15 @@ mod commands;
 mod contract;
 mod deadlines;
 mod in_dialog;
+mod messages;
+mod provisionals;
+mod refresh;
+mod replacing;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod transfers;
+mod update;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -42,7 +48,7 @@ use super::method::Method;
 use super::mint::Mint;
 use super::reader::read_datagram;
 use super::reason::Reason;
-use super::reply::{ALLOW, Reply, stamp};
+use super::reply::{Reply, stamp};
 use super::target::Hop;
 use super::transaction::Key;
 use super::transaction::clients::Clients;
@@ -131,12 +137,12 @@ impl Endpoint {
             Command::Answer { sdp } => self.answer(now, leg, sdp),
             Command::Refuse { status, reason } => self.refuse(now, leg, status, &reason),
             Command::HangUp { reason } => self.hang_up(now, leg, reason),
-            Command::Progress { .. }
-            | Command::Offer { .. }
+            Command::Progress { sdp } => self.progress(now, leg, sdp),
+            Command::AnswerTransfer { accept } => self.answer_transfer(now, leg, accept),
+            Command::Offer { .. }
             | Command::Transfer { .. }
             | Command::SendDigit { .. }
             | Command::SendMessage { .. }
-            | Command::AnswerTransfer { .. }
             | Command::NotifyTransfer { .. } => {}
         }
     }
@@ -251,9 +257,9 @@ impl Refusal {
     }
 
     /// 405 when the method is one of SIP's, else 501.
-    fn of_method(method: &Method) -> Self {
+    fn of_method(method: &Method, allow: &str) -> Self {
         let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
-        Self::new(status, "bad_request", format!("{method} is not served")).with_header("Allow", ALLOW)
+        Self::new(status, "bad_request", format!("{method} is not served")).with_header("Allow", allow)
     }
 
     fn write_into(&self, mut response: Response) -> Response {
