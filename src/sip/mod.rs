@@ -11,10 +11,13 @@
 
 pub mod address;
 mod admission;
+pub mod challenge;
+mod connections;
 pub mod defect;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;
+mod errand;
 pub mod flow;
 pub mod grammar;
 pub mod head;
@@ -51,6 +54,7 @@ pub mod uri;
 mod usages;
 pub mod via;
 pub mod vocabulary;
+pub(crate) mod whereabouts;
 mod writer;
 
 pub use address::NameAddr;

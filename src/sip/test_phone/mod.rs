@@ -49,6 +49,8 @@ pub(crate) struct Habits {
     pub(crate) answers: Vec<(Method, Option<u16>, &'static [(&'static str, &'static str)])>,
     /// Acknowledges each reliable provisional.
     pub(crate) pracks: bool,
+    /// Its whole Contact, when it wants to be reached elsewhere.
+    pub(crate) contact: Option<String>,
 }
 
 impl Default for Habits {
@@ -65,6 +67,7 @@ impl Default for Habits {
             claims: None,
             answers: Vec::new(),
             pracks: true,
+            contact: None,
         }
     }
 }

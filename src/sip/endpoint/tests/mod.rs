@@ -4,6 +4,7 @@ mod admission;
 mod calls;
 mod changes;
 mod endings;
+mod errands;
 mod messages;
 mod provisionals;
 mod refusals;
