@@ -100,6 +100,11 @@ impl Dialog {
         }
     }
 
+    /// Who we are in this call.
+    pub fn local(&self) -> &NameAddr {
+        &self.local
+    }
+
     /// Where the peer wants requests of this dialog.
     pub fn target(&self) -> &Uri {
         &self.target

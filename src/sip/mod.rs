@@ -62,7 +62,8 @@ pub use admission::{Credentials, Network, Peer};
 pub use defect::{Defect, HeaderError, Malformed, ReadError};
 pub use digest::Authenticator;
 pub use endpoint::{
-    Command, Counts, Endpoint, Event, Invite, NotPlaced, Outgoing, Output, QueryId, Refused, Settings, TrunkReport,
+    Command, Counts, Endpoint, Event, Invite, NotPlaced, Outgoing, Output, QueryId, Refused, Settings, TEXT_BYTES_MAX,
+    TrunkReport,
 };
 pub use flow::{Flow, Origin, Transport};
 pub use headers::{Header, Headers};

@@ -137,6 +137,7 @@ pub enum TimerStep {
 #[derive(Debug)]
 pub struct SessionTimer {
     interval: Duration,
+    min: Duration,
     refresh_at: Option<Instant>,
     end_at: Instant,
 }
@@ -147,6 +148,7 @@ impl SessionTimer {
         let margin = MARGIN_MAX.min(interval / 3);
         Self {
             interval,
+            min: MIN_SE,
             refresh_at: ours.then(|| now + interval / 2),
             end_at: now + interval.saturating_sub(margin),
         }
@@ -155,6 +157,19 @@ impl SessionTimer {
     /// The interval agreed on.
     pub fn interval(&self) -> Duration {
         self.interval
+    }
+
+    /// The least interval we ask for from now on.
+    pub fn min(&self) -> Duration {
+        self.min
+    }
+
+    /// The peer wants no refresh below this interval (422): false when it had that already.
+    pub fn lengthen(&mut self, min: Duration) -> bool {
+        let longer = min > self.interval;
+        self.min = self.min.max(min);
+        self.interval = self.interval.max(min);
+        longer
     }
 
     /// A refresh of ours was refused; it is tried again after this time.

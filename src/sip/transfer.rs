@@ -7,15 +7,20 @@
 use std::time::{Duration, Instant};
 
 use super::address::NameAddr;
+use super::errand::Draft;
 use super::headers::Headers;
+use super::method::Method;
 use super::params::Params;
 use super::replaces::Replaces;
 use super::uri::{Scheme, Uri, escape_header, unescape};
+use super::vocabulary::reason_phrase;
 
 /// How long a transfer may take, both ways; then it counts as answered with 408 and no more is said of it.
 pub const TRANSFER_MAX: Duration = Duration::from_secs(180);
+/// The body of NOTIFYs about a transfer: the start of the response its target gave (RFC 3420).
+const FRAGMENT: &str = "message/sipfrag";
 /// The status of a transfer nobody heard the end of.
-const NO_END: u16 = 408;
+pub const NO_END: u16 = 408;
 
 /// Whom a REFER asks to call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,13 +214,24 @@ impl Following {
         }
     }
 
+    /// The NOTIFY with this status; `None` when none is wanted.
+    pub fn notify(&self, now: Instant, status: u16) -> Option<Draft> {
+        let fragment = format!("SIP/2.0 {status} {}\r\n", reason_phrase(status));
+        let notify = Draft::new(Method::Notify)
+            .with_header("Event", self.event())
+            .with_header("Subscription-State", self.state(now, status))
+            .with_contact()
+            .with_body(FRAGMENT, fragment.into_bytes());
+        (!self.silent).then_some(notify)
+    }
+
     /// The Event header of its NOTIFYs.
-    pub fn event(&self) -> String {
+    fn event(&self) -> String {
         self.id.map_or("refer".to_owned(), |id| format!("refer;id={id}"))
     }
 
     /// The Subscription-State of a NOTIFY with this status.
-    pub fn state(&self, now: Instant, status: u16) -> String {
+    fn state(&self, now: Instant, status: u16) -> String {
         let left = self.give_up_at.saturating_duration_since(now).as_secs();
         match status {
             200.. => "terminated;reason=noresource".to_owned(),

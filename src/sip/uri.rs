@@ -265,7 +265,7 @@ fn cut(text: &str, separator: char) -> (&str, Option<&str>) {
         .map_or((text, None), |(head, tail)| (head, Some(tail)))
 }
 
-fn escape_user(user: &str) -> String {
+pub(super) fn escape_user(user: &str) -> String {
     let mut escaped = String::with_capacity(user.len());
     for byte in user.bytes() {
         match byte {

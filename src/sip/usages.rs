@@ -6,10 +6,11 @@
 
 use std::time::Instant;
 
+use super::errand::Draft;
 use super::flow::Flow;
 use super::headers::Headers;
 use super::provisional::{ProvisionalStep, Provisionals};
-use super::reply::Reply;
+use super::reply::{ALLOW, Reply, SUPPORTED};
 use super::session_timer::{Agreed, SessionTimer, TimerStep};
 use super::transaction::servers::ServerId;
 use super::transfer::{Following, Transferring};
@@ -89,6 +90,20 @@ impl Usages {
     pub fn learn(&mut self, headers: &Headers) {
         if headers.contains("Allow") {
             self.peer_updates = headers.tokens("Allow").any(|method| method == "UPDATE");
+        }
+    }
+
+    /// What a refresh of ours says of the session timer: the interval that runs, and that we go on refreshing.
+    pub fn write_timer(&self, draft: Draft) -> Draft {
+        let draft = draft.with_header("Supported", SUPPORTED).with_header("Allow", ALLOW);
+        match &self.timer {
+            Some(timer) => draft
+                .with_header(
+                    "Session-Expires",
+                    format!("{};refresher=uac", timer.interval().as_secs()),
+                )
+                .with_header("Min-SE", timer.min().as_secs().to_string()),
+            None => draft,
         }
     }
 

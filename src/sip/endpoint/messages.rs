@@ -1,13 +1,16 @@
 //! What a call carries besides its media: digits by INFO and texts by MESSAGE (RFC 3428), in both directions.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::errands::{LegErrand, Purpose};
 use super::{Endpoint, Event, Refusal};
+use crate::sip::errand::Draft;
 use crate::sip::flow::Flow;
 use crate::sip::headers::Headers;
 use crate::sip::keypad;
-use crate::sip::leg::LegId;
+use crate::sip::leg::{LegId, Phase};
 use crate::sip::message::Request;
+use crate::sip::method::Method;
 use crate::sip::params::Params;
 use crate::sip::reply::{ACCEPT_INFO, ACCEPT_TEXT};
 use crate::sip::transaction::Key;
@@ -38,6 +41,36 @@ impl Endpoint {
                 }
             }
             Err(refusal) => self.refuse_in_dialog(now, flow, key, request, &refusal),
+        }
+    }
+}
+
+/// Sending. What the peer thinks of it changes nothing.
+impl Endpoint {
+    /// Sends a digit; anything else is no digit and is not sent.
+    pub(super) fn send_digit(&mut self, now: Instant, id: LegId, digit: char, duration: Duration) {
+        let Some(digit) = keypad::digit(digit).filter(|_| self.is_answered(id)) else {
+            return;
+        };
+        let info = Draft::new(Method::Info).with_body(keypad::DTMF_RELAY, keypad::write(digit, duration));
+        self.send_in_dialog(now, id, info, Purpose::Leg(id, LegErrand::Notice));
+    }
+
+    /// Sends a text of at most [`TEXT_BYTES_MAX`].
+    pub(super) fn send_text(&mut self, now: Instant, id: LegId, text: String) {
+        if text.is_empty() || text.len() > TEXT_BYTES_MAX || !self.is_answered(id) {
+            return;
+        }
+        let message = Draft::new(Method::Message).with_body("text/plain;charset=utf-8", text.into_bytes());
+        self.send_in_dialog(now, id, message, Purpose::Leg(id, LegErrand::Notice));
+    }
+
+    fn is_answered(&self, id: LegId) -> bool {
+        let phase = self.legs.get(&id).map(|leg| &leg.phase);
+        match phase {
+            Some(Phase::Asked(asked)) => !asked.first,
+            Some(Phase::Talking | Phase::Answered(_)) => true,
+            Some(Phase::Leaving) | None => false,
         }
     }
 }

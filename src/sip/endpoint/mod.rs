@@ -35,6 +35,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+pub use messages::TEXT_BYTES_MAX;
+
 pub use contract::{
     Command, Counts, Event, Invite, LEGS_MAX, NotPlaced, Outgoing, Output, QueryId, RING_MAX, Refused, Settings,
     TRANSACTIONS_MAX, TrunkReport,
@@ -154,11 +156,11 @@ impl Endpoint {
             Command::HangUp { reason } => self.hang_up(now, leg, reason),
             Command::Progress { sdp } => self.progress(now, leg, sdp),
             Command::AnswerTransfer { accept } => self.answer_transfer(now, leg, accept),
-            Command::Offer { .. }
-            | Command::Transfer { .. }
-            | Command::SendDigit { .. }
-            | Command::SendMessage { .. }
-            | Command::NotifyTransfer { .. } => {}
+            Command::Transfer { to, replaces } => self.transfer(now, leg, &to, replaces),
+            Command::NotifyTransfer { status } => self.notify_transfer(now, leg, status),
+            Command::SendDigit { digit, duration } => self.send_digit(now, leg, digit, duration),
+            Command::SendMessage { text } => self.send_text(now, leg, text),
+            Command::Offer { .. } => {}
         }
     }
 

@@ -6,13 +6,18 @@
 
 use std::time::{Duration, Instant};
 
+use super::errands::{LegErrand, Purpose};
 use super::{Endpoint, Event, Refusal};
+use crate::sip::dialog::Dialog;
+use crate::sip::errand::{Draft, Outcome};
 use crate::sip::flow::Flow;
-use crate::sip::leg::{LegId, Phase};
+use crate::sip::leg::{Leg, LegId, Phase};
 use crate::sip::message::Request;
+use crate::sip::method::Method;
 use crate::sip::reply::{EVENTS, Reply};
 use crate::sip::transaction::Key;
-use crate::sip::transfer::{Following, ReferTo, fragment_status, is_last};
+use crate::sip::transfer::{Following, NO_END, ReferTo, Transferring, fragment_status, is_last};
+use crate::sip::uri::{Scheme, Uri, escape_user};
 use crate::sip::usages::{TransferAsked, Waiting};
 
 /// How long the application may leave a REFER without a decision; then it is declined.
@@ -135,7 +140,113 @@ impl Endpoint {
         Ok(said)
     }
 }
+
+/// Sending.
 impl Endpoint {
-    pub(super) fn notify_transfer(&mut self, _now: Instant, _id: LegId, _status: u16) {}
-    pub(super) fn forget_transfer(&mut self, _now: Instant, _id: LegId, _following: &Following) {}
+    /// Tells whoever asked for a transfer how far it is; a final status ends it.
+    pub(super) fn notify_transfer(&mut self, now: Instant, id: LegId, status: u16) {
+        let status = if (100..=699).contains(&status) { status } else { 500 };
+        let Some(usages) = self.usages(id) else { return };
+        let Some(following) = usages.following.take() else {
+            return;
+        };
+        let notify = following.notify(now, status);
+        if status < 200 {
+            usages.following = Some(following);
+        }
+        self.arm(id);
+        if let Some(notify) = notify {
+            self.send_in_dialog(now, id, notify, Purpose::Leg(id, LegErrand::Notify));
+        }
+    }
+
+    /// The application never said how the transfer ended.
+    pub(super) fn forget_transfer(&mut self, now: Instant, id: LegId, following: &Following) {
+        if let Some(notify) = following.notify(now, NO_END) {
+            self.send_in_dialog(now, id, notify, Purpose::Leg(id, LegErrand::Notify));
+        }
+    }
+
+    /// A peer that refuses a NOTIFY wants no further one.
+    pub(super) fn notify_done(&mut self, id: LegId, outcome: &Outcome) {
+        let heard = matches!(outcome, Outcome::Response(response) if response.status < 300);
+        if !heard && let Some(usages) = self.usages(id) {
+            usages.following = None;
+            self.arm(id);
+        }
+    }
+
+    /// Asks the peer to call somebody else. What cannot be asked counts as refused with 400; while another transfer is
+    /// under way nothing is done.
+    pub(super) fn transfer(&mut self, now: Instant, id: LegId, to: &str, replaces: Option<LegId>) {
+        let Some(leg) = self.legs.get(&id) else { return };
+        let busy = leg.usages.transferring.as_ref().is_some_and(|one| !one.has_ended());
+        if busy || !matches!(leg.phase, Phase::Talking | Phase::Answered(_)) {
+            return;
+        }
+        let Some(refer) = self.write_refer(id, to, replaces) else {
+            return self.tell(id, Event::TransferProgress { status: 400 });
+        };
+        if let Some(usages) = self.usages(id) {
+            usages.transferring = Some(Transferring::sent(now));
+        }
+        self.arm(id);
+        self.send_in_dialog(now, id, refer, Purpose::Leg(id, LegErrand::Refer));
+    }
+
+    fn write_refer(&self, id: LegId, to: &str, replaces: Option<LegId>) -> Option<Draft> {
+        let leg = self.legs.get(&id)?;
+        let other = match replaces {
+            Some(other) => Some(&self.legs.get(&other)?.dialog),
+            None => None,
+        };
+        let uri = match other {
+            Some(other) if to.is_empty() => other.target().clone(),
+            _ => self.callee(leg, to)?,
+        };
+        let replaces = other.map(Dialog::replaces);
+        let referred_by = format!("<{}>", leg.dialog.local().uri);
+        let refer = Draft::new(Method::Refer)
+            .with_header("Refer-To", ReferTo::write(&uri, replaces.as_ref()))
+            .with_header("Referred-By", referred_by);
+        Some(refer.with_contact())
+    }
+
+    /// Whom a number or user name means at the trunk of a leg: a user where the trunk is, or where its peer is.
+    fn callee(&self, leg: &Leg, to: &str) -> Option<Uri> {
+        if let Ok(uri) = Uri::read(to) {
+            return (!matches!(uri.scheme(), Scheme::Other(_))).then_some(uri);
+        }
+        let near = match self.admission.uplink(leg.peer) {
+            Some(uplink) => &uplink.address,
+            None => leg.dialog.target(),
+        };
+        let host = near.host().filter(|_| !to.is_empty())?.as_str();
+        let port = near.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Uri::read(&format!("sip:{}@{host}{port}", escape_user(to))).ok()
+    }
+
+    /// The REFER was answered, or not.
+    pub(super) fn refer_done(&mut self, id: LegId, outcome: Outcome) {
+        let (status, silent, number) = match outcome {
+            Outcome::Response(response) => {
+                let refused = |value: &str| value.trim().eq_ignore_ascii_case("false");
+                let silent = response.headers.first("Refer-Sub").is_some_and(refused);
+                (
+                    response.status,
+                    silent,
+                    response.headers.cseq().ok().map(|cseq| cseq.number),
+                )
+            }
+            Outcome::TimedOut => (408, false, None),
+            Outcome::Unreachable(_) => (503, false, None),
+        };
+        let Some(transferring) = self.usages(id).and_then(|usages| usages.transferring.as_mut()) else {
+            return;
+        };
+        number.into_iter().for_each(|number| transferring.set_id(number));
+        if let Some(status) = transferring.handle_response(status, silent) {
+            self.tell(id, Event::TransferProgress { status });
+        }
+    }
 }
