@@ -21,13 +21,21 @@ mod contract;
 mod deadlines;
 mod errands;
 mod in_dialog;
+mod messages;
+mod provisionals;
+mod refresh;
+mod replacing;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod transfers;
+mod update;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
+
+pub use messages::TEXT_BYTES_MAX;
 
 pub use contract::{
     Command, Counts, Event, Invite, LEGS_MAX, Listener, NotPlaced, Outgoing, Output, QueryId, RING_MAX, Refused,
@@ -48,7 +56,7 @@ use super::method::Method;
 use super::mint::Mint;
 use super::reader::read_datagram;
 use super::reason::Reason;
-use super::reply::{ALLOW, Reply, stamp};
+use super::reply::{Reply, stamp};
 use super::target::Hop;
 use super::transaction::Key;
 use super::transaction::clients::Clients;
@@ -146,13 +154,13 @@ impl Endpoint {
             Command::Answer { sdp } => self.answer(now, leg, sdp),
             Command::Refuse { status, reason } => self.refuse(now, leg, status, &reason),
             Command::HangUp { reason } => self.hang_up(now, leg, reason),
-            Command::Progress { .. }
-            | Command::Offer { .. }
-            | Command::Transfer { .. }
-            | Command::SendDigit { .. }
-            | Command::SendMessage { .. }
-            | Command::AnswerTransfer { .. }
-            | Command::NotifyTransfer { .. } => {}
+            Command::Progress { sdp } => self.progress(now, leg, sdp),
+            Command::AnswerTransfer { accept } => self.answer_transfer(now, leg, accept),
+            Command::Transfer { to, replaces } => self.transfer(now, leg, &to, replaces),
+            Command::NotifyTransfer { status } => self.notify_transfer(now, leg, status),
+            Command::SendDigit { digit, duration } => self.send_digit(now, leg, digit, duration),
+            Command::SendMessage { text } => self.send_text(now, leg, text),
+            Command::Offer { .. } => {}
         }
     }
 
@@ -254,9 +262,9 @@ impl Refusal {
     }
 
     /// 405 when the method is one of SIP's, else 501.
-    fn of_method(method: &Method) -> Self {
+    fn of_method(method: &Method, allow: &str) -> Self {
         let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
-        Self::new(status, "bad_request", format!("{method} is not served")).with_header("Allow", ALLOW)
+        Self::new(status, "bad_request", format!("{method} is not served")).with_header("Allow", allow)
     }
 
     fn write_into(&self, mut response: Response) -> Response {
