@@ -11,6 +11,7 @@
 
 pub mod address;
 mod admission;
+pub mod challenge;
 pub mod defect;
 pub mod dialog;
 pub mod digest;
@@ -49,6 +50,7 @@ mod writer;
 
 pub use address::NameAddr;
 pub use admission::{Credentials, Network, Peer};
+pub use challenge::{Challenge, Prover, Unanswerable};
 pub use defect::{Defect, HeaderError, Malformed, ReadError};
 pub use digest::Authenticator;
 pub use endpoint::{
