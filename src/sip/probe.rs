@@ -93,7 +93,14 @@ mod tests {
 
     #[test]
     fn any_answer_but_those_that_mean_silence_shows_that_somebody_is_there() {
-        for (status, reachable) in [(200, Some(true)), (404, Some(true)), (481, Some(true)), (603, Some(true)), (408, None), (503, None)] {
+        for (status, reachable) in [
+            (200, Some(true)),
+            (404, Some(true)),
+            (481, Some(true)),
+            (603, Some(true)),
+            (408, None),
+            (503, None),
+        ] {
             let (now, mut probe) = probe();
             assert!(probe.handle_timeout(now));
             assert_eq!(probe.handle_answer(now, Ok(status), 0), reachable.is_some());
@@ -109,7 +116,10 @@ mod tests {
         assert!(!probe.handle_answer(now, Ok(200), 0));
         assert!(!probe.handle_answer(now, Err("lost"), 0));
         assert!(probe.handle_answer(now, Ok(503), 0));
-        assert_eq!((probe.reachable(), probe.error()), (Some(false), "the answer to OPTIONS is 503"));
+        assert_eq!(
+            (probe.reachable(), probe.error()),
+            (Some(false), "the answer to OPTIONS is 503")
+        );
         assert!(!probe.handle_answer(now, Err("lost"), 0));
         assert!(probe.handle_answer(now, Ok(200), 0));
         assert_eq!((probe.reachable(), probe.error()), (Some(true), ""));

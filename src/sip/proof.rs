@@ -115,12 +115,12 @@ impl Proof {
     pub fn expected(&self, algorithm: Algorithm, method: &str, body: &[u8], password: &str) -> Option<String> {
         self.quality.as_ref()?;
         let who = algorithm.hash(&[&self.username, &self.realm, password]);
-        Some(self.hash(algorithm, &who, method, body))
+        Some(self.made(algorithm, &who, method, body))
     }
 
     /// The hash of these credentials; `who` is the hash of A1 (RFC 7616 section 3.4.2). Without qop it is the one of
     /// RFC 2069, which old servers still ask for.
-    pub(super) fn hash(&self, algorithm: Algorithm, who: &str, method: &str, body: &[u8]) -> String {
+    pub(super) fn made(&self, algorithm: Algorithm, who: &str, method: &str, body: &[u8]) -> String {
         let Some(Quality { qop, cnonce, nc, .. }) = &self.quality else {
             return algorithm.hash(&[who, &self.nonce, &algorithm.hash(&[method, &self.uri])]);
         };

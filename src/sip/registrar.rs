@@ -172,7 +172,9 @@ impl Registrar {
                 false => Err(Rejected::Bad("Contact: * needs Expires: 0 and nothing beside it")),
             };
         }
-        let contacts = headers.contacts().map_err(|_| Rejected::Bad("the Contact cannot be read"))?;
+        let contacts = headers
+            .contacts()
+            .map_err(|_| Rejected::Bad("the Contact cannot be read"))?;
         if contacts.is_empty() {
             return Ok(Wish::Nothing);
         }
@@ -196,9 +198,7 @@ impl Registrar {
     fn granted(&self, asked: Duration) -> Result<Duration, Rejected> {
         match asked {
             Duration::ZERO => Ok(Duration::ZERO),
-            asked if asked < self.settings.expires_min => {
-                Err(Rejected::TooBrief(self.settings.expires_min.as_secs()))
-            }
+            asked if asked < self.settings.expires_min => Err(Rejected::TooBrief(self.settings.expires_min.as_secs())),
             asked => Ok(asked.min(self.settings.expires_max)),
         }
     }

@@ -223,10 +223,11 @@ impl Registration {
     /// Whether a request that came by this flow came from the registrar: by the connection we registered over, or from
     /// the address we sent the datagram to.
     pub fn is_way_of(&self, flow: &Flow) -> bool {
-        self.valid.is_some_and(|valid| match valid.flow.transport.is_reliable() {
-            true => valid.flow.shares_connection(flow),
-            false => valid.flow.transport == flow.transport && valid.flow.remote == flow.remote,
-        })
+        self.valid
+            .is_some_and(|valid| match valid.flow.transport.is_reliable() {
+                true => valid.flow.shares_connection(flow),
+                false => valid.flow.transport == flow.transport && valid.flow.remote == flow.remote,
+            })
     }
 
     /// The way requests of ours go while we are registered (RFC 3608), and the open flow to the registrar.
@@ -314,7 +315,11 @@ impl Registration {
     }
 
     fn refused(&mut self, now: Instant, response: &Response, dice: u64) {
-        let retry_after = response.headers.first("Retry-After").and_then(seconds).unwrap_or_default();
+        let retry_after = response
+            .headers
+            .first("Retry-After")
+            .and_then(seconds)
+            .unwrap_or_default();
         let wait = match response.status {
             // Nothing that time heals, and asking often may lock the account.
             400..=407 | 410..=422 | 424..=479 | 481..=499 | 501 | 505 | 600..=699 => BACK_OFF_MAX,

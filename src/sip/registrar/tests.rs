@@ -53,7 +53,8 @@ fn a_contact_is_replaced_by_itself_and_by_its_phone_coming_back_from_elsewhere()
     let found = line.registrar.find("alice");
     assert_eq!((found.len(), found[0].0.as_str()), (1, "sip:alice@10.0.0.8:6000"));
     line.call_id = "third".into();
-    line.register(&[("Contact", "<sip:alice@10.0.0.8:6000;transport=tcp>")]).unwrap();
+    line.register(&[("Contact", "<sip:alice@10.0.0.8:6000;transport=tcp>")])
+        .unwrap();
     assert_eq!(line.registrar.len(), 2);
 }
 
@@ -74,7 +75,8 @@ fn a_phone_leaves_alone_or_with_all() {
     let mut line = Line::new();
     for number in 0..3 {
         line.call_id = format!("call{number}");
-        line.register(&[("Contact", &format!("<sip:alice@10.0.0.{number}>"))]).unwrap();
+        line.register(&[("Contact", &format!("<sip:alice@10.0.0.{number}>"))])
+            .unwrap();
     }
     line.call_id = "other".into();
     let left = line.register(&[("Contact", "<sip:alice@10.0.0.1>;expires=0")]).unwrap();
@@ -82,7 +84,10 @@ fn a_phone_leaves_alone_or_with_all() {
     let wrong = Err(Rejected::Bad("Contact: * needs Expires: 0 and nothing beside it"));
     assert_eq!(line.register(&[("Contact", "*")]), wrong);
     assert_eq!(line.register(&[("Contact", "*"), ("Expires", "60")]), wrong);
-    assert_eq!(line.register(&[("Contact", "*"), ("Expires", "0"), ("Contact", ALICE)]), wrong);
+    assert_eq!(
+        line.register(&[("Contact", "*"), ("Expires", "0"), ("Contact", ALICE)]),
+        wrong
+    );
     assert_eq!(line.register(&[("Contact", "*"), ("Expires", "0")]), Ok(vec![]));
     assert!(line.registrar.is_empty());
 }
@@ -93,10 +98,19 @@ fn one_contact_too_many_takes_the_place_of_the_oldest() {
     for number in 0..5 {
         line.now += SECOND;
         line.call_id = format!("call{number}");
-        line.register(&[("Contact", &format!("<sip:alice@10.0.0.{number}>"))]).unwrap();
+        line.register(&[("Contact", &format!("<sip:alice@10.0.0.{number}>"))])
+            .unwrap();
     }
-    let found: Vec<_> = line.registrar.find("alice").into_iter().map(|(uri, _)| uri.to_string()).collect();
-    assert_eq!(found, ["sip:alice@10.0.0.4", "sip:alice@10.0.0.3", "sip:alice@10.0.0.2"]);
+    let found: Vec<_> = line
+        .registrar
+        .find("alice")
+        .into_iter()
+        .map(|(uri, _)| uri.to_string())
+        .collect();
+    assert_eq!(
+        found,
+        ["sip:alice@10.0.0.4", "sip:alice@10.0.0.3", "sip:alice@10.0.0.2"]
+    );
     let four = "<sip:1@h>, <sip:2@h>, <sip:3@h>, <sip:4@h>";
     assert!(matches!(line.register(&[("Contact", four)]), Err(Rejected::Bad(_))));
 }
@@ -107,7 +121,10 @@ fn a_contact_that_cannot_be_called_is_refused_and_nothing_of_its_message_is_done
     let long = format!("<sip:{}@h>", "x".repeat(CONTACT_BYTES_MAX));
     for contact in ["<tel:+4930>", "<mailto:a@b>", "<broken", &long] {
         let both = format!("{ALICE}, {contact}");
-        assert!(matches!(line.register(&[("Contact", &both)]), Err(Rejected::Bad(_))), "{contact}");
+        assert!(
+            matches!(line.register(&[("Contact", &both)]), Err(Rejected::Bad(_))),
+            "{contact}"
+        );
         assert!(line.registrar.is_empty());
     }
 }
@@ -176,7 +193,10 @@ impl Line {
         lines.iter().for_each(|(name, value)| headers.push(name, *value));
         self.sequence += 1;
         let listed = self.registrar.handle_register(self.now, "alice", self.flow, &headers)?;
-        Ok(listed.into_iter().map(|(uri, left)| (uri.to_string(), left.as_secs())).collect())
+        Ok(listed
+            .into_iter()
+            .map(|(uri, left)| (uri.to_string(), left.as_secs()))
+            .collect())
     }
 }
 

@@ -28,7 +28,10 @@ fn the_refresh_comes_some_seconds_before_the_end_of_a_short_registration() {
     for (granted, latest) in [(3600, 3240), (60, 54), (30, 25), (8, 4), (1, 1)] {
         for dice in [0, 100, DICE_MAX] {
             let after = refresh_after(granted * SECOND, dice);
-            assert!(after <= latest * SECOND && after >= granted * SECOND * 4 / 10, "{granted} {after:?}");
+            assert!(
+                after <= latest * SECOND && after >= granted * SECOND * 4 / 10,
+                "{granted} {after:?}"
+            );
         }
     }
 }
@@ -38,7 +41,11 @@ fn the_validity_is_the_one_of_our_contact_then_of_the_only_one_then_of_expires()
     let other = "<sip:bob@h>;expires=7";
     for (contacts, expires, validity) in [
         (format!("{other}, {CONTACT};expires=90"), "40", 90),
-        (format!("{other}, <sip:alice@198.51.100.7:1024;line=x7>;expires=80"), "", 80),
+        (
+            format!("{other}, <sip:alice@198.51.100.7:1024;line=x7>;expires=80"),
+            "",
+            80,
+        ),
         ("<sip:alice@198.51.100.7:1024>;expires=70".to_owned(), "40", 70),
         (CONTACT.to_owned(), "40", 40),
         (other.replace("7", "50"), "40", 50),
@@ -124,7 +131,10 @@ fn retry_after_is_kept_within_reason() {
         line.register();
         line.answer(&response(503).with_header("Retry-After", header));
         let waited = line.next_register();
-        assert!(waited >= least * SECOND && waited <= most * SECOND, "{header} {waited:?}");
+        assert!(
+            waited >= least * SECOND && waited <= most * SECOND,
+            "{header} {waited:?}"
+        );
     }
 }
 
@@ -177,7 +187,10 @@ fn a_closed_connection_is_replaced_at_once_but_not_in_a_hurry() {
 
 #[test]
 fn the_way_to_the_registrar_is_kept_open_until_it_is_lost() {
-    for (transport, most) in [(Transport::Udp, KEEP_ALIVE_DATAGRAM), (Transport::Tls, KEEP_ALIVE_CONNECTION)] {
+    for (transport, most) in [
+        (Transport::Udp, KEEP_ALIVE_DATAGRAM),
+        (Transport::Tls, KEEP_ALIVE_CONNECTION),
+    ] {
         let mut line = Line::new(3600, 0);
         line.flow = flow(transport, 1);
         line.register();
@@ -185,7 +198,10 @@ fn the_way_to_the_registrar_is_kept_open_until_it_is_lost() {
         for _ in 0..5 {
             let before = line.now;
             line.now = line.machine.poll_timeout().unwrap();
-            assert_eq!(line.machine.handle_timeout(line.now, 0), Some(Task::KeepAlive(line.flow)));
+            assert_eq!(
+                line.machine.handle_timeout(line.now, 0),
+                Some(Task::KeepAlive(line.flow))
+            );
             assert_eq!(line.machine.handle_timeout(line.now, 0), None);
             let waited = line.now - before;
             assert!(waited <= most && waited >= most * 8 / 10, "{waited:?}");
@@ -215,7 +231,11 @@ fn service_routes_are_kept_while_we_are_registered() {
     let mut line = Line::new(3600, 0);
     line.register();
     let routes = "<sip:p1;lr>, <sip:p2;lr>";
-    line.answer(&ok(CONTACT, "600").with_header("Service-Route", routes).with_header("Service-Route", "<sip:p3;lr>"));
+    line.answer(
+        &ok(CONTACT, "600")
+            .with_header("Service-Route", routes)
+            .with_header("Service-Route", "<sip:p3;lr>"),
+    );
     let kept: Vec<_> = line.machine.service_routes().iter().map(ToString::to_string).collect();
     assert_eq!(kept, ["<sip:p1;lr>", "<sip:p2;lr>", "<sip:p3;lr>"]);
     line.run_until_register();
@@ -267,7 +287,7 @@ struct Line {
 }
 
 impl Line {
-    fn new(expires_s: u64, dice: u64) -> Self {
+    fn new(expires_s: u32, dice: u64) -> Self {
         let now = Instant::now();
         let address = Uri::read("sip:registrar.example").unwrap();
         Self {
@@ -300,7 +320,8 @@ impl Line {
             .with_header("Contact", CONTACT)
             .with_header("CSeq", format!("{} REGISTER", self.machine.sequence))
             .with_header("Expires", self.asked.as_secs().to_string());
-        self.machine.handle_answer(self.now, &sent, self.flow, response, self.dice);
+        self.machine
+            .handle_answer(self.now, &sent, self.flow, response, self.dice);
     }
 
     fn next_register(&self) -> Duration {
