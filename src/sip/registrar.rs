@@ -38,6 +38,8 @@ pub struct Registrar {
     settings: RegistrarSettings,
     /// Never an empty list.
     contacts: BTreeMap<String, Vec<Contact>>,
+    /// Nothing runs out before.
+    next_end: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
@@ -77,6 +79,7 @@ impl Registrar {
         Self {
             settings,
             contacts: BTreeMap::new(),
+            next_end: None,
         }
     }
 
@@ -145,12 +148,14 @@ impl Registrar {
 
     /// Forgets what has run out.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.keep(|contact| contact.until > now);
+        if self.next_end.is_some_and(|end| end <= now) {
+            self.keep(|contact| contact.until > now);
+        }
     }
 
     /// When [`Self::handle_timeout`] is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.contacts.values().flatten().map(|contact| contact.until).min()
+        self.next_end
     }
 
     /// How many Contacts are registered.
@@ -217,6 +222,7 @@ impl Registrar {
                 since: now,
                 until: now + expires,
             });
+            self.next_end = Some(self.next_end.map_or(now + expires, |end| end.min(now + expires)));
         }
         let excess = own.len().saturating_sub(self.settings.contacts_max);
         own.drain(..excess);
@@ -236,6 +242,7 @@ impl Registrar {
             own.retain(&is_kept);
             !own.is_empty()
         });
+        self.next_end = self.contacts.values().flatten().map(|contact| contact.until).min();
     }
 }
 

@@ -100,6 +100,8 @@ pub struct Asking {
     pub sequence: u32,
     /// How long it is to last; zero takes it back.
     pub expires: Duration,
+    /// The way we are registered by, while nothing speaks against it; without it the address is looked up.
+    pub flow: Option<Flow>,
 }
 
 /// Where a registration stands.
@@ -130,7 +132,7 @@ impl Registration {
             keep_alive_at: None,
             service_routes: Vec::new(),
             error: String::new(),
-            changed: false,
+            changed: true,
             leaving: false,
         }
     }
@@ -186,7 +188,12 @@ impl Registration {
     /// The REGISTER under way was answered nowhere.
     pub fn handle_failure(&mut self, now: Instant, detail: &str, dice: u64) {
         if self.phase == Phase::Asking {
-            self.fail(now, detail.to_owned(), self.back_off(), dice);
+            // The way we know leads nowhere any more: look for another one at once.
+            let wait = match self.kept_flow() {
+                Some(_) => Duration::ZERO,
+                None => self.back_off(),
+            };
+            self.fail(now, detail.to_owned(), wait, dice);
         }
     }
 
@@ -263,7 +270,14 @@ impl Registration {
             tag: self.tag.clone(),
             sequence: self.sequence,
             expires,
+            flow: self.kept_flow(),
         }
+    }
+
+    /// A registrar is one of several servers perhaps, and the others need not know us.
+    fn kept_flow(&self) -> Option<Flow> {
+        let undisturbed = self.failures == 0 && self.elsewhere.is_none();
+        self.valid.map(|valid| valid.flow).filter(|_| undisturbed)
     }
 
     fn confirmed(&mut self, now: Instant, sent: &Request, flow: Flow, response: &Response, dice: u64) {

@@ -34,7 +34,6 @@ pub(super) enum Purpose {
     #[expect(dead_code, reason = "no feature inside a dialog sends anything yet")]
     Leg(LegId, LegErrand),
     /// Something between us and the peer of this index, outside any call.
-    #[expect(dead_code, reason = "nothing is sent outside calls yet")]
     Trunk(usize, TrunkErrand),
 }
 
@@ -44,7 +43,12 @@ pub(super) enum LegErrand {}
 
 /// What a request to a peer outside any call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TrunkErrand {}
+pub(super) enum TrunkErrand {
+    /// It registers us, or takes that back.
+    Register,
+    /// It asks whether the peer is there.
+    Probe,
+}
 
 impl Purpose {
     /// The leg it belongs to.
@@ -87,13 +91,13 @@ impl Errands {
 /// What comes of errands.
 impl Endpoint {
     /// An errand is done. A 2xx to an INVITE comes here as often as it arrives, also from several phones.
-    fn errand_done(&mut self, _now: Instant, _id: ErrandId, purpose: Purpose, _outcome: Outcome) {
+    fn errand_done(&mut self, now: Instant, _id: ErrandId, purpose: Purpose, outcome: Outcome) {
         match purpose {
             // Whatever the peer thinks of our BYE (401, 481, nothing at all), the call is over.
             Purpose::Bye(leg) => self.finish(leg),
             Purpose::Farewell => {}
             Purpose::Leg(_, errand) => match errand {},
-            Purpose::Trunk(_, errand) => match errand {},
+            Purpose::Trunk(peer, errand) => self.trunk_errand_done(now, peer, errand, outcome),
         }
     }
 
@@ -283,6 +287,9 @@ impl Endpoint {
         request.headers.push("User-Agent", &self.settings.user_agent);
         self.prove(id, &mut request);
         let bytes = request.to_bytes();
+        if let Some(Purpose::Trunk(peer, TrunkErrand::Register)) = self.errands.get(id).map(|errand| errand.purpose) {
+            self.registrations.note_sent(peer, flow, &request);
+        }
         let key = ClientKey {
             branch,
             method: request.method.clone(),
