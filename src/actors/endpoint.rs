@@ -15,6 +15,7 @@ use crate::{
         leg::SipOrder,
         sip::{self, SipDriver, Sockets},
     },
+    sip::Origin,
     telemetry::Metrics,
 };
 
@@ -72,7 +73,11 @@ impl Actor for SipEndpoint {
         };
         let endpoint = service::sip_endpoint(&args.config);
         let peers = service::peers(&args.config);
-        let admits = move |origin| peers.iter().any(|peer| peer.may_connect(origin));
+        let registrar = args.config.registrar.clone();
+        let admits = move |origin: Origin| {
+            peers.iter().any(|peer| peer.may_connect(origin))
+                || origin.addresses().any(|address| registrar.admits(address))
+        };
         let driver = SipDriver::new(sockets, endpoint, admits, (orders, inbox), args.metrics)?;
         // An ending that finds the actor gone needs no telling.
         let driver = watch(

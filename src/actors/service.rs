@@ -231,6 +231,7 @@ pub fn sip_endpoint(config: &Config) -> sip::Endpoint {
     let settings = sip::Settings {
         external_ip: config.sip.external_ip,
         peers: peers(config),
+        registrar: registrar(config),
         user_agent: concat!("patchcord/", env!("CARGO_PKG_VERSION")).to_owned(),
         legs_max: legs_max(config),
         ..sip::Settings::new(secret, random())
@@ -275,6 +276,23 @@ fn uplink_of(trunk: &str, uplink: &config::Uplink) -> Option<sip::Uplink> {
         }),
         register: Some(uplink.register_expires).filter(|_| uplink.register),
         probe: uplink.probe,
+    })
+}
+
+/// The phones that may register here, when there are any.
+fn registrar(config: &Config) -> Option<sip::RegistrarSettings> {
+    let configured = Some(&config.registrar).filter(|registrar| registrar.is_open())?;
+    let user = |(name, user): (&String, &config::RegistrarUser)| sip::Credentials {
+        username: name.clone(),
+        password: user.password.reveal().to_owned(),
+        algorithms: algorithms(&user.digest),
+    };
+    Some(sip::RegistrarSettings {
+        networks: configured.from.clone(),
+        users: configured.users.iter().map(user).collect(),
+        expires_min: configured.expires_min,
+        expires_max: configured.expires_max,
+        contacts_max: configured.contacts_max,
     })
 }
 
