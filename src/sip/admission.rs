@@ -98,6 +98,17 @@ pub enum Verdict {
     Failed(String),
 }
 
+/// Whether one of several users is who it says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Proved {
+    /// It is this user.
+    User(String),
+    /// It has to prove it: the WWW-Authenticate values of the 401.
+    Challenged(Vec<String>),
+    /// The proof was wrong, in this way.
+    Failed(String),
+}
+
 /// The doorkeeper.
 #[derive(Debug)]
 pub struct Admission {
@@ -196,6 +207,31 @@ impl Admission {
             },
             Outcome::Challenge { stale, .. } => Verdict::Challenged(self.authenticator.challenge(now, stale, &offered)),
             Outcome::Denied(denial) => Verdict::Failed(denial.to_string()),
+        }
+    }
+}
+
+/// Users of our own, whoever keeps them.
+impl Admission {
+    /// Checks a request that only one of the users `known` may send; `asked` is whose algorithms are offered.
+    pub fn check_users(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        known: &[&Credentials],
+        asked: &[&Credentials],
+    ) -> Proved {
+        let offered = offered(asked.iter().map(|user| user.algorithms.as_slice()));
+        let find = |name: &str| known.iter().find(|user| user.username == name);
+        let password = |name: &str| find(name).map(|user| user.password.as_str());
+        match self.authenticator.check(now, request, &offered, password) {
+            Outcome::Accepted { username, algorithm } => match find(&username) {
+                Some(user) if user.algorithms.contains(&algorithm) => Proved::User(username),
+                Some(user) => Proved::Challenged(self.authenticator.challenge(now, true, &user.algorithms)),
+                None => Proved::Failed("no such user".to_owned()),
+            },
+            Outcome::Challenge { stale, .. } => Proved::Challenged(self.authenticator.challenge(now, stale, &offered)),
+            Outcome::Denied(denial) => Proved::Failed(denial.to_string()),
         }
     }
 }

@@ -78,6 +78,17 @@ impl Uri {
         self
     }
 
+    /// The place alone, without who is meant there and without parameters: what a REGISTER is sent to (RFC 3261 section
+    /// 10.2).
+    pub fn without_user(mut self) -> Self {
+        if self.host.is_some() {
+            (self.user, self.password, self.headers) = (None, None, None);
+            self.params = Params::default();
+            self.render();
+        }
+        self
+    }
+
     /// The whole URI as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

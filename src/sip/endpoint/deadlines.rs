@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{Endpoint, Event};
 use crate::sip::leg::{LegId, LegStep, Phase};
+use crate::sip::registrar::Registrar;
 use crate::sip::transaction::clients::Due;
 use crate::sip::usages::UsageStep;
 
@@ -20,6 +21,10 @@ impl Endpoint {
                 Due::Over(errand) => self.invite_over(now, errand),
             }
         }
+        self.handle_registrations(now);
+        if let Some(registrar) = &mut self.registrar {
+            registrar.handle_timeout(now);
+        }
         while let Some(leg) = self.deadlines.pop_due(now) {
             self.handle_leg_timeout(now, leg);
         }
@@ -31,6 +36,8 @@ impl Endpoint {
             self.servers.poll_timeout(),
             self.clients.poll_timeout(),
             self.deadlines.next(),
+            self.registrations.poll_timeout(),
+            self.registrar.as_ref().and_then(Registrar::poll_timeout),
         ];
         all.into_iter().flatten().min()
     }

@@ -33,7 +33,6 @@ pub(super) enum Purpose {
     /// Something inside the dialog of a leg.
     Leg(LegId, LegErrand),
     /// Something between us and the peer of this index, outside any call.
-    #[expect(dead_code, reason = "nothing is sent outside calls yet")]
     Trunk(usize, TrunkErrand),
 }
 
@@ -52,7 +51,12 @@ pub(super) enum LegErrand {
 
 /// What a request to a peer outside any call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TrunkErrand {}
+pub(super) enum TrunkErrand {
+    /// It registers us, or takes that back.
+    Register,
+    /// It asks whether the peer is there.
+    Probe,
+}
 
 impl Purpose {
     /// The leg it belongs to.
@@ -104,7 +108,7 @@ impl Endpoint {
             Purpose::Leg(leg, LegErrand::Refer) => self.refer_done(leg, outcome),
             Purpose::Leg(leg, LegErrand::Notify) => self.notify_done(leg, &outcome),
             Purpose::Leg(_, LegErrand::Notice) => {}
-            Purpose::Trunk(_, errand) => match errand {},
+            Purpose::Trunk(peer, errand) => self.trunk_errand_done(now, peer, errand, outcome),
         }
     }
 
@@ -294,6 +298,9 @@ impl Endpoint {
         request.headers.push("User-Agent", &self.settings.user_agent);
         self.prove(id, &mut request);
         let bytes = request.to_bytes();
+        if let Some(Purpose::Trunk(peer, TrunkErrand::Register)) = self.errands.get(id).map(|errand| errand.purpose) {
+            self.registrations.note_sent(peer, flow, &request);
+        }
         let key = ClientKey {
             branch,
             method: request.method.clone(),
@@ -373,6 +380,11 @@ impl Endpoint {
             return;
         };
         let purpose = errand.purpose;
+        if (200..=299).contains(&response.status)
+            && let Some(keyring) = self.keyring(purpose)
+        {
+            keyring.accepted(&response);
+        }
         match response.status {
             100..=199 => self.errand_progress(now, id, purpose, &response),
             200..=299 if key.method == Method::Invite => {

@@ -91,7 +91,9 @@ impl Endpoint {
     fn leg_of(&self, dialog: &DialogId, flow: &Flow) -> Option<LegId> {
         let id = *self.dialogs.get(dialog)?;
         let leg = self.legs.get(&id)?;
-        let welcome = flow.source_ip() == leg.flow.source_ip() || self.admission.may_send(leg.peer, flow.origin());
+        let welcome = flow.source_ip() == leg.flow.source_ip()
+            || self.admission.may_send(leg.peer, flow.origin())
+            || self.registrations.is_way_of(leg.peer, &flow);
         welcome.then_some(id)
     }
 

@@ -24,7 +24,10 @@ const REOFFER_WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl Endpoint {
     pub(super) fn handle_out_of_dialog(&mut self, now: Instant, flow: Flow, key: Key, request: Request) {
-        let source = self.admission.source(flow.origin());
+        let source = self.source_of(&flow, &request);
+        if request.method == Method::Register && self.may_register(&flow) {
+            return self.handle_register(now, &flow, key, &request);
+        }
         if source == Source::Unknown {
             return self.refuse_stranger(&flow, &request);
         }
@@ -55,7 +58,11 @@ impl Endpoint {
             let refusal = self.overloaded("as many transactions as allowed are live");
             return self.refuse_stateless(&flow, &request, &refusal);
         }
-        match self.admission.check(now, source, &request) {
+        let verdict = match self.check_phone(now, source, &flow, &request) {
+            Some(verdict) => verdict,
+            None => self.admission.check(now, source, &request),
+        };
+        match verdict {
             Verdict::Admitted(peer) => self.handle_admitted(now, flow, key, request, peer),
             Verdict::Challenged(challenges) => self.challenge(&flow, &request, challenges),
             Verdict::Failed(detail) => {
@@ -64,7 +71,7 @@ impl Endpoint {
         }
     }
 
-    fn challenge(&mut self, flow: &Flow, request: &Request, challenges: Vec<String>) {
+    pub(super) fn challenge(&mut self, flow: &Flow, request: &Request, challenges: Vec<String>) {
         let write = |mut response: Response| {
             challenges
                 .into_iter()
