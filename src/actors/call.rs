@@ -367,7 +367,10 @@ impl State {
     fn ended(&mut self, outcome: Outcome) {
         self.ledger.ended(outcome);
         self.closing_by = Instant::now().checked_add(MEDIA_CLOSE_MAX);
-        let closing = self.media.as_ref().is_some_and(|media| media.handle.order(Order::Close));
+        let closing = self
+            .media
+            .as_ref()
+            .is_some_and(|media| media.handle.order(Order::Close));
         if !closing {
             self.ledger.finish();
         }

@@ -157,5 +157,10 @@ fn over() -> Refused {
 }
 
 fn overloaded() -> Refused {
-    Refused::busy(503, "overloaded", "the calls cannot be reached now; ask again", RETRY_AFTER)
+    Refused::busy(
+        503,
+        "overloaded",
+        "the calls cannot be reached now; ask again",
+        RETRY_AFTER,
+    )
 }

@@ -59,7 +59,14 @@ impl Ledger {
     }
 
     /// A record for a call that is to be placed.
-    pub fn place(shared: &Shared, slot: RecordSlot, call_id: String, trunk: &str, agent: &Agent, facts: &Facts) -> Self {
+    pub fn place(
+        shared: &Shared,
+        slot: RecordSlot,
+        call_id: String,
+        trunk: &str,
+        agent: &Agent,
+        facts: &Facts,
+    ) -> Self {
         let record = CallRecord {
             agent: Some(agent.name.clone()),
             from: facts.caller.clone(),

@@ -172,7 +172,9 @@ impl Service {
         let answer = match agent.answer {
             config::Answer::AtOnce => machine::Answer::AtOnce,
             // Without a greeting there is nothing to say before the answer.
-            config::Answer::WhenReady if agent.early_media && agent.greeting.is_some() => machine::Answer::AfterGreeting,
+            config::Answer::WhenReady if agent.early_media && agent.greeting.is_some() => {
+                machine::Answer::AfterGreeting
+            }
             config::Answer::WhenReady => machine::Answer::WhenReady,
         };
         conductor::Settings {

@@ -56,7 +56,9 @@ impl Facts {
     /// What an INVITE tells.
     pub fn of(invite: &Invite) -> Self {
         let headers = kept(&invite.headers);
-        let asserted = IDENTIFYING.iter().find_map(|name| identity(invite.headers.first(name)?));
+        let asserted = IDENTIFYING
+            .iter()
+            .find_map(|name| identity(invite.headers.first(name)?));
         Self {
             caller: asserted.unwrap_or_else(|| address(&invite.from.uri)),
             called: address(&invite.request_uri),
@@ -72,7 +74,9 @@ impl Facts {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
-            let Some((name, behind)) = after.split_once("}}") else { break };
+            let Some((name, behind)) = after.split_once("}}") else {
+                break;
+            };
             filled.push_str(before);
             filled.push_str(self.value(name.trim()));
             rest = behind;
@@ -102,7 +106,10 @@ impl Facts {
 
     /// Variables are compared without regard to case, like everything between the braces.
     fn variable(&self, name: &str) -> &str {
-        let named = |key: &str| name.strip_prefix("variable.").is_some_and(|name| key.eq_ignore_ascii_case(name));
+        let named = |key: &str| {
+            name.strip_prefix("variable.")
+                .is_some_and(|name| key.eq_ignore_ascii_case(name))
+        };
         let found = self.variables.iter().find(|(key, _)| named(key));
         found.map_or("", |(_, value)| value)
     }
@@ -144,7 +151,11 @@ fn address(uri: &Uri) -> String {
 fn wants_privacy(headers: &Headers) -> bool {
     headers.all("Privacy").any(|value| {
         let mut wishes = value.split([';', ',']).map(str::trim);
-        wishes.any(|wish| ["id", "user", "header"].iter().any(|word| wish.eq_ignore_ascii_case(word)))
+        wishes.any(|wish| {
+            ["id", "user", "header"]
+                .iter()
+                .any(|word| wish.eq_ignore_ascii_case(word))
+        })
     })
 }
 
@@ -170,7 +181,10 @@ mod tests {
 
     #[test]
     fn an_asserted_identity_goes_before_the_from() {
-        let facts = facts(&[("P-Asserted-Identity", "\"Ann\" <sip:+15550100@carrier.example>, <tel:+15550100>")]);
+        let facts = facts(&[(
+            "P-Asserted-Identity",
+            "\"Ann\" <sip:+15550100@carrier.example>, <tel:+15550100>",
+        )]);
         assert_eq!(facts.caller, "+15550100");
     }
 
@@ -185,7 +199,10 @@ mod tests {
     fn headers_are_bounded_and_others_are_not_kept() {
         let long = "é".repeat(VALUE_BYTES_MAX);
         let many: Vec<(String, String)> = (0..40).map(|number| (format!("X-{number}"), long.clone())).collect();
-        let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let many: Vec<(&str, &str)> = many
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let bounded = facts(&many);
         assert_eq!(bounded.headers.len(), HEADERS_MAX);
         assert!(bounded.headers.values().all(|value| value.len() <= VALUE_BYTES_MAX));

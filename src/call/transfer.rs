@@ -56,7 +56,9 @@ impl Transfer {
 
     /// What comes of it when nothing was heard for too long.
     pub fn handle_timeout(&self, now: Instant) -> Option<Ended> {
-        self.deadline.is_some_and(|deadline| now >= deadline).then(|| self.ended(408))
+        self.deadline
+            .is_some_and(|deadline| now >= deadline)
+            .then(|| self.ended(408))
     }
 
     /// When [`Self::handle_timeout`] wants to be called.

@@ -112,11 +112,17 @@ impl Agent {
             turn_detection: turn_detection::read(section.inner("turn_detection")),
         };
         if agent.early_media && agent.answer == Answer::AtOnce {
-            section.wrong("early_media", "has no use with answer = \"at_once\": nothing comes before that answer");
+            section.wrong(
+                "early_media",
+                "has no use with answer = \"at_once\": nothing comes before that answer",
+            );
         }
         let transfers = agent.tools.contains(&Tool::Transfer);
         if transfers && agent.transfer_targets.is_empty() && !agent.transfer_any {
-            section.wrong("tools", "names \"transfer\", but neither \"transfer_targets\" nor \"transfer_any\" says to whom");
+            section.wrong(
+                "tools",
+                "names \"transfer\", but neither \"transfer_targets\" nor \"transfer_any\" says to whom",
+            );
         }
         if let Some(twice) = repeated(&agent.backends) {
             section.wrong("backends", &format!("names \"{}\" twice", twice.escape_debug()));
@@ -141,7 +147,10 @@ impl Agent {
         );
         out.list("tools", &self.tools);
         out.whole("early_media", self.early_media);
-        out.whole("voicemail_after_ms", self.voicemail_after.map_or(0, |after| after.as_millis()));
+        out.whole(
+            "voicemail_after_ms",
+            self.voicemail_after.map_or(0, |after| after.as_millis()),
+        );
         out.whole("transfer_any", self.transfer_any);
         out.texts("transfer_targets", &self.transfer_targets);
         out.object(

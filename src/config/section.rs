@@ -228,7 +228,10 @@ impl<'r> Section<'r> {
             return BTreeMap::new();
         };
         let ValueKind::Table(table) = value.kind else {
-            self.wrong(key, &format!("= {} is not a table: write {{ name = \"…\" }}", shown(&value)));
+            self.wrong(
+                key,
+                &format!("= {} is not a table: write {{ name = \"…\" }}", shown(&value)),
+            );
             return BTreeMap::new();
         };
         if table.len() > items_max {

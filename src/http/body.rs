@@ -86,7 +86,10 @@ impl Fields {
         let unknown = self.fields.keys().next();
         unknown.map_or(Ok(()), |name| {
             let known = self.known.join(", ");
-            Err(Refused::invalid(name, format!("unknown field; those there are: {known}")))
+            Err(Refused::invalid(
+                name,
+                format!("unknown field; those there are: {known}"),
+            ))
         })
     }
 
@@ -120,7 +123,10 @@ mod tests {
         assert_eq!(field(r#"{"to":"a","n":-1}"#).as_deref(), Some("n"));
         assert_eq!(field(r#"{"to":"a","all":{"k":1}}"#).as_deref(), Some("all.k"));
         assert_eq!(field(r#"{"to":"a","tooo":"b"}"#).as_deref(), Some("tooo"));
-        assert_eq!(read(r#"{"to":"a","n":null,"all":{"k":"v"}}"#), Ok(("a".to_owned(), None)));
+        assert_eq!(
+            read(r#"{"to":"a","n":null,"all":{"k":"v"}}"#),
+            Ok(("a".to_owned(), None))
+        );
     }
 
     #[test]

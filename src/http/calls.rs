@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Path, Request, State},
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, delete, get, post},
+    routing::{MethodFilter, MethodRouter, on},
 };
 use serde::Serialize;
 use serde_json::json;
@@ -51,33 +51,43 @@ impl Api {
 
 /// One operation: its method, its path, and what serves it.
 pub(super) struct Operation {
-    /// In upper case.
-    pub method: &'static str,
+    /// The method.
+    pub method: Method,
     /// With names in braces.
     pub path: &'static str,
-    serve: fn() -> MethodRouter<HttpState>,
+    serve: fn(MethodFilter) -> MethodRouter<HttpState>,
 }
 
 /// Every operation there is. The OpenAPI document has the same.
 pub(super) const OPERATIONS: &[Operation] = &[
-    operation("POST", "/v1/calls", || post(place)),
-    operation("GET", "/v1/calls", || get(list)),
-    operation("GET", "/v1/calls/{id}", || get(show)),
-    operation("DELETE", "/v1/calls/{id}", || delete(hang_up)),
-    operation("POST", "/v1/calls/{id}/transfer", || post(transfer)),
-    operation("POST", "/v1/calls/{id}/dtmf", || post(send_digits)),
-    operation("GET", "/v1/calls/{id}/events", || get(events::listen)),
-    operation("GET", "/v1/openapi.json", || get(openapi::show)),
+    operation(Method::POST, "/v1/calls", |method| on(method, place)),
+    operation(Method::GET, "/v1/calls", |method| on(method, list)),
+    operation(Method::GET, "/v1/calls/{id}", |method| on(method, show)),
+    operation(Method::DELETE, "/v1/calls/{id}", |method| on(method, hang_up)),
+    operation(Method::POST, "/v1/calls/{id}/transfer", |method| on(method, transfer)),
+    operation(Method::POST, "/v1/calls/{id}/dtmf", |method| on(method, send_digits)),
+    operation(Method::GET, "/v1/calls/{id}/events", |method| {
+        on(method, events::listen)
+    }),
+    operation(Method::GET, "/v1/openapi.json", |method| on(method, openapi::show)),
 ];
 
-const fn operation(method: &'static str, path: &'static str, serve: fn() -> MethodRouter<HttpState>) -> Operation {
+const fn operation(
+    method: Method,
+    path: &'static str,
+    serve: fn(MethodFilter) -> MethodRouter<HttpState>,
+) -> Operation {
     Operation { method, path, serve }
 }
 
 /// The routes of every operation.
 pub(super) fn routes() -> Router<HttpState> {
     OPERATIONS.iter().fold(Router::new(), |router, operation| {
-        router.route(operation.path, (operation.serve)())
+        // Only methods of nobody's have no filter.
+        match MethodFilter::try_from(operation.method.clone()) {
+            Ok(method) => router.route(operation.path, (operation.serve)(method)),
+            Err(_) => router,
+        }
     })
 }
 
@@ -97,7 +107,11 @@ pub(super) fn admit<'s>(state: &'s HttpState, request: &Request) -> Result<&'s A
     };
     match token.is_shown(request.headers()) {
         true => Ok(api),
-        false => Err(refused(401, "unauthorized", "show the token: Authorization: Bearer TOKEN")),
+        false => Err(refused(
+            401,
+            "unauthorized",
+            "show the token: Authorization: Bearer TOKEN",
+        )),
     }
 }
 
@@ -129,7 +143,11 @@ async fn show(State(state): State<HttpState>, Path(id): Path<String>, request: R
     Ok(answer(StatusCode::OK, &call))
 }
 
-async fn hang_up(State(state): State<HttpState>, Path(id): Path<String>, request: Request) -> Result<Response, Refused> {
+async fn hang_up(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Refused> {
     match admit(&state, &request)?.control.hang_up(&id) {
         // Whoever wants a call to be over has what it wants.
         Err(refused) if refused.reason == "ended" => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -137,7 +155,11 @@ async fn hang_up(State(state): State<HttpState>, Path(id): Path<String>, request
     }
 }
 
-async fn transfer(State(state): State<HttpState>, Path(id): Path<String>, request: Request) -> Result<Response, Refused> {
+async fn transfer(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Refused> {
     let api = admit(&state, &request)?;
     let mut fields = Fields::read(request.into_body()).await?;
     let transfer = Transfer {
@@ -185,7 +207,9 @@ impl IntoResponse for Refused {
         }
         let mut response = answer(status, &body);
         if let Some(after) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, after.as_secs().max(1).into());
         }
         response
     }

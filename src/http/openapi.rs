@@ -31,7 +31,7 @@ mod tests {
             .collect();
         let routed = OPERATIONS
             .iter()
-            .map(|operation| (operation.path.to_owned(), operation.method.to_owned()));
+            .map(|operation| (operation.path.to_owned(), operation.method.to_string()));
         assert_eq!(documented, routed.collect());
     }
 
@@ -54,7 +54,9 @@ mod tests {
         assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
         let mut ids = BTreeSet::new();
         for (path, method, operation) in operations(&document) {
-            let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no id"));
+            let id = operation["operationId"]
+                .as_str()
+                .unwrap_or_else(|| panic!("{method} {path} has no id"));
             assert!(ids.insert(id), "{id} twice");
             let responses = operation["responses"].as_object().unwrap();
             assert!(responses.keys().any(|status| status.starts_with('2')), "{id}");

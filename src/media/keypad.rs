@@ -58,8 +58,11 @@ impl Keypad {
         let Some(key) = self.waiting.pop_front() else { return };
         let packet_samples = (packet_time_ms * SAMPLES_PER_MS) as u16;
         let held = HELD_MS.next_multiple_of(packet_time_ms.max(1)) * SAMPLES_PER_MS;
-        self.packets
-            .extend(telephone_event::press(key, timestamp, held as u16, packet_samples).into_iter().flatten());
+        self.packets.extend(
+            telephone_event::press(key, timestamp, held as u16, packet_samples)
+                .into_iter()
+                .flatten(),
+        );
     }
 }
 

@@ -210,7 +210,15 @@ pub(super) mod tests {
     #[test]
     fn a_record_of_before_there_were_calls_of_ours_still_reads() {
         let mut json = serde_json::to_value(record("c1")).unwrap();
-        for name in ["direction", "ring_ms", "headers", "private", "variables", "answered_by", "transfer"] {
+        for name in [
+            "direction",
+            "ring_ms",
+            "headers",
+            "private",
+            "variables",
+            "answered_by",
+            "transfer",
+        ] {
             json.as_object_mut().unwrap().remove(name);
         }
         assert_eq!(serde_json::from_value::<CallRecord>(json).unwrap(), record("c1"));

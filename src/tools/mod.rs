@@ -170,8 +170,10 @@ impl Toolbox {
 /// A number, or a SIP URI, that a model may have taken from what was said.
 fn is_dialable(target: &str) -> bool {
     let number = target.strip_prefix('+').unwrap_or(target);
-    let is_number =
-        !number.is_empty() && number.chars().all(|letter| letter.is_ascii_digit() || matches!(letter, '*' | '#'));
+    let is_number = !number.is_empty()
+        && number
+            .chars()
+            .all(|letter| letter.is_ascii_digit() || matches!(letter, '*' | '#'));
     let is_uri = ["sip:", "sips:"].iter().any(|scheme| target.starts_with(scheme)) && !target.contains([' ', '<', '>']);
     target.len() <= TARGET_BYTES_MAX && (is_number || is_uri)
 }

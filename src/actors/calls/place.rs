@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use ractor::ActorRef;
 use tokio::sync::oneshot;
 
-use super::{Msg, State, Starting};
+use super::{Msg, Starting, State};
 use crate::{
     actors::{call::Way, control::RETRY_AFTER, ledger::Ledger},
     call::{
@@ -28,7 +28,9 @@ const RING_S_MAX: u64 = 180;
 impl State {
     pub(super) async fn place(&mut self, myself: &ActorRef<Msg>, call: PlaceCall) -> Result<String, Refused> {
         let agent = self.check(&call)?;
-        let ring_max = call.ring_timeout_s.map_or(self.service.config.limits.ring_max, Duration::from_secs);
+        let ring_max = call
+            .ring_timeout_s
+            .map_or(self.service.config.limits.ring_max, Duration::from_secs);
         let Some(slot) = self.service.records.reserve() else {
             return Err(no_room(Cause::Overloaded));
         };
@@ -75,9 +77,15 @@ impl State {
     fn check(&self, call: &PlaceCall) -> Result<Arc<Agent>, Refused> {
         let config = &self.service.config;
         if call.to.trim().is_empty() || call.to.len() > VALUE_BYTES_MAX {
-            return Err(Refused::invalid("to", "whom to call: a SIP URI, or a number at the trunk"));
+            return Err(Refused::invalid(
+                "to",
+                "whom to call: a SIP URI, or a number at the trunk",
+            ));
         }
-        if call.ring_timeout_s.is_some_and(|seconds| !(1..=RING_S_MAX).contains(&seconds)) {
+        if call
+            .ring_timeout_s
+            .is_some_and(|seconds| !(1..=RING_S_MAX).contains(&seconds))
+        {
             return Err(Refused::invalid("ring_timeout_s", format!("1 to {RING_S_MAX}")));
         }
         check_texts("headers", &call.headers, HEADERS_MAX)?;

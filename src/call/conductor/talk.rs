@@ -12,13 +12,7 @@ const MESSAGE_BYTES_MAX: usize = 4096;
 
 impl Conductor {
     /// Has the other side call somebody else; `replaces` names the leg of ours that the new call takes the place of.
-    pub fn transfer(
-        &mut self,
-        now: Instant,
-        asker: Asker,
-        to: String,
-        replaces: Option<LegId>,
-    ) -> Result<(), NotNow> {
+    pub fn transfer(&mut self, now: Instant, asker: Asker, to: String, replaces: Option<LegId>) -> Result<(), NotNow> {
         if !self.talking {
             return Err(NotNow::NotTalking);
         }
@@ -113,8 +107,7 @@ impl Conductor {
     /// The other side wants us to call somebody else. Nobody is called on a stranger's word.
     pub(super) fn transfer_asked(&mut self, to: &Uri) {
         self.note(Note::TransferRefused(to.to_string()));
-        self.acts
-            .push_back(Act::Leg(Command::AnswerTransfer { accept: false }));
+        self.acts.push_back(Act::Leg(Command::AnswerTransfer { accept: false }));
     }
 
     pub(super) fn digit_by_info(&mut self, digit: char) {

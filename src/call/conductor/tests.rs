@@ -27,7 +27,10 @@ fn early_media_of_a_callee_is_not_let_in_before_the_answer() {
     });
     assert_eq!(acts, [Act::Note(Note::Early)]);
     let acts = call.leg(Event::Answered { answer: None });
-    assert!(acts.iter().any(|act| matches!(act, Act::Media(Order::Apply(_)))), "{acts:?}");
+    assert!(
+        acts.iter().any(|act| matches!(act, Act::Media(Order::Apply(_)))),
+        "{acts:?}"
+    );
 }
 
 #[test]
@@ -156,7 +159,10 @@ fn early_media_answers_the_offer_before_the_call() {
     assert!(matches!(acts[1], Act::Media(Order::Apply(_))), "{acts:?}");
     assert!(matches!(acts[2], Act::Leg(Command::Progress { .. })), "{acts:?}");
     let acts = call.report(Report::Said);
-    assert!(matches!(acts.last(), Some(Act::Leg(Command::Answer { .. }))), "{acts:?}");
+    assert!(
+        matches!(acts.last(), Some(Act::Leg(Command::Answer { .. }))),
+        "{acts:?}"
+    );
 }
 
 struct Call {
