@@ -50,6 +50,7 @@ fn settings_left_out_of_the_sample_are_good_ones() {
         .replace("env:TRUNK_PASSWORD", "env:PASSWORD")
         .replace("env:LOGIN_PASSWORD", "env:PASSWORD")
         .replace("env:ALICE_PASSWORD", "env:PASSWORD")
+        .replace("env:PATCHCORD_HTTP_TOKEN", "env:PASSWORD")
         .replace("eagerness = \"auto\"", "");
     let env = BTreeMap::from([("PASSWORD".to_owned(), "hunter2".to_owned())]);
     super::load("f.toml", &given, &env, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
