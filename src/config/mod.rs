@@ -10,6 +10,7 @@
 mod agent;
 mod backend;
 mod bounds;
+mod defence;
 mod effective;
 mod environment;
 mod file;
@@ -35,6 +36,7 @@ mod sip;
 #[cfg(test)]
 mod tests;
 mod trunk;
+mod trunk_limits;
 mod turn_detection;
 mod value;
 
@@ -44,6 +46,7 @@ pub use self::{
     agent::{Agent, Answer, Tool},
     backend::{Backend, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
+    defence::Defence,
     http::Http,
     limits::Limits,
     log::{Log, LogFormat},
@@ -56,6 +59,7 @@ pub use self::{
     session::Session,
     sip::{Listen, Sip},
     trunk::{Credentials, Digest, Trunk},
+    trunk_limits::{AllowedTransport, TrunkLimits},
 };
 use self::{effective::Writer, layers::Layers};
 
@@ -70,6 +74,8 @@ pub struct Config {
     pub http: Http,
     /// How much, and how long.
     pub limits: Limits,
+    /// What strangers may do.
+    pub defence: Defence,
     /// How sessions are dialled and dialled again.
     pub session: Session,
     /// Where call records go.
@@ -101,6 +107,7 @@ pub fn load(
         media: Media::read(layers.section("media")),
         http: Http::read(layers.section("http")),
         limits: Limits::read(layers.section("limits")),
+        defence: Defence::read(layers.section("defence")),
         session: Session::read(layers.section("session")),
         records: Records::read(layers.section("records")),
         log: Log::read(layers.section("log")),
@@ -125,6 +132,7 @@ impl Config {
         self.media.write(&mut out);
         self.http.write(&mut out);
         self.limits.write(&mut out);
+        self.defence.write(&mut out);
         self.session.write(&mut out);
         self.records.write(&mut out);
         self.log.write(&mut out);

@@ -9,6 +9,7 @@ use super::{
     names,
     secret::Secret,
     section::{Section, one_of},
+    trunk_limits::TrunkLimits,
 };
 
 const DIGESTS: &[(&str, Digest)] = &[("sha-256", Digest::Sha256), ("md5", Digest::Md5)];
@@ -23,6 +24,8 @@ pub struct Trunk {
     pub from: Vec<IpNet>,
     /// What it logs in with.
     pub credentials: Option<Credentials>,
+    /// How much it may use.
+    pub limits: TrunkLimits,
 }
 
 /// A user name and its password.
@@ -51,11 +54,13 @@ impl Trunk {
         let name = section.parsed("name", String::new(), read_name);
         let from = read_networks(&mut section);
         let credentials = read_credentials(&mut section);
+        let limits = TrunkLimits::read(&mut section);
         section.finish();
         Self {
             name,
             from,
             credentials,
+            limits,
         }
     }
 
@@ -77,6 +82,7 @@ impl Trunk {
             "digest",
             self.credentials.iter().flat_map(|credentials| &credentials.digest),
         );
+        self.limits.write(out);
     }
 
     /// Whether it may call from anywhere, with its credentials.
