@@ -17,7 +17,7 @@ const MODULES: &[Module] = &[
     pure("config", &[]),
     pure("sdp", &["rtp"]),
     pure("realtime", &["audio"]),
-    pure("routing", &["config"]),
+    pure("routing", &["sip", "config"]),
     pure("media", &["audio", "rtp", "sdp"]),
     pure("tools", &["config", "realtime"]),
     pure("call", &[EVERY_PURE]),

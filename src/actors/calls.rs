@@ -3,7 +3,7 @@
 //! Each INVITE is admitted or refused here, with one reason word; an admitted one becomes a Call actor of its own.
 //! Calls are never restarted. When the manager itself dies, its calls end with a BYE, because the SIP driver lives on.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::sync::mpsc;
@@ -20,7 +20,7 @@ use crate::{
         leg::{IncomingLeg, LegHandle, SipOrder},
         post::{PostBox, Posted, post},
     },
-    routing::Room,
+    routing::{Direction, NoRoom, Place},
     sip::{Event, Invite},
 };
 
@@ -118,12 +118,14 @@ impl Actor for CallManager {
 struct Entry {
     actor: ActorRef<call::Msg>,
     span: tracing::Span,
+    _place: Place,
 }
 
 /// A call that will be served.
 struct Admitted {
     agent: Arc<Agent>,
     prepared: Prepared,
+    place: Place,
 }
 
 impl State {
@@ -164,19 +166,23 @@ impl State {
     }
 
     fn decide(&self, invite: &Invite, ledger: &mut Ledger) -> Result<Admitted, Cause> {
-        let calls_max = self.service.config.limits.calls_max;
-        let room = Room {
-            calls_active: self.calls.len(),
-            calls_max,
-            draining: self.draining,
-        };
-        room.admit()
-            .map_err(|full| Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded))?;
+        let place = self.admit_to_room(Direction::Inbound, &invite.trunk).map_err(|full| {
+            tracing::info!(%full, "no room for a call");
+            Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded)
+        })?;
         let (route, agent) = self.service.route(invite)?;
         ledger.routed(route, &agent);
         let prepared = self.service.prepare(invite)?;
         ledger.prepared(&prepared);
-        Ok(Admitted { agent, prepared })
+        Ok(Admitted { agent, prepared, place })
+    }
+
+    /// Room for one more call, in either direction.
+    fn admit_to_room(&self, direction: Direction, trunk: &str) -> Result<Place, NoRoom> {
+        let mut room = self.service.room();
+        room.set_draining(self.draining);
+        room.set_lag(self.service.workers.lag());
+        room.admit(direction, trunk, Instant::now())
     }
 
     async fn start(
@@ -187,7 +193,7 @@ impl State {
         admitted: Admitted,
         ledger: Ledger,
     ) {
-        let Admitted { agent, prepared } = admitted;
+        let Admitted { agent, prepared, place } = admitted;
         let (service, span) = (self.service.clone(), ledger.span());
         let args = call::Args {
             service,
@@ -200,7 +206,14 @@ impl State {
         };
         // A call that cannot start has been refused and has left its record by dropping what it was given.
         match Actor::spawn_linked(None, call::Call, args, myself.get_cell()).await {
-            Ok((actor, _)) => drop(self.calls.insert(actor.get_id(), Entry { actor, span })),
+            Ok((actor, _)) => drop(self.calls.insert(
+                actor.get_id(),
+                Entry {
+                    actor,
+                    span,
+                    _place: place,
+                },
+            )),
             Err(error) => tracing::error!(parent: &span, %error, "the call could not be started"),
         }
     }

@@ -1,7 +1,7 @@
 //! What all calls are served with: configuration, ports, workers, records, and the ways from one to the other.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,7 @@ use crate::{
         tls::Tls,
     },
     realtime::{self, ReconnectSettings},
-    routing::{self, Routes},
+    routing::{self, Room, Routes},
     sdp,
     sip::{self, Invite},
     store::RecordWriter,
@@ -39,6 +39,7 @@ pub struct Shared {
     pub records: RecordWriter,
     /// What the HTTP server shows.
     pub http: HttpState,
+    room: Mutex<Room>,
     routes: Routes,
     dialler: Dialler,
 }
@@ -64,6 +65,11 @@ impl Shared {
         self.http.readiness.reason() == Some(Readiness::DRAINING)
     }
 
+    /// The room for calls, of which there is one. Never held while waiting.
+    pub fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens what is shared.
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let config = Arc::new(config);
@@ -72,6 +78,7 @@ impl Shared {
         let slots = config.limits.calls_max.saturating_mul(RECORD_SLOTS_PER_CALL);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
         let http = HttpState::new(metrics.clone(), Readiness::new(), refresh(&metrics, &ports));
+        let room = Mutex::new(Room::new(&config));
         let routes = Routes::from(config.as_ref());
         let dialler = Dialler::new(Tls::new(None)?, config.session.connect_timeout);
         Ok(Self {
@@ -80,6 +87,7 @@ impl Shared {
             ports,
             records,
             http,
+            room,
             routes,
             dialler,
         })

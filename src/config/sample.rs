@@ -105,7 +105,8 @@ fn inner_table(header: &str) -> Option<Setting> {
 
 /// The settings the code reads, as it lists them to somebody who gives an unknown one.
 fn known() -> BTreeSet<Setting> {
-    let plain = ["sip", "media", "http", "limits", "defence", "session", "records", "log"].map(|name| format!("[{name}]"));
+    let plain =
+        ["sip", "media", "http", "limits", "defence", "session", "records", "log"].map(|name| format!("[{name}]"));
     let tables = [
         "[[trunk]]\nname = \"a\"\nfrom = [\"10.0.0.0/8\"]",
         "[[route]]\nagent = \"operator\"",

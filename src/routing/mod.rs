@@ -5,10 +5,12 @@
 
 mod admission;
 mod glob;
+mod lag;
 mod routes;
 
 pub use self::{
-    admission::{NoRoom, Room},
+    admission::{Direction, Fill, NoRoom, Place, Room},
     glob::Glob,
+    lag::{Lag, TICK},
     routes::{Call, Decision, NO_ROUTE, Route, Routes, Step, Verdict},
 };

@@ -28,6 +28,7 @@ pub mod names;
 pub mod nonce;
 pub mod params;
 pub mod proof;
+pub mod rate;
 pub mod reader;
 pub mod reason;
 mod refusal;

@@ -33,6 +33,7 @@ pub(super) struct Handles {
     pub(super) sessions_active: IntGauge,
     pub(super) queue_drops: IntCounterVec,
     pub(super) worker_lag: Histogram,
+    pub(super) lag: Gauge,
     pub(super) worker_tasks: IntGauge,
     pub(super) sip_legs: IntGauge,
     pub(super) sip_dialogs: IntGauge,
@@ -40,6 +41,7 @@ pub(super) struct Handles {
     pub(super) sip_connections: IntGauge,
     pub(super) sip_messages_received: IntCounterVec,
     pub(super) sip_refused: IntCounterVec,
+    pub(super) sip_dropped: IntCounterVec,
     pub(super) rtp_ports_in_use: IntGauge,
     pub(super) tokens: IntCounterVec,
     pub(super) records_written: IntCounter,
@@ -81,6 +83,7 @@ impl Handles {
             sessions_active: make.gauge(Metric::SessionsActive),
             queue_drops: make.counter_vec(Metric::QueueDrops),
             worker_lag: make.histogram(Metric::WorkerLag),
+            lag: make.real_gauge(Metric::Lag),
             worker_tasks: make.gauge(Metric::WorkerTasks),
             sip_legs: make.gauge(Metric::SipLegs),
             sip_dialogs: make.gauge(Metric::SipDialogs),
@@ -88,6 +91,7 @@ impl Handles {
             sip_connections: make.gauge(Metric::SipConnections),
             sip_messages_received: make.counter_vec(Metric::SipMessagesReceived),
             sip_refused: make.counter_vec(Metric::SipRefused),
+            sip_dropped: make.counter_vec(Metric::SipDropped),
             rtp_ports_in_use: make.gauge(Metric::RtpPortsInUse),
             tokens: make.counter_vec(Metric::Tokens),
             records_written: make.counter(Metric::RecordsWritten),
@@ -129,6 +133,10 @@ impl Maker<'_> {
         self.register(IntGauge::with_opts(options(metric)))
     }
 
+    fn real_gauge(&self, metric: Metric) -> Gauge {
+        self.register(Gauge::with_opts(options(metric)))
+    }
+
     fn gauge_vec(&self, metric: Metric) -> IntGaugeVec {
         self.register(IntGaugeVec::new(options(metric), metric.labels()))
     }
@@ -152,7 +160,7 @@ impl Maker<'_> {
             open_fds: self.gauge(Metric::ProcessOpenFds),
             max_fds: self.gauge(Metric::ProcessMaxFds),
             threads: self.gauge(Metric::ProcessThreads),
-            start_time: self.register(Gauge::with_opts(options(Metric::ProcessStartTime))),
+            start_time: self.real_gauge(Metric::ProcessStartTime),
         }
     }
 

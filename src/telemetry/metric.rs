@@ -39,6 +39,8 @@ pub enum Metric {
     QueueDrops,
     /// How late a media worker's timers fire.
     WorkerLag,
+    /// How late the latest thread is.
+    Lag,
     /// Tasks on the media workers.
     WorkerTasks,
     /// SIP legs.
@@ -53,6 +55,8 @@ pub enum Metric {
     SipMessagesReceived,
     /// SIP requests refused before there was a call.
     SipRefused,
+    /// SIP messages dropped unread.
+    SipDropped,
     /// RTP ports in use.
     RtpPortsInUse,
     /// Tokens the backends counted.
@@ -101,7 +105,7 @@ struct Row {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -118,6 +122,7 @@ impl Metric {
         Self::SessionsActive,
         Self::QueueDrops,
         Self::WorkerLag,
+        Self::Lag,
         Self::WorkerTasks,
         Self::SipLegs,
         Self::SipDialogs,
@@ -125,6 +130,7 @@ impl Metric {
         Self::SipConnections,
         Self::SipMessagesReceived,
         Self::SipRefused,
+        Self::SipDropped,
         Self::RtpPortsInUse,
         Self::Tokens,
         Self::RecordsWritten,
@@ -283,6 +289,13 @@ const ROWS: &[(Metric, Row)] = &[
         ),
     ),
     (
+        Metric::Lag,
+        gauge(
+            "patchcord_lag_seconds",
+            "How late the timers of the latest thread fire, smoothed; above limits.lag_ms_max calls are refused.",
+        ),
+    ),
+    (
         Metric::WorkerTasks,
         gauge("patchcord_worker_tasks", "Call tasks running on the media workers."),
     ),
@@ -318,6 +331,14 @@ const ROWS: &[(Metric, Row)] = &[
         counter(
             "patchcord_sip_refused_total",
             "SIP requests refused before they became a call, by reason word.",
+        )
+        .by(&["reason"]),
+    ),
+    (
+        Metric::SipDropped,
+        counter(
+            "patchcord_sip_dropped_total",
+            "SIP messages dropped without an answer, by reason word.",
         )
         .by(&["reason"]),
     ),

@@ -234,6 +234,11 @@ impl Metrics {
         self.handles.worker_lag.observe(late.as_secs_f64());
     }
 
+    /// How late the timers of the latest thread fire.
+    pub fn lag(&self, late: Duration) {
+        self.handles.lag.set(late.as_secs_f64());
+    }
+
     /// A SIP message came in: the method of a request, or `response`.
     pub fn sip_received(&self, method: &str) {
         let known = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
@@ -243,6 +248,11 @@ impl Metrics {
     /// A SIP request was refused before it became a call.
     pub fn sip_refused(&self, reason: &str) {
         self.handles.sip_refused.with_label_values(&[word(reason)]).inc();
+    }
+
+    /// A SIP message was dropped without an answer.
+    pub fn sip_dropped(&self, reason: &str) {
+        self.handles.sip_dropped.with_label_values(&[word(reason)]).inc();
     }
 
     /// A backend counted tokens of this kind, a fixed word such as `input_audio`.

@@ -19,7 +19,7 @@ async fn an_offer_with_no_codec_of_ours_is_not_acceptable() {
 
 #[tokio::test]
 async fn one_call_more_than_allowed_is_refused() {
-    let gateway = TestGateway::start_with("[limits]\ncalls_max = 1\n").await;
+    let gateway = TestGateway::start_with("[limits]\ncalls_max = 1\nlag_ms_max = 0\n").await;
     let mut first = Phone::new(gateway.sip()).await;
     first.dial("operator", Offer::Pcmu).await;
     let mut second = Phone::new(gateway.sip()).await;
