@@ -25,7 +25,7 @@ const MODULES: &[Module] = &[
     doing("telemetry", &["config"]),
     doing("net", &["config"]),
     doing("store", &["config", "call", "telemetry"]),
-    doing("http", &["config", "telemetry", "net"]),
+    doing("http", &["config", "routing", "telemetry", "net"]),
     doing("drivers", &[EVERY_PURE, "telemetry", "net"]),
     doing("actors", &[EVERYTHING]),
     doing("cli", &[EVERYTHING]),

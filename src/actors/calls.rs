@@ -168,8 +168,10 @@ impl State {
     fn decide(&self, invite: &Invite, ledger: &mut Ledger) -> Result<Admitted, Cause> {
         let place = self.admit_to_room(Direction::Inbound, &invite.trunk).map_err(|full| {
             tracing::info!(%full, "no room for a call");
+            ledger.explained(self.service.explain(invite, Some(&full)));
             Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded)
         })?;
+        ledger.explained(self.service.explain(invite, None));
         let (route, agent) = self.service.route(invite)?;
         ledger.routed(route, &agent);
         let prepared = self.service.prepare(invite)?;

@@ -49,6 +49,8 @@ pub struct Args {
     pub config: Arc<Config>,
     /// The one list of metrics.
     pub metrics: Metrics,
+    /// Takes what was refused.
+    pub recorder: sip::Recorder,
 }
 
 /// What the actor knows.
@@ -73,7 +75,7 @@ impl Actor for SipEndpoint {
         let endpoint = service::sip_endpoint(&args.config);
         let peers = service::peers(&args.config);
         let admits = move |origin| peers.iter().any(|peer| peer.may_connect(origin));
-        let driver = SipDriver::new(sockets, endpoint, admits, (orders, inbox), args.metrics)?;
+        let driver = SipDriver::new(sockets, endpoint, admits, (orders, inbox), args.metrics, args.recorder)?;
         // An ending that finds the actor gone needs no telling.
         let driver = watch(
             |stop| driver.run(stop.asked()),

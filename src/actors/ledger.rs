@@ -17,7 +17,7 @@ use crate::{
     config::Agent,
     sdp::Negotiated,
     sip::Invite,
-    store::{CallRecord, MediaAddresses, OutcomeRecord, RecordSlot, RtpRecord, TokensRecord},
+    store::{CallRecord, OutcomeRecord, RecordSlot, RtpRecord, TokensRecord},
     telemetry::{Metrics, log},
 };
 
@@ -38,35 +38,8 @@ impl Ledger {
     /// A record for an INVITE that just came in.
     pub fn open(metrics: Metrics, slot: RecordSlot, call_id: String, invite: &Invite) -> Self {
         let span = log::call_span(&call_id, &invite.trunk);
-        let record = CallRecord {
-            call_id,
-            sip_call_id: invite.call_id.clone(),
-            trunk: invite.trunk.clone(),
-            route: None,
-            agent: None,
-            backend: None,
-            from: invite.from.uri.to_string(),
-            to: invite.request_uri.to_string(),
-            codec: None,
-            media: MediaAddresses::default(),
-            started_at: Timestamp::now(),
-            answered_at: None,
-            ended_at: Timestamp::now(),
-            setup_ms: None,
-            duration_ms: 0,
-            caller_talk_ms: 0,
-            agent_talk_ms: 0,
-            barge_ins: 0,
-            reconnects: 0,
-            digits: 0,
-            rtp: RtpRecord::default(),
-            tokens: TokensRecord::default(),
-            outcome: OutcomeRecord {
-                cause: String::new(),
-                fault: String::new(),
-                sip_code: 0,
-            },
-        };
+        let (from, to) = (invite.from.uri.to_string(), invite.request_uri.to_string());
+        let record = CallRecord::begun(call_id, invite.call_id.clone(), invite.trunk.clone(), from, to);
         tracing::info!(parent: &span, from = record.from, to = record.to, sip_call_id = record.sip_call_id, "incoming");
         let outcome = Outcome::refused(Cause::Crashed);
         Self {
@@ -120,6 +93,11 @@ impl Ledger {
         }
     }
 
+    /// How the call came as far as it has; kept in case it is refused.
+    pub fn explained(&mut self, lines: Vec<String>) {
+        self.record.explanation = lines;
+    }
+
     /// Our 200 goes out.
     pub fn answered(&mut self) {
         self.record.answered_at = Some(Timestamp::now());
@@ -160,6 +138,13 @@ impl Ledger {
             fault: fault.to_owned(),
             sip_code,
         };
+        match self.record.setup_ms {
+            None if cause != Cause::Cancelled => {
+                let verdict = format!("verdict: refused with {sip_code} {word}");
+                self.record.explanation.push(verdict);
+            }
+            _ => self.record.explanation.clear(),
+        }
         match self.record.setup_ms {
             Some(setup_ms) => self.metrics.call_setup(Duration::from_millis(setup_ms)),
             None if cause == Cause::Cancelled => {}

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::refusals;
 use crate::{
     call::{Cause, Terms, machine},
     config::{self, Agent, Config},
@@ -16,7 +17,7 @@ use crate::{
         tls::Tls,
     },
     realtime::{self, ReconnectSettings},
-    routing::{self, Room, Routes},
+    routing::{self, Explainer, NoRoom, Question, Room, Routes, called_name},
     sdp,
     sip::{self, Invite},
     store::RecordWriter,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Record slots per allowed call: calls there are, and as many refused or ended ones still being written.
-const RECORD_SLOTS_PER_CALL: usize = 2;
+pub const CALL_SLOTS_PER_CALL: usize = 2;
 
 /// What outlives a restart of the call plane.
 pub struct Shared {
@@ -41,6 +42,8 @@ pub struct Shared {
     pub http: HttpState,
     room: Mutex<Room>,
     routes: Routes,
+    /// Says what becomes of a call, and why.
+    pub explainer: Explainer,
     dialler: Dialler,
 }
 
@@ -75,11 +78,12 @@ impl Shared {
         let config = Arc::new(config);
         let metrics = Metrics::new();
         let ports = PortPool::new(config.media.ports.clone());
-        let slots = config.limits.calls_max.saturating_mul(RECORD_SLOTS_PER_CALL);
+        let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
         let http = HttpState::new(metrics.clone(), Readiness::new(), refresh(&metrics, &ports));
         let room = Mutex::new(Room::new(&config));
         let routes = Routes::from(config.as_ref());
+        let explainer = Explainer::new(config.clone(), peers(&config));
         let dialler = Dialler::new(Tls::new(None)?, config.session.connect_timeout);
         Ok(Self {
             config,
@@ -89,6 +93,7 @@ impl Shared {
             http,
             room,
             routes,
+            explainer,
             dialler,
         })
     }
@@ -116,7 +121,7 @@ impl Service {
 
     /// Which agent answers, and by which rule.
     pub fn route(&self, invite: &Invite) -> Result<(usize, Arc<Agent>), Cause> {
-        let (to, from) = (address(&invite.request_uri), address(&invite.from.uri));
+        let (to, from) = (called_name(&invite.request_uri), called_name(&invite.from.uri));
         let decision = self.routes.decide(&routing::Call {
             trunk: &invite.trunk,
             to: &to,
@@ -128,9 +133,22 @@ impl Service {
         Ok((route.index, agent.clone()))
     }
 
+    /// How a call came as far as it has, for its record.
+    pub fn explain(&self, invite: &Invite, full: Option<&NoRoom>) -> Vec<String> {
+        let question = Question {
+            from: invite.from.uri.clone(),
+            to: invite.request_uri.clone(),
+            origin: invite.flow.origin(),
+            transport: invite.flow.transport,
+            user: None,
+        };
+        self.explainer
+            .explain_call(&question, &invite.trunk, &self.room(), full)
+    }
+
     /// A new id for a call.
     pub fn call_id(&self) -> String {
-        format!("call_{:016x}{:08x}", random(), random() as u32)
+        call_id()
     }
 
     /// Takes ports and settles the media.
@@ -205,16 +223,6 @@ impl Service {
     }
 }
 
-/// What routes look at: `user@host`, or what there is of it. A `tel:` URI has only the number.
-fn address(uri: &sip::Uri) -> String {
-    match (uri.subscriber(), uri.host()) {
-        (Some(user), Some(host)) => format!("{user}@{host}"),
-        (Some(user), None) => user,
-        (None, Some(host)) => host.to_string(),
-        (None, None) => String::new(),
-    }
-}
-
 fn dialect(backend: &config::Backend) -> realtime::Dialect {
     match &backend.kind {
         config::BackendKind::Operator => realtime::Dialect::Ga,
@@ -241,9 +249,21 @@ pub fn sip_endpoint(config: &Config) -> sip::Endpoint {
         peers: peers(config),
         user_agent: concat!("patchcord/", env!("CARGO_PKG_VERSION")).to_owned(),
         legs_max: legs_max(config),
+        defence: defence(&config.defence),
         ..sip::Settings::new(secret, random())
     };
     sip::Endpoint::new(Instant::now(), settings)
+}
+
+/// The defence as configured.
+fn defence(configured: &config::Defence) -> sip::defence::Settings {
+    sip::defence::Settings {
+        requests_per_s: configured.requests_per_s,
+        silent: configured.silent,
+        lockout_failures: configured.lockout_failures,
+        lockout_window: configured.lockout_window,
+        lockout: configured.lockout,
+    }
 }
 
 /// Room for the calls allowed, and for as many being refused for want of room.
@@ -257,6 +277,13 @@ pub fn peers(config: &Config) -> Vec<sip::Peer> {
         config::Digest::Sha256 => sip::Algorithm::Sha256,
         config::Digest::Md5 => sip::Algorithm::Md5,
     };
+    let transport = |allowed: &config::AllowedTransport| match allowed {
+        config::AllowedTransport::Udp => sip::Transport::Udp,
+        config::AllowedTransport::Tcp => sip::Transport::Tcp,
+        config::AllowedTransport::Tls => sip::Transport::Tls,
+        config::AllowedTransport::Ws => sip::Transport::Ws,
+        config::AllowedTransport::Wss => sip::Transport::Wss,
+    };
     let peer = |trunk: &config::Trunk| sip::Peer {
         name: trunk.name.clone(),
         networks: trunk.from.clone(),
@@ -266,8 +293,14 @@ pub fn peers(config: &Config) -> Vec<sip::Peer> {
             algorithms: credentials.digest.iter().copied().map(algorithm).collect(),
         }),
         uplink: None,
+        transports: trunk.limits.transports.iter().map(transport).collect(),
     };
     config.trunks.iter().map(peer).collect()
+}
+
+/// A new id for a call.
+pub fn call_id() -> String {
+    format!("call_{:016x}{:08x}", random(), random() as u32)
 }
 
 /// A random number, for spreading retries and for numbers nobody should guess.

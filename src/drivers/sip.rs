@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     leg::{IncomingLeg, LEG_EVENTS_MAX, LegHandle, OutgoingLeg, SipOrder},
     post::{Post, post},
+    refusals,
     sip_tcp::{self, Connections},
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
         udp::{self, LocalAddresses},
     },
     sip::{
-        Command, Endpoint, Event, Flow, Invite, LegId, Message, NotPlaced, Origin, Outgoing, Output, QueryId,
+        Command, Dropped, Endpoint, Event, Flow, Invite, LegId, Message, NotPlaced, Origin, Outgoing, Output, QueryId,
         ReadError, Refused, Target, Transport,
     },
     telemetry::{Metrics, Queue},
@@ -120,7 +121,11 @@ pub struct SipDriver {
     incoming: Option<Post<IncomingLeg>>,
     legs: HashMap<LegId, Post<Event>>,
     metrics: Metrics,
+    recorder: Recorder,
 }
+
+/// Takes what was refused, for the call records; must not wait.
+pub type Recorder = Box<dyn Fn(&Refused) + Send>;
 
 /// The queue of orders to the driver: twice the legs, because each leg has one slot reserved for its farewell. Past it
 /// a command is refused to its call, which then ends.
@@ -136,6 +141,7 @@ impl SipDriver {
         admits: impl Fn(Origin) -> bool + Clone + Send + 'static,
         orders: (mpsc::Sender<SipOrder>, mpsc::Receiver<SipOrder>),
         metrics: Metrics,
+        recorder: Recorder,
     ) -> io::Result<Self> {
         let (sender, inbound) = mpsc::channel(INBOUND_MAX);
         let mut readers = JoinSet::new();
@@ -164,6 +170,7 @@ impl SipDriver {
             incoming,
             legs,
             metrics,
+            recorder,
         })
     }
 
@@ -247,6 +254,8 @@ impl SipDriver {
                 Output::Send { flow, bytes } => self.send(flow, bytes),
                 Output::Event { leg, event } => self.event(leg, event),
                 Output::Refused(refused) => self.refused(&refused),
+                Output::Dropped(dropped) => self.dropped(&dropped),
+                Output::Repeated(repeated) => refusals::repeated(&repeated),
                 Output::Resolve { query, target } => self.resolve(query, &target),
                 Output::Open { flow, .. } => self.endpoint.handle_flow_closed(flow),
                 Output::Trunk(_) => {}
@@ -332,16 +341,14 @@ impl SipDriver {
     }
 
     fn refused(&self, refused: &Refused) {
-        let Refused {
-            source,
-            trunk,
-            status,
-            reason,
-            detail,
-        } = refused;
-        self.metrics.sip_refused(reason);
-        let trunk = trunk.as_deref().unwrap_or_default();
-        tracing::info!(%source, trunk, status, reason, detail, "a SIP request was refused");
+        self.metrics.sip_refused(refused.reason);
+        refusals::refused(refused);
+        (self.recorder)(refused);
+    }
+
+    fn dropped(&self, dropped: &Dropped) {
+        self.metrics.sip_dropped(dropped.reason);
+        refusals::dropped(dropped);
     }
 }
 

@@ -3,6 +3,7 @@
 //! It reads what others keep and decides nothing. It is meant for the machine and its monitoring, not for the internet:
 //! there is no TLS and no authentication, and it listens on loopback unless told otherwise.
 
+pub mod explain;
 mod readiness;
 mod routes;
 mod server;

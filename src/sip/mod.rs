@@ -12,6 +12,7 @@
 pub mod address;
 mod admission;
 pub mod defect;
+pub mod defence;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;
@@ -27,11 +28,13 @@ mod mint;
 pub mod names;
 pub mod nonce;
 pub mod params;
+pub mod peers;
 pub mod proof;
 pub mod rate;
 pub mod reader;
 pub mod reason;
 mod refusal;
+pub mod repeats;
 mod reply;
 pub mod stream;
 pub mod target;
@@ -49,11 +52,12 @@ pub mod vocabulary;
 mod writer;
 
 pub use address::NameAddr;
-pub use admission::{Credentials, Network, Peer};
+pub use admission::{Credentials, Network, Peer, Source};
 pub use defect::{Defect, HeaderError, Malformed, ReadError};
 pub use digest::Authenticator;
 pub use endpoint::{
-    Command, Counts, Endpoint, Event, Invite, NotPlaced, Outgoing, Output, QueryId, Refused, Settings, TrunkReport,
+    Attempt, Command, Counts, Dropped, Endpoint, Event, Invite, NotPlaced, Outgoing, Output, QueryId, Refused,
+    Settings, TrunkReport,
 };
 pub use flow::{Flow, Origin, Transport};
 pub use headers::{Header, Headers};
@@ -63,6 +67,7 @@ pub use message::{InDialog, Message, Request, Response};
 pub use method::{CSeq, Method};
 pub use names::HeaderName;
 pub use params::{Param, Params};
+pub use peers::{Door, Peers};
 pub use proof::Algorithm;
 pub use reader::read_datagram;
 pub use reason::Reason;

@@ -90,6 +90,8 @@ pub enum Queue {
     CallReports,
     /// What the media driver reports to one session.
     SessionReports,
+    /// Records of calls the SIP side refused.
+    RefusalRecords,
 }
 
 /// One unit of a [`Level`], given back on drop: a panic or a cancelled task cannot leave the gauge wrong.
@@ -311,6 +313,7 @@ impl Queue {
             Self::Playout => "playout",
             Self::CallReports => "call_reports",
             Self::SessionReports => "session_reports",
+            Self::RefusalRecords => "refusal_records",
         }
     }
 }

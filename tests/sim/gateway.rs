@@ -66,6 +66,7 @@ impl Gateway {
             networks,
             credentials: None,
             uplink: None,
+            transports: Vec::new(),
         }];
         let settings = Settings {
             peers,
@@ -191,7 +192,10 @@ impl Gateway {
                 Output::Send { flow, bytes } => self.sends.push_back(Send::Sip(flow.remote, bytes)),
                 Output::Event { leg, event } => self.leg_event(now, leg, event),
                 // Requests that crossed a BYE, and re-INVITEs ahead of an ACK that is still under way.
-                other @ (Output::Resolve { .. } | Output::Open { .. } | Output::Trunk(_)) => panic!("{other:?}"),
+                Output::Repeated(_) => {}
+                other @ (Output::Dropped(_) | Output::Resolve { .. } | Output::Open { .. } | Output::Trunk(_)) => {
+                    panic!("{other:?}")
+                }
                 Output::Refused(refused) => assert!([481, 491].contains(&refused.status), "{refused:?}"),
             }
         }

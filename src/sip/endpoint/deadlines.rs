@@ -9,6 +9,7 @@ use crate::sip::transaction::clients::Due;
 impl Endpoint {
     /// Runs everything that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.report_repeats(now);
         while let Some((flow, bytes)) = self.servers.handle_timeout(now) {
             self.send(flow, bytes);
         }
@@ -30,6 +31,7 @@ impl Endpoint {
             self.servers.poll_timeout(),
             self.clients.poll_timeout(),
             self.deadlines.next(),
+            self.repeats.poll_timeout(),
         ];
         all.into_iter().flatten().min()
     }

@@ -13,7 +13,6 @@ use crate::sip::method::Method;
 use crate::sip::reply::{ACCEPT, ALLOW, Reply};
 use crate::sip::transaction::Key;
 use crate::sip::transaction::servers::{MergeKey, ServerId};
-use crate::sip::uri::Scheme;
 
 /// How long the application may leave a re-INVITE without an answer; the caller then keeps what it had.
 const REOFFER_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -23,6 +22,9 @@ impl Endpoint {
         let source = self.admission.source(flow.origin());
         if source == Source::Unknown {
             return self.refuse_stranger(&flow, &request);
+        }
+        if let Err(refusal) = self.check_transport(source, &flow) {
+            return self.refuse_stateless(&flow, &request, &refusal);
         }
         match request.method {
             Method::Invite => self.handle_invite(now, flow, key, request, source),
@@ -49,8 +51,11 @@ impl Endpoint {
             let refusal = self.overloaded("as many transactions as allowed are live");
             return self.refuse_stateless(&flow, &request, &refusal);
         }
-        match self.admission.check(now, source, &request) {
-            Verdict::Admitted(peer) => self.handle_admitted(now, flow, key, request, peer),
+        match self.authenticate(now, &flow, source, &request) {
+            Verdict::Admitted(peer) => match self.check_transport(Source::Peer(peer), &flow) {
+                Ok(()) => self.handle_admitted(now, flow, key, request, peer),
+                Err(refusal) => self.refuse_stateless(&flow, &request, &refusal),
+            },
             Verdict::Challenged(challenges) => self.challenge(&flow, &request, challenges),
             Verdict::Failed(detail) => {
                 self.refuse_stateless(&flow, &request, &Refusal::new(403, "auth_failed", detail));
@@ -154,7 +159,7 @@ impl Endpoint {
     }
 
     pub(super) fn refuse_arrival(&mut self, now: Instant, arrival: &Arrival, tag: &str, refusal: &Refusal) {
-        self.report(&arrival.flow, refusal.status, refusal.reason, refusal.detail.clone());
+        self.report_refusal(&arrival.flow, &arrival.request, refusal);
         let response = refusal.write_into(arrival.reply.response(refusal.status, tag));
         self.respond(now, arrival.transaction, response);
     }
@@ -223,7 +228,7 @@ fn check_destination(request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::new(483, "bad_request", "Max-Forwards is used up"));
     }
     match request.uri.scheme() {
-        Scheme::Sip | Scheme::Tel => Ok(()),
+        served if served.is_served() => Ok(()),
         other => Err(Refusal::new(
             416,
             "bad_request",

@@ -100,6 +100,7 @@ impl Exchange {
             networks: vec!["0.0.0.0/0".parse().expect("a network")],
             credentials: None,
             uplink: None,
+            transports: Vec::new(),
         };
         let settings = Settings {
             peers: vec![everyone],
@@ -186,6 +187,8 @@ impl Exchange {
                 } => waiting.push(leg),
                 Output::Event { .. }
                 | Output::Refused(_)
+                | Output::Dropped(_)
+                | Output::Repeated(_)
                 | Output::Resolve { .. }
                 | Output::Open { .. }
                 | Output::Trunk(_) => {}
