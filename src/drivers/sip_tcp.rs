@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::sip::Inbound;
+use super::{refusals, sip::Inbound};
 use crate::{
     net::tcp,
     sip::{Flow, Origin, PONG, StreamEvent, StreamReader, Transport},
@@ -112,7 +112,7 @@ pub async fn accept(listener: TcpListener, connections: Connections, admits: imp
 
 fn refuse(remote: SocketAddr, connections: &Connections) {
     connections.metrics.sip_refused("unknown_source");
-    tracing::info!(source = %remote, reason = "unknown_source", "a SIP connection was refused");
+    refusals::connection(remote);
 }
 
 async fn serve(stream: TcpStream, remote: SocketAddr, connections: Connections) {
