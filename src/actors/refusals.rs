@@ -5,14 +5,17 @@
 
 use std::{sync::Arc, time::Instant};
 
+use axum::http::StatusCode;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::service::{CALL_SLOTS_PER_CALL, Shared};
 use crate::{
     call::Fault,
     config::Config,
     drivers::sip::Recorder,
-    routing::Question,
+    http,
+    routing::{Question, Room},
     sip::{Attempt, Refused, Uri},
     store::{CallRecord, OutcomeRecord},
     telemetry::Queue,
@@ -78,8 +81,9 @@ fn explanation(shared: &Shared, refused: &Refused, attempt: &Attempt) -> Vec<Str
 }
 
 impl Shared {
-    /// What would become of a call now.
-    pub fn explain(&self, question: &Question) -> crate::routing::Explanation {
-        self.explainer.explain(question, &self.room(), Instant::now())
+    /// The answer to `POST /v1/explain`, with the counts there are now.
+    pub fn explain(&self, body: &[u8]) -> (StatusCode, Value) {
+        let explain = |question: &Question, room: &Room| self.explainer.explain(question, room, Instant::now());
+        http::explain::answer(body, &self.room(), explain)
     }
 }

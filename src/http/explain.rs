@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::routing::{Explanation, Question};
+use crate::routing::{Explanation, Fill, Question, Room};
 
 /// Largest body of a question.
 pub const BODY_BYTES_MAX: usize = 16 << 10;
@@ -23,10 +23,11 @@ struct Asked {
     user: Option<String>,
 }
 
-/// The answer to a question in JSON: `from`, `to` and `source`, and perhaps `transport` and `user`.
-pub fn answer(body: &[u8], explain: impl FnOnce(&Question) -> Explanation) -> (StatusCode, Value) {
+/// The answer to a question in JSON: `from`, `to` and `source`, and perhaps `transport` and `user`. `explain` is asked
+/// with the room there is.
+pub fn answer(body: &[u8], room: &Room, explain: impl FnOnce(&Question, &Room) -> Explanation) -> (StatusCode, Value) {
     match read(body) {
-        Ok(question) => (StatusCode::OK, shown(&explain(&question))),
+        Ok(question) => (StatusCode::OK, shown(&explain(&question, room), room)),
         Err(detail) => (
             StatusCode::BAD_REQUEST,
             json!({ "error": "bad_request", "detail": detail }),
@@ -48,15 +49,26 @@ fn read(body: &[u8]) -> Result<Question, String> {
     Question::read(&from, &to, &source, &transport, user.as_deref())
 }
 
-fn shown(explanation: &Explanation) -> Value {
+fn shown(explanation: &Explanation, room: &Room) -> Value {
     let Explanation { lines, verdict } = explanation;
+    let trunk = verdict.trunk.as_deref().and_then(|trunk| room.trunk_fill(trunk));
     json!({
         "explanation": lines,
         "status": verdict.status,
         "reason": verdict.reason,
         "trunk": verdict.trunk,
         "agent": verdict.agent,
+        "limits": { "gateway": filled(room.fill()), "trunk": trunk.map(filled) },
     })
+}
+
+fn filled(fill: Fill) -> Value {
+    let Fill {
+        calls_active,
+        calls_max,
+        kept_free,
+    } = fill;
+    json!({ "calls_active": calls_active, "calls_max": calls_max, "kept_free": kept_free })
 }
 
 fn udp() -> String {
@@ -78,6 +90,10 @@ mod tests {
         assert_eq!(
             (&answer["status"], &answer["reason"]),
             (&json!(403), &json!("unknown_source"))
+        );
+        assert_eq!(
+            answer["limits"]["gateway"],
+            json!({"calls_active": 0, "calls_max": 1000, "kept_free": 0})
         );
         let lines = answer["explanation"].as_array().unwrap();
         assert_eq!(lines.last().unwrap(), "verdict: refused with 403 unknown_source");
@@ -117,8 +133,9 @@ mod tests {
         let config = std::sync::Arc::new(Config::default());
         let room = Room::new(&config);
         let explainer = Explainer::new(config, Vec::new());
-        answer(body.as_bytes(), |question| {
-            explainer.explain(question, &room, std::time::Instant::now())
+        let now = std::time::Instant::now();
+        answer(body.as_bytes(), &room, |question, room| {
+            explainer.explain(question, room, now)
         })
     }
 }

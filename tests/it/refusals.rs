@@ -61,6 +61,29 @@ async fn a_full_trunk_is_refused_until_its_call_has_gone() {
 }
 
 #[tokio::test]
+async fn a_running_gateway_explains_with_the_counts_there_are() {
+    let gateway = TestGateway::start_with(&lan("calls_max = 1")).await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    let question = r#"{"from":"sip:a@h","to":"sip:operator@h","source":"127.0.0.1"}"#;
+    let (status, answer) = gateway.gateway.explain(question.as_bytes());
+    assert_eq!(
+        (status, &answer["reason"]),
+        (200, &"trunk_calls_max".into()),
+        "{answer}"
+    );
+    assert_eq!(answer["limits"]["trunk"]["calls_active"], 1);
+    phone.hang_up().await;
+    gateway.settled().await;
+    let (_, answer) = gateway.gateway.explain(question.as_bytes());
+    assert_eq!(
+        (&answer["agent"], &answer["status"]),
+        (&"operator".into(), &200.into()),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn calls_faster_than_the_rate_are_refused() {
     let gateway = TestGateway::start_with(&lan("calls_per_s = 1")).await;
     let mut phones = Vec::new();
