@@ -239,12 +239,13 @@ fn tool_specs(agent: &Agent) -> Vec<realtime::ToolSpec> {
 }
 
 /// The SIP endpoint as configured.
-pub fn sip_endpoint(config: &Config) -> sip::Endpoint {
+pub fn sip_endpoint(config: &Config, listeners: Vec<sip::Listener>) -> sip::Endpoint {
     let mut secret = [0; 32];
     for chunk in secret.chunks_exact_mut(8) {
         chunk.copy_from_slice(&random().to_le_bytes());
     }
     let settings = sip::Settings {
+        listeners,
         external_ip: config.sip.external_ip,
         peers: peers(config),
         user_agent: concat!("patchcord/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -13,7 +13,6 @@ pub mod post;
 pub mod realtime;
 pub mod refusals;
 pub mod sip;
-pub mod sip_tcp;
 pub mod worker;
 
 /// Sleeps until a machine's deadline; for ever when it has none.

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use crate::sip::{Dropped, Refused, repeats::Repeated};
+use crate::sip::{Dropped, Refused, Transport, repeats::Repeated};
 
 /// A request was refused.
 pub fn refused(refused: &Refused) {
@@ -29,9 +29,10 @@ pub fn refused(refused: &Refused) {
 }
 
 /// A connection was refused.
-pub fn connection(remote: SocketAddr) {
+pub fn connection(remote: SocketAddr, transport: Transport) {
     let (ip, port) = (remote.ip().to_canonical(), remote.port());
-    tracing::info!(source = %ip, reason = %"unknown_source", port, "a SIP connection was refused");
+    let transport = transport.as_str();
+    tracing::info!(source = %ip, reason = %"unknown_source", port, transport, "a SIP connection was refused");
 }
 
 /// Something was dropped unread.
@@ -62,11 +63,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        sip::{Flow, Transport},
+        sip::Flow,
         telemetry::log::{Format, dispatch},
     };
 
-    const SAMPLE: &str = include_str!("../../deploy/fail2ban/sample.log");
+    const SAMPLE: &str = include_str!("../../deploy/fail2ban/sample.txt");
 
     #[test]
     fn lines_are_those_that_the_filter_of_fail2ban_is_tested_with() {
@@ -102,7 +103,7 @@ mod tests {
         ));
         refused(&refusal("[2001:db8::7]:5061", "unknown_source", detail));
         refused(&refusal("[::ffff:192.0.2.8]:5060", "bad_request", detail));
-        connection("192.0.2.9:40000".parse().unwrap());
+        connection("192.0.2.9:40000".parse().unwrap(), Transport::Tcp);
         dropped(&Dropped {
             source: "192.0.2.7:5060".parse().unwrap(),
             transport: Transport::Udp,

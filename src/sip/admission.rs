@@ -134,6 +134,11 @@ impl Admission {
         self.peers.name(peer)
     }
 
+    /// How requests of ours reach a peer.
+    pub fn uplink(&self, peer: usize) -> Option<&Uplink> {
+        self.peers.get(peer)?.uplink.as_ref()
+    }
+
     /// The name of the peer that calls from there.
     pub fn name_at(&self, origin: Origin) -> Option<&str> {
         match self.source(origin) {

@@ -11,17 +11,21 @@
 
 pub mod address;
 mod admission;
+pub mod challenge;
+mod connections;
 pub mod defect;
 pub mod defence;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;
+mod errand;
 pub mod flow;
 pub mod grammar;
 pub mod head;
 pub mod headers;
 pub mod host;
 mod leg;
+pub mod locate;
 pub mod message;
 pub mod method;
 mod mint;
@@ -49,6 +53,7 @@ pub mod uplink;
 pub mod uri;
 pub mod via;
 pub mod vocabulary;
+pub(crate) mod whereabouts;
 mod writer;
 
 pub use address::NameAddr;
@@ -56,8 +61,8 @@ pub use admission::{Credentials, Network, Peer, Source};
 pub use defect::{Defect, HeaderError, Malformed, ReadError};
 pub use digest::Authenticator;
 pub use endpoint::{
-    Attempt, Command, Counts, Dropped, Endpoint, Event, Invite, NotPlaced, Outgoing, Output, QueryId, Refused,
-    Settings, TrunkReport,
+    Attempt, Command, Counts, Dropped, Endpoint, Event, Invite, Listener, NotPlaced, Outgoing, Output, QueryId,
+    Refused, Settings, TrunkReport,
 };
 pub use flow::{Flow, Origin, Transport};
 pub use headers::{Header, Headers};

@@ -26,7 +26,9 @@ pub const RING_MAX: Duration = Duration::from_secs(240);
 /// How the endpoint is set up.
 #[derive(Clone)]
 pub struct Settings {
-    /// The address peers reach us on; `None`: the local address of the flow.
+    /// What we listen on.
+    pub listeners: Vec<Listener>,
+    /// The address peers reach us on where we do not listen; `None`: the local address of the flow.
     pub external_ip: Option<IpAddr>,
     /// Who may call; the first whose networks contain the source is taken.
     pub peers: Vec<Peer>,
@@ -52,6 +54,7 @@ impl Settings {
     /// Settings with this secret and seed and nobody who may call.
     pub fn new(secret: [u8; 32], seed: u64) -> Self {
         Self {
+            listeners: Vec::new(),
             external_ip: None,
             peers: Vec::new(),
             realm: "patchcord".to_owned(),
@@ -63,6 +66,26 @@ impl Settings {
             ring_max: RING_MAX,
             defence: defence::Settings::OFF,
         }
+    }
+}
+
+/// One socket of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// What is spoken there.
+    pub transport: Transport,
+    /// Where it is bound, perhaps to all addresses.
+    pub bound: SocketAddr,
+    /// The address peers reach it on; `None`: the local address of the flow.
+    pub external_ip: Option<IpAddr>,
+}
+
+impl Listener {
+    /// Whether a flow with this end of ours came through it, or would come back through it.
+    pub fn serves(&self, transport: Transport, local: SocketAddr) -> bool {
+        let (ours, local_ip) = (self.bound.ip(), local.ip().to_canonical());
+        let same_ip = ours == local_ip || (ours.is_unspecified() && ours.is_ipv4() == local_ip.is_ipv4());
+        self.transport == transport && self.bound.port() == local.port() && same_ip
     }
 }
 
@@ -389,6 +412,6 @@ pub struct Counts {
     pub legs: usize,
     /// Dialogs.
     pub dialogs: usize,
-    /// Transactions, those that only absorb retransmissions included.
+    /// Transactions, those that only absorb retransmissions included, and names being looked up for one.
     pub transactions: usize,
 }

@@ -9,6 +9,7 @@
 //! - `contract`: settings, events, commands.
 //! - `requests`: requests outside a dialog. `in_dialog`: requests inside one, ACK and CANCEL.
 //! - `commands`: what the application decides, and the ways a leg ends.
+//! - `errands`: requests of ours, from the first hop tried to the answer that counts.
 //! - `deadlines`: what happens when time passes.
 //! - `refusals`: what is refused or dropped, and who is told.
 //!
@@ -19,6 +20,7 @@
 mod commands;
 mod contract;
 mod deadlines;
+mod errands;
 mod in_dialog;
 mod refusals;
 mod requests;
@@ -32,14 +34,18 @@ use std::time::Instant;
 use refusals::Refusal;
 
 pub use contract::{
-    Attempt, Command, Counts, Dropped, Event, Invite, LEGS_MAX, NotPlaced, Outgoing, Output, QueryId, RING_MAX,
-    Refused, Settings, TRANSACTIONS_MAX, TrunkReport,
+    Attempt, Command, Counts, Dropped, Event, Invite, LEGS_MAX, Listener, NotPlaced, Outgoing, Output, QueryId,
+    RING_MAX, Refused, Settings, TRANSACTIONS_MAX, TrunkReport,
 };
 
+use errands::Errands;
+
 use super::admission::Admission;
+use super::connections::Connections;
 use super::defect::ReadError;
 use super::defence::{Defence, Opening};
 use super::dialog::DialogId;
+use super::errand::{ErrandId, OwnContact};
 use super::flow::{Flow, Transport};
 use super::leg::{Leg, LegId};
 use super::message::{Message, Request, Response};
@@ -53,7 +59,7 @@ use super::transaction::Key;
 use super::transaction::clients::Clients;
 use super::transaction::servers::Servers;
 use super::transaction::timers::Deadlines;
-use super::uri::Uri;
+use super::uri::{Scheme, Uri};
 
 /// Seconds a refused caller is asked to stay away, at least; the peers' returns are spread over as much again.
 const RETRY_AFTER_S_MIN: u64 = 5;
@@ -68,13 +74,16 @@ pub struct Endpoint {
     clock: Instant,
     mint: Mint,
     servers: Servers<LegId>,
-    clients: Clients<LegId>,
+    clients: Clients<ErrandId>,
+    errands: Errands,
+    connections: Connections,
     legs: HashMap<LegId, Leg>,
     dialogs: HashMap<DialogId, LegId>,
     deadlines: Deadlines<LegId>,
     outputs: VecDeque<Output>,
     draining: bool,
     last_leg: u64,
+    last_query: u64,
 }
 
 impl Endpoint {
@@ -89,12 +98,15 @@ impl Endpoint {
             settings,
             servers: Servers::default(),
             clients: Clients::default(),
+            errands: Errands::default(),
+            connections: Connections::default(),
             legs: HashMap::new(),
             dialogs: HashMap::new(),
             deadlines: Deadlines::default(),
             outputs: VecDeque::new(),
             draining: false,
             last_leg: 0,
+            last_query: 0,
         }
     }
 
@@ -113,20 +125,21 @@ impl Endpoint {
     }
 
     fn take_message(&mut self, now: Instant, flow: Flow, message: Result<Message, ReadError>) {
+        self.connections.heard(&flow);
         match message {
             Ok(Message::Request(request)) => self.handle_request(now, flow, request),
-            Ok(Message::Response(response)) => self.handle_response(now, &response),
+            Ok(Message::Response(response)) => self.handle_response(now, response),
             Err(error) => self.handle_unreadable(&flow, &error),
         }
     }
 
     /// A connection has closed. Calls being set up over it end; established ones wait for the caller to come back on
     /// another connection and end when something must be sent to them before.
-    pub fn handle_flow_closed(&mut self, flow: Flow) {
+    pub fn handle_flow_closed(&mut self, now: Instant, flow: Flow) {
+        self.connections.closed(&flow);
         self.servers.handle_flow_closed(&flow);
-        for leg in self.clients.handle_flow_closed(&flow) {
-            self.finish(leg);
-        }
+        let lost = self.clients.handle_flow_closed(&flow);
+        self.errands_lost(now, lost);
         let on_flow = self.legs.iter().filter(|(_, leg)| leg.flow.shares_connection(&flow));
         let mut on_flow: Vec<_> = on_flow.map(|(id, _)| *id).collect();
         on_flow.sort_unstable();
@@ -142,7 +155,9 @@ impl Endpoint {
     }
 
     /// The hops of an [`Output::Resolve`], best first, or why there are none.
-    pub fn handle_resolved(&mut self, _now: Instant, _query: QueryId, _hops: Result<Vec<Hop>, String>) {}
+    pub fn handle_resolved(&mut self, now: Instant, query: QueryId, hops: Result<Vec<Hop>, String>) {
+        self.errand_resolved(now, query, hops);
+    }
 
     /// Takes the application's decision about a leg.
     pub fn command(&mut self, now: Instant, leg: LegId, command: Command) {
@@ -177,7 +192,7 @@ impl Endpoint {
         Counts {
             legs: self.legs.len(),
             dialogs: self.dialogs.len(),
-            transactions: self.servers.len() + self.clients.len(),
+            transactions: self.servers.len() + self.clients.len() + self.errands.queries(),
         }
     }
 
@@ -202,18 +217,6 @@ impl Endpoint {
         match DialogId::of_request(&request.headers) {
             Some(dialog) => self.handle_in_dialog(now, flow, key, request, &dialog),
             None => self.handle_out_of_dialog(now, flow, key, request),
-        }
-    }
-
-    fn handle_response(&mut self, now: Instant, response: &Response) {
-        let Ok(via) = response.headers.via() else { return };
-        let of_bye = response.headers.cseq().is_ok_and(|cseq| cseq.method == Method::Bye);
-        let Some(branch) = via.branch().filter(|_| of_bye) else {
-            return;
-        };
-        // Whatever the peer thinks of our BYE (401, 481, ...), the call is over.
-        if let Some(leg) = self.clients.handle_response(now, branch, response.status) {
-            self.finish(leg);
         }
     }
 }
@@ -249,8 +252,12 @@ impl Endpoint {
     /// Our address as the peer behind this flow reaches it.
     fn advertised_ip(&self, flow: &Flow) -> IpAddr {
         let local = flow.local.ip().to_canonical();
-        self.settings
-            .external_ip
+        let mut listeners = self.settings.listeners.iter();
+        let external = match listeners.find(|one| one.serves(flow.transport, flow.local)) {
+            Some(listener) => listener.external_ip,
+            None => self.settings.external_ip,
+        };
+        external
             .filter(|external| external.is_ipv4() == local.is_ipv4())
             .unwrap_or(local)
     }
@@ -260,13 +267,21 @@ impl Endpoint {
     }
 
     fn contact(&self, flow: &Flow) -> String {
-        let uri = Uri::sip(None, self.advertised(flow));
-        match flow.transport {
-            Transport::Udp => format!("<{uri}>"),
-            other => format!(
-                "<{}>",
-                uri.with_param("transport", Some(&other.as_str().to_ascii_lowercase()))
-            ),
-        }
+        self.own_contact(flow, &Scheme::Sip, &OwnContact::default())
+    }
+
+    /// Where the peer behind this flow reaches us. A request to a `sips:` URI names a `sips:` one (RFC 3261 section
+    /// 8.1.1.8).
+    fn own_contact(&self, flow: &Flow, scheme: &Scheme, contact: &OwnContact) -> String {
+        let uri = Uri::own(scheme, contact.user.as_deref(), self.advertised(flow));
+        let params = &contact.params;
+        let transport = match flow.transport {
+            Transport::Udp => return format!("<{uri}>{params}"),
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            // RFC 7118 section 5.2.4 knows no other word; whether it is encrypted is for the scheme to say.
+            Transport::Ws | Transport::Wss => "ws",
+        };
+        format!("<{}>{params}", uri.with_param("transport", Some(transport)))
     }
 }

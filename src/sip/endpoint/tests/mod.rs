@@ -5,6 +5,7 @@ mod calls;
 mod changes;
 mod defence;
 mod endings;
+mod errands;
 mod refusals;
 mod routing;
 mod weather;
