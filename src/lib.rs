@@ -30,7 +30,7 @@
 //! | [`config`] | file and environment → validated settings |
 //! | [`sdp`] | read an offer, choose an answer; make an offer, read the answer |
 //! | [`realtime`] | the AI protocol: dialects ↔ one neutral event set; turns, interruption, truncation |
-//! | [`routing`] | which agent answers, and why |
+//! | [`routing`] | which agent answers, whether there is room, and why |
 //! | [`media`] | one call's media: packets in → caller frames; agent audio → paced packets |
 //! | [`tools`] | what an agent may do |
 //! | [`call`] | one call's decisions, joining leg, media, session and tools; outcome |
@@ -41,7 +41,7 @@
 //! | [`http`] | health, readiness, metrics |
 //! | [`drivers`] | the loops: sockets and a machine |
 //! | [`actors`] | the supervision tree |
-//! | [`cli`] | `serve`, `check`, `operator`, `version` |
+//! | [`cli`] | `serve`, `check`, `explain`, `operator`, `version` |
 //!
 //! # Invariants
 //!

@@ -9,6 +9,7 @@ use super::{
     names,
     secret::Secret,
     section::{Section, one_of},
+    trunk_limits::TrunkLimits,
     uplink::Uplink,
 };
 
@@ -38,6 +39,8 @@ pub struct Trunk {
     pub uplink: Option<Uplink>,
     /// After how long without a sign of life a call with it is given up (RFC 4028); none never asks for one.
     pub session_expires: Option<Duration>,
+    /// How much it may use.
+    pub limits: TrunkLimits,
 }
 
 /// A user name and its password.
@@ -70,6 +73,7 @@ impl Trunk {
         let credentials = read_credentials(&mut section);
         let uplink = Uplink::read(&mut section);
         let session_expires = read_session_expires(&mut section);
+        let limits = TrunkLimits::read(&mut section);
         section.finish();
         Self {
             name,
@@ -77,6 +81,7 @@ impl Trunk {
             credentials,
             uplink,
             session_expires,
+            limits,
         }
     }
 
@@ -100,6 +105,7 @@ impl Trunk {
         );
         Uplink::write(self.uplink.as_ref(), out);
         out.whole("session_expires_s", self.session_expires.unwrap_or_default().as_secs());
+        self.limits.write(out);
     }
 
     /// Whether it may call from anywhere, with its credentials.

@@ -39,6 +39,8 @@ pub enum Metric {
     QueueDrops,
     /// How late a media worker's timers fire.
     WorkerLag,
+    /// How late the latest thread is.
+    Lag,
     /// Tasks on the media workers.
     WorkerTasks,
     /// SIP legs.
@@ -61,6 +63,8 @@ pub enum Metric {
     TrunkReachable,
     /// Contacts of phones that registered here.
     RegistrarContacts,
+    /// SIP messages dropped unread.
+    SipDropped,
     /// RTP ports in use.
     RtpPortsInUse,
     /// Tokens the backends counted.
@@ -109,7 +113,7 @@ struct Row {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -126,6 +130,7 @@ impl Metric {
         Self::SessionsActive,
         Self::QueueDrops,
         Self::WorkerLag,
+        Self::Lag,
         Self::WorkerTasks,
         Self::SipLegs,
         Self::SipDialogs,
@@ -137,6 +142,7 @@ impl Metric {
         Self::TrunkRegistrationExpires,
         Self::TrunkReachable,
         Self::RegistrarContacts,
+        Self::SipDropped,
         Self::RtpPortsInUse,
         Self::Tokens,
         Self::RecordsWritten,
@@ -295,6 +301,13 @@ const ROWS: &[(Metric, Row)] = &[
         ),
     ),
     (
+        Metric::Lag,
+        gauge(
+            "patchcord_lag_seconds",
+            "How late the timers of the latest thread fire, smoothed; above limits.lag_ms_max calls are refused.",
+        ),
+    ),
+    (
         Metric::WorkerTasks,
         gauge("patchcord_worker_tasks", "Call tasks running on the media workers."),
     ),
@@ -363,6 +376,14 @@ const ROWS: &[(Metric, Row)] = &[
             "patchcord_registrar_contacts",
             "Contacts of phones that are registered here.",
         ),
+    ),
+    (
+        Metric::SipDropped,
+        counter(
+            "patchcord_sip_dropped_total",
+            "SIP messages dropped without an answer, by reason word.",
+        )
+        .by(&["reason"]),
     ),
     (
         Metric::RtpPortsInUse,

@@ -104,6 +104,7 @@ path = "{folder / 'records.jsonl'}"
 
 [limits]
 drain_s_max = {drain_s_max}
+lag_ms_max = 0
 
 {trunks}
 [[route]]

@@ -158,7 +158,7 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
     let limits = if extra.contains("[limits]") {
         ""
     } else {
-        "[limits]\ncalls_max = 50\n"
+        "[limits]\ncalls_max = 50\nlag_ms_max = 0\n"
     };
     let route = if extra.contains("[[route]]") {
         ""

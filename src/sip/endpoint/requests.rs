@@ -15,7 +15,6 @@ use crate::sip::reply::{ACCEPT, ACCEPT_ALL, ALLOW, ALLOW_OUTSIDE, EVENTS, Reply,
 use crate::sip::session_timer::Agreed;
 use crate::sip::transaction::Key;
 use crate::sip::transaction::servers::{MergeKey, ServerId};
-use crate::sip::uri::Scheme;
 use crate::sip::usages::Usages;
 use crate::sip::whereabouts::Whereabouts;
 
@@ -30,6 +29,9 @@ impl Endpoint {
         }
         if source == Source::Unknown {
             return self.refuse_stranger(&flow, &request);
+        }
+        if let Err(refusal) = self.check_transport(source, &flow) {
+            return self.refuse_stateless(&flow, &request, &refusal);
         }
         match request.method {
             Method::Invite => self.handle_invite(now, flow, key, request, source),
@@ -60,10 +62,13 @@ impl Endpoint {
         }
         let verdict = match self.check_phone(now, source, &flow, &request) {
             Some(verdict) => verdict,
-            None => self.admission.check(now, source, &request),
+            None => self.authenticate(now, &flow, source, &request),
         };
         match verdict {
-            Verdict::Admitted(peer) => self.handle_admitted(now, flow, key, request, peer),
+            Verdict::Admitted(peer) => match self.check_transport(Source::Peer(peer), &flow) {
+                Ok(()) => self.handle_admitted(now, flow, key, request, peer),
+                Err(refusal) => self.refuse_stateless(&flow, &request, &refusal),
+            },
             Verdict::Challenged(challenges) => self.challenge(&flow, &request, challenges),
             Verdict::Failed(detail) => {
                 self.refuse_stateless(&flow, &request, &Refusal::new(403, "auth_failed", detail));
@@ -184,7 +189,7 @@ impl Endpoint {
     }
 
     pub(super) fn refuse_arrival(&mut self, now: Instant, arrival: &Arrival, tag: &str, refusal: &Refusal) {
-        self.report(&arrival.flow, refusal.status, refusal.reason, refusal.detail.clone());
+        self.report_refusal(&arrival.flow, &arrival.request, refusal);
         let response = refusal.write_into(arrival.reply.response(refusal.status, tag));
         self.respond(now, arrival.transaction, response);
     }
@@ -260,7 +265,7 @@ fn check_destination(request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::new(483, "bad_request", "Max-Forwards is used up"));
     }
     match request.uri.scheme() {
-        Scheme::Sip | Scheme::Tel => Ok(()),
+        served if served.is_served() => Ok(()),
         other => Err(Refusal::new(
             416,
             "bad_request",

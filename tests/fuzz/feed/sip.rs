@@ -101,6 +101,7 @@ impl Exchange {
             credentials: None,
             uplink: None,
             session_expires: patchcord::sip::SESSION_EXPIRES,
+            transports: Vec::new(),
         };
         let settings = Settings {
             peers: vec![everyone],
@@ -187,6 +188,8 @@ impl Exchange {
                 } => waiting.push(leg),
                 Output::Event { .. }
                 | Output::Refused(_)
+                | Output::Dropped(_)
+                | Output::Repeated(_)
                 | Output::Resolve { .. }
                 | Output::Open { .. }
                 | Output::Trunk(_) => {}

@@ -9,7 +9,7 @@ fn an_unknown_source_is_refused_and_costs_no_state() {
     let mut line = TestLine::new();
     line.add_phone_at(Transport::Udp, "198.51.100.5:5060", Habits::default());
     line.phone(0, |phone, now| phone.invite(now, Some(OFFER)));
-    line.run_for(SECOND);
+    line.run_for(seconds(61));
     let refused = line.phones[0].last();
     assert_eq!(refused.status, 403);
     assert_eq!(
