@@ -113,7 +113,7 @@ impl Opening {
             return Self::Response;
         }
         let belongs = |method: &&[u8]| bytes.strip_prefix(*method).is_some_and(|rest| rest.starts_with(b" "));
-        match OF_CALLS.iter().any(|method| belongs(method)) {
+        match OF_CALLS.iter().any(belongs) {
             true => Self::OfCall,
             false => Self::Other,
         }
