@@ -64,6 +64,20 @@ class Ports:
         return self.sip + 5
 
     @property
+    def peer(self):
+        """SIP of the server beside the gateway, UDP and TCP; over TLS it has the next."""
+        return self.sip + 6
+
+    @property
+    def peer_tls(self):
+        return self.sip + 7
+
+    @property
+    def sip_tls(self):
+        """The gateway's own."""
+        return self.sip + 8
+
+    @property
     def gateway_rtp(self):
         return range(self.rtp, self.rtp + self.rtp_count // 2)
 
