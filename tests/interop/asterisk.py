@@ -4,16 +4,17 @@ It is unpacked, not installed (`tests/run` does that), and runs from there with 
 it reads and writes is in the scenario's folder.
 """
 
+import platform
 import subprocess
 import time
 from pathlib import Path
 
-from gateway import PASSWORD, USER, kill
+from gateway import PASSWORD, UPLINK_PASSWORD, UPLINK_USER, USER, kill
 
 BOOT_S_MAX = 30
 STOP_S_MAX = 10
 COMMAND_S_MAX = 10
-LIBRARIES = "usr/lib/x86_64-linux-gnu"
+LIBRARIES = f"usr/lib/{platform.machine()}-linux-gnu"
 MISSING = "Asterisk is not there ({root}/ready is missing): `tests/run interop` says above why it could not be unpacked"
 
 # What it may load: a module not named here opens no port of its own.
@@ -28,8 +29,6 @@ app_bridgewait app_dial app_echo app_exec app_mixmonitor app_playback app_playto
 app_verbose func_channel
 """
 
-# The name, login and password the gateway registers with.
-TRUNK, TRUNK_PASSWORD = "gw", "switchboard"
 
 
 class Asterisk:
@@ -40,6 +39,7 @@ class Asterisk:
     """
 
     def __init__(self, root, folder, ports, extensions, law="PCMU", transport="udp", options=""):
+        root = root.resolve()
         assert (root / "ready").exists(), MISSING.format(root=root)
         self.root, self.folder, self.ports = root, folder / "asterisk", ports
         self._write_config(extensions, law, transport, options)
@@ -59,7 +59,7 @@ class Asterisk:
     def _program(self, *arguments):
         """The loader of its own C library, told where the other libraries are, runs it: that takes no chroot."""
         libraries = self.root / LIBRARIES
-        loader = libraries / "ld-linux-x86-64.so.2"
+        loader = next(libraries.glob("ld-linux*.so.*"))
         return [str(loader), "--library-path", str(libraries), str(self.root / "usr/sbin/asterisk"), *arguments]
 
     def _write_config(self, extensions, law, transport, options):
@@ -206,7 +206,7 @@ transport = {transport}
 [gateway]
 type = aor
 contact = sip:127.0.0.1:{ports.sip}\\;transport={transport}
-{login(TRUNK, TRUNK, TRUNK_PASSWORD)}
+{login(UPLINK_USER, UPLINK_USER, UPLINK_PASSWORD)}
 {login("caller", USER, PASSWORD)}
 """,
     }

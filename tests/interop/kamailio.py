@@ -7,12 +7,10 @@ import socket
 import subprocess
 import time
 
-from gateway import PASSWORD, USER
+from gateway import PASSWORD, UPLINK_PASSWORD, UPLINK_USER, USER
 
 START_S_MAX = 10
 STOP_S_MAX = 10
-# The name, login and password the gateway registers with.
-TRUNK, TRUNK_PASSWORD = "gw", "switchboard"
 REALM = "lab.test"
 PROGRAM = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
@@ -165,7 +163,7 @@ request_route {{
     if (!is_method("REGISTER|INVITE")) {{ if (!is_method("ACK")) sl_send_reply("405", "Method Not Allowed"); exit; }}
     $var(password) = $null;
     if ($au == "{USER}") $var(password) = "{PASSWORD}";
-    if ($au == "{TRUNK}") $var(password) = "{TRUNK_PASSWORD}";
+    if ($au == "{UPLINK_USER}") $var(password) = "{UPLINK_PASSWORD}";
     if ($var(password) == $null || !pv_auth_check("{REALM}", "$var(password)", "0", "0")) {{
         if (is_method("REGISTER")) www_challenge("{REALM}", "1"); else proxy_challenge("{REALM}", "1");
         exit;
@@ -193,6 +191,6 @@ request_route {{
 
 # The number called stays in the request, as trunks do it; where it goes is what was registered.
 REGISTERED = f"""$var(called) = $rU;
-        $rU = "{TRUNK}";
+        $rU = "{UPLINK_USER}";
         if (!lookup("location")) {{ sl_send_reply("480", "Not Registered"); exit; }}
         $rU = $var(called);"""

@@ -22,18 +22,24 @@ sys.path.insert(0, str(HERE))
 # The sources stay free of compiled files.
 sys.dont_write_bytecode = True
 
+import asterisk_scenarios
 import caller_scenarios
 import events_scenario
+import kamailio_scenarios
 import phone_scenarios
 import sipp_scenarios
 import wire
+from asterisk import Asterisk
 from caller import Caller
+from certificates import Authority
 from gateway import Gateway, Operator, Ports
+from kamailio import PROGRAM as KAMAILIO
+from kamailio import Kamailio
 from softphone import Softphone
 
 # Every slot has so many RTP ports, from the first on; those of softphones are captured.
 PHONE_RTP, PHONE_RTP_COUNT = 12000, 100
-LOAD_RTP, LOAD_RTP_COUNT = 14000, 1000
+LOAD_RTP, LOAD_RTP_COUNT = 17000, 1000
 # Scenarios without audible load that may run at once.
 LIGHT_AT_ONCE = 4
 
@@ -49,6 +55,7 @@ class Lab:
         self.folder = options.work / name
         self.folder.mkdir(parents=True)
         self.gateway, self.operator, self.phones, self.callers, self.notes = None, None, [], [], []
+        self.servers = []
         self.began, self.waited_before_s = time.monotonic(), cpu_waiting_s()
 
     def start_gateway(self, **settings):
@@ -62,6 +69,16 @@ class Lab:
         phone = Softphone(self.folder, self.ports, law, transport, voice, arguments, on_loopback)
         self.phones.append(phone)
         return phone
+
+    def asterisk(self, extensions, **options):
+        return self._server(Asterisk(self.options.asterisk, self.folder, self.ports, extensions, **options))
+
+    def kamailio(self, gateway_uri=None, phone_transport="udp", authority=None):
+        return self._server(Kamailio(self.folder, self.ports, gateway_uri, phone_transport, authority))
+
+    def _server(self, server):
+        self.servers.append(server)
+        return server
 
     def caller(self, address="127.0.0.1"):
         self.callers.append(Caller(self.ports, address))
@@ -89,6 +106,8 @@ class Lab:
 
     def finish(self):
         """The closing questions, unless the scenario has ended the gateway itself."""
+        for server in self.servers:
+            server.stop()
         if self.gateway.is_running():
             self.note(f"idle after {self.gateway.wait_until_idle():.1f} s")
             self.gateway.check_metrics_with_promtool()
@@ -102,6 +121,8 @@ class Lab:
             one.stop()
         for one in self.callers:
             one.close()
+        for one in self.servers:
+            one.stop()
         for one in (self.gateway, self.operator):
             if one:
                 one.kill()
@@ -213,7 +234,8 @@ def main():
     if chosen("events"):
         tally.run("events", lambda notes: events_scenario.run(options, notes))
 
-    small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS
+    servers = asterisk_scenarios.SCENARIOS | kamailio_scenarios.SCENARIOS
+    small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS | servers
     ports = {name: Ports(slot, PHONE_RTP + PHONE_RTP_COUNT * slot, PHONE_RTP_COUNT) for slot, name in enumerate(small)}
     for slot, name in enumerate(sipp_scenarios.SCENARIOS):
         ports[name] = Ports(len(small) + slot, LOAD_RTP + LOAD_RTP_COUNT * slot, LOAD_RTP_COUNT)
@@ -225,6 +247,7 @@ def main():
     for how, scenarios in [
         (play, phone_scenarios.SCENARIOS),
         (play, phone_scenarios.MORE | caller_scenarios.SCENARIOS),
+        (play, servers),
         (play_sipp, sipp_scenarios.SCENARIOS),
     ]:
         if how is play_sipp and capture:
@@ -248,6 +271,7 @@ def main():
 def once_more(options, tally, ports):
     """Milliseconds measured on a busy machine prove little: what failed beside others is measured again, alone."""
     scenarios = phone_scenarios.SCENARIOS | phone_scenarios.MORE
+    scenarios |= asterisk_scenarios.SCENARIOS | kamailio_scenarios.SCENARIOS
     names = [name for name in tally.failed if name in scenarios]
     if not names:
         return
@@ -276,12 +300,13 @@ def arguments():
     parser.add_argument("--gateway", type=Path, default=target / "release" / "patchcord", help="the binary under test")
     parser.add_argument("--work", type=Path, default=target / "interop", help="logs, recordings, captures go here")
     parser.add_argument("--venv", type=Path, default=target / "venv", help="Python environment of the event checker")
+    parser.add_argument("--asterisk", type=Path, default=target / "interop-asterisk", help="where Asterisk is unpacked")
     parser.add_argument("--tally", type=Path, help="write the closing line to this file instead of printing it")
     parser.add_argument("names", nargs="*", help="run only scenarios whose name contains one of these")
     options = parser.parse_args()
     options.work = options.work.resolve()
-    for tool in ("baresip", "sipp", "promtool"):
-        if shutil.which(tool) is None:
+    for tool, found in [("kamailio", KAMAILIO), *((tool, shutil.which(tool)) for tool in ("baresip", "sipp", "openssl", "promtool"))]:
+        if found is None:
             parser.error(f"{tool} is missing: `tests/run interop` installs it")
     if subprocess.run([options.gateway, "version"], capture_output=True).returncode != 0:
         parser.error(f"{options.gateway} does not run: build it with `cargo build --release`")
