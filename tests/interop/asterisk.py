@@ -120,9 +120,9 @@ class Asterisk:
         """Its log, with every SIP message."""
         return (self.folder / "log" / "full").read_text(errors="replace")
 
-    def wait_for_log(self, words, seconds):
+    def wait_for_log(self, words, seconds, times=1):
         deadline = time.monotonic() + seconds
-        while words not in self.said():
+        while self.said().count(words) < times:
             assert time.monotonic() < deadline, f"Asterisk did not say '{words}' within {seconds} s"
             time.sleep(0.1)
 

@@ -39,7 +39,8 @@ def conversation(phone_transport, gateway_transport, hz, law="PCMU", agent_ends=
 
 def check_route(lab, proxy, gateway_transport, agent_ends):
     """ACK and BYE came by the proxy, and the BYE from where it should."""
-    assert len(proxy.passed("ACK")) >= 2, "the ACK of the 200 went past the proxy"
+    # That of the 407 ends in Kamailio before anything is written down.
+    assert len(proxy.passed("ACK")) == 1, "the ACK of the 200 went past the proxy"
     byes = proxy.passed("BYE")
     assert len(byes) == 1, f"{len(byes)} BYEs came by the proxy: {byes}"
     from_gateway = byes[0] == (lab.ports.sip, gateway_transport)
