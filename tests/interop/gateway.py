@@ -224,6 +224,12 @@ class Gateway:
         assert status == 201, f"the call was answered with {status}: {answer}"
         return answer["id"]
 
+    def calls(self):
+        """What the control API tells of the calls there are."""
+        status, answer = self.api("GET", "/v1/calls")
+        assert status == 200, f"asked for the calls, {status}: {answer}"
+        return answer if isinstance(answer, list) else next(value for value in answer.values() if isinstance(value, list))
+
     def call_state(self, call):
         status, answer = self.api("GET", f"/v1/calls/{call}")
         assert status == 200, f"asked for {call}, {status}: {answer}"
