@@ -38,7 +38,7 @@ class Asterisk:
     and logs in; `caller` is a softphone that logs in.
     """
 
-    def __init__(self, root, folder, ports, extensions, law="PCMU", transport="udp", options=""):
+    def __init__(self, root, folder, ports, extensions, law="PCMU", transport="udp", options="direct_media = no"):
         root = root.resolve()
         assert (root / "ready").exists(), MISSING.format(root=root)
         self.root, self.folder, self.ports = root, folder / "asterisk", ports
@@ -148,7 +148,6 @@ def config(root, folder, ports, law, transport, options):
 context = lab
 disallow = all
 allow = {codec}
-direct_media = no
 rtp_symmetric = yes
 media_address = 127.0.0.1
 dtmf_mode = rfc4733
