@@ -7,7 +7,6 @@ it reads and writes is in the scenario's folder.
 import platform
 import subprocess
 import time
-from pathlib import Path
 
 from gateway import PASSWORD, UPLINK_PASSWORD, UPLINK_USER, USER, kill
 

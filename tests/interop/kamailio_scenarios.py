@@ -3,6 +3,7 @@
 import time
 
 import sound
+from certificates import Authority
 from gateway import UPLINK_USER, uplink
 from phone_scenarios import ANSWER_S, LISTEN_S, TONE_S, check_conversation, check_record, voice
 
@@ -52,7 +53,7 @@ def check_route(lab, proxy, gateway_transport, agent_ends):
 
 
 def registered(lab):
-    """The gateway registers over TLS, each side with a certificate, and is called over TLS where it registered."""
+    """The gateway registers over TLS, and is called over TLS where it registered."""
     hz = 580
     proxy = start_uplink(lab)
     phone = lab.softphone("PCMU", "udp", speech(lab, hz))
@@ -80,6 +81,19 @@ def start_uplink(lab):
     # The connection stays, and Kamailio may have opened one of its own for calls.
     lab.uplinked(lambda: proxy.wait_for_log(f"{SAVED}( 0;|.*expires=0\\b)", REGISTER_S_MAX), connections=2)
     return proxy
+
+
+def stranger(lab):
+    """A server whose certificate is of an authority the gateway does not know is not told any password."""
+    authority, other = lab.authority(), Authority(lab.folder / "other")
+    proxy = lab.kamailio(authority=other)
+    trunks = uplink(lab.ports, "tls")
+    lab.start_gateway(trunks=trunks, identity=authority.identity("gateway"), authority=authority.certificate)
+    time.sleep(REGISTER_S_MAX)
+    lab.gateway.wait_for_metric('patchcord_trunk_registered{trunk="pbx"}', 0)
+    assert not proxy.passed("REGISTER"), "it registered with a stranger"
+    # It goes on trying.
+    lab.uplinked(lambda: None, connections=1)
 
 
 def speech(lab, hz):
@@ -119,4 +133,5 @@ SCENARIOS = {
     "kamailio-tcp-udp": conversation("tcp", "udp", 740, agent_ends=True),
     "kamailio-tls-registers": registered,
     "kamailio-tls-called": called_out,
+    "kamailio-tls-stranger": stranger,
 }

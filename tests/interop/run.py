@@ -57,9 +57,11 @@ AWAITED = {
     "baresip-tls-hold",
     "baresip-tls-pcmu",
     "baresip-tls-refers",
+    "baresip-tls-stranger",
     "baresip-tls-transferred",
     "kamailio-tls-called",
     "kamailio-tls-registers",
+    "kamailio-tls-stranger",
 }
 # Scenarios without audible load that may run at once.
 LIGHT_AT_ONCE = 4
@@ -86,10 +88,11 @@ class Lab:
         """A session server of its own, at the port for backends."""
         self.operator = Operator(self.options.gateway, self.folder, self.ports.backend, faults)
 
-    def softphone(self, law, transport, voice, arguments=(), on_loopback=True):
+    def softphone(self, law, transport, voice, arguments=(), on_loopback=True, authority=None):
         secure = {}
         if transport == "tls":
-            secure = {"identity": self.authority().identity("phone"), "authority": self.authority().certificate}
+            authority = authority or self.authority()
+            secure = {"identity": authority.identity("phone"), "authority": authority.certificate}
         phone = Softphone(self.folder, self.ports, law, transport, voice, arguments, on_loopback, **secure)
         self.phones.append(phone)
         return phone
@@ -351,7 +354,8 @@ def arguments():
     parser.add_argument("names", nargs="*", help="run only scenarios whose name contains one of these")
     options = parser.parse_args()
     options.work = options.work.resolve()
-    for tool, found in [("kamailio", KAMAILIO), *((tool, shutil.which(tool)) for tool in ("baresip", "sipp", "openssl", "promtool"))]:
+    tools = {tool: shutil.which(tool) for tool in ("baresip", "sipp", "openssl", "promtool")}
+    for tool, found in {**tools, "kamailio": KAMAILIO}.items():
         if found is None:
             parser.error(f"{tool} is missing: `tests/run interop` installs it")
     if subprocess.run([options.gateway, "version"], capture_output=True).returncode != 0:

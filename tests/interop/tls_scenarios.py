@@ -4,6 +4,7 @@ import time
 
 import sound
 from asterisk_scenarios import check_refused
+from certificates import Authority
 from phone_scenarios import ANSWER_S, LISTEN_S, TONE_S, check_conversation, check_echo, conversation, hold, operator, voice
 
 # The caller is sent on in the middle of the greeting, and its second call is there so soon after.
@@ -45,6 +46,16 @@ def transferred(lab):
     assert outcomes == ["transferred", "caller_hung_up"], f"the records say {outcomes}"
 
 
+def stranger(lab):
+    """A phone whose certificate is of an authority the gateway does not know gets no word out."""
+    lab.start_gateway(**lab.identity_for("tls"))
+    phone = lab.softphone("PCMU", "tls", voice(lab.folder), authority=Authority(lab.folder / "other"))
+    phone.control.command("dial", operator(lab, "tls"))
+    assert phone.control.wait_event("CALL_CLOSED", SECOND_S_MAX), "the phone is not told that it cannot call"
+    phone.stop()
+    assert not lab.gateway.records(), "a record of a call that never was"
+
+
 def start(lab, hz, **settings):
     """A phone in a call over TLS."""
     lab.start_gateway(**lab.identity_for("tls"), **settings)
@@ -56,6 +67,7 @@ def start(lab, hz, **settings):
 SCENARIOS = {
     "baresip-tls-pcmu": conversation("PCMU", "tls", 590),
     "baresip-tls-hold": hold("tls", 510),
+    "baresip-tls-stranger": stranger,
     "baresip-tls-refers": refers,
     "baresip-tls-transferred": transferred,
 }
