@@ -135,7 +135,8 @@ def direct_media(lab):
     time.sleep(0.3)
     agents = lab.capture.streams(source_ports=lab.ports.gateway_rtp)
     assert len({stream.packets[0].ssrc for stream in agents}) == 1, "the agent's stream changed its SSRC"
-    assert agents[0].packets[0].target == own, f"the agent's voice went to {agents[0].packets[0].target}, the phone is at {own}"
+    target = agents[0].packets[0].target
+    assert target == own, f"the agent's voice went to {target}, the phone is at {own}"
     moved_s = agents[0].packets[0].at - min(stream.packets[0].at for stream in agents)
     lab.note(f"the sound was moved after {moved_s:.2f} s")
     rate, samples = sound.read_wav(phone.heard())
@@ -162,11 +163,11 @@ def start_registered(lab, pbx, extra=""):
     lab.uplinked(lambda: pbx.wait_for_log("Removed contact", REGISTER_S_MAX))
 
 
-def start_calling(lab, *steps):
+def start_calling(lab, *steps, **more):
     """Asterisk with one extension, 100, and a gateway that calls it without being registered: a call is challenged."""
     pbx = lab.asterisk(extension("100", *steps))
     lab.start_gateway(trunks=uplink(lab.ports, register=False), api=True)
-    return pbx, lab.gateway.place_call("100")
+    return pbx, lab.gateway.place_call("100", **more)
 
 
 def called_out(lab):
@@ -190,19 +191,13 @@ def early(lab):
     lab.gateway.wait_for_state(call, "talking")
     # The greeting.
     time.sleep(2)
-    delete(lab, call)
+    lab.gateway.hang_up(call)
     pbx.wait_until_quiet(SLACK_S)
     caller, agent = lab.streams()
     heard = sound.find_tone(caller.samples())
     assert abs(heard.hz / 440 - 1) <= 0.01, f"the early tone was {heard}"
     assert agent.loud_times(0, float("inf")), "no greeting after the answer"
     lab.gateway.check_records(1, "api_hung_up")
-
-
-def delete(lab, call):
-    status, answer = lab.gateway.api("DELETE", f"/v1/calls/{call}")
-    assert status in (200, 202, 204), f"hanging up was answered with {status}: {answer}"
-    lab.gateway.wait_for_state(call, "ended")
 
 
 def busy(lab):
@@ -227,11 +222,23 @@ def given_up(lab):
     pbx, call = start_calling(lab, "Ringing()", "Wait(30)")
     lab.gateway.wait_for_state(call, "ringing")
     time.sleep(RING_S)
-    delete(lab, call)
+    lab.gateway.hang_up(call)
+    check_cancelled(lab, pbx, "api_hung_up")
+
+
+def rung_out(lab):
+    """It rings for as long as the call was given: CANCEL."""
+    pbx, call = start_calling(lab, "Ringing()", "Wait(30)", ring_timeout_s=RING_S)
+    lab.gateway.wait_for_state(call, "ringing")
+    lab.gateway.wait_for_state(call, "ended", RING_S + SLACK_S)
+    check_cancelled(lab, pbx, "no_answer")
+
+
+def check_cancelled(lab, pbx, cause):
     pbx.wait_for_log("\nCANCEL sip:", SLACK_S)
     pbx.wait_for_log("SIP/2.0 487 ", SLACK_S)
     pbx.wait_until_quiet(SLACK_S)
-    lab.gateway.check_records(1, "api_hung_up")
+    lab.gateway.check_records(1, cause)
     check_silent(lab)
 
 
@@ -253,8 +260,7 @@ def dialled_digits(lab):
     pbx, call = start_calling(lab, "Answer()", "Read(digits,,4,,1,15)", "Verbose(0,DIGITS=${digits}.)", "Wait(1)")
     lab.gateway.wait_for_state(call, "talking")
     time.sleep(1)
-    status, answer = lab.gateway.api("POST", f"/v1/calls/{call}/dtmf", {"digits": "12*5"})
-    assert status in (200, 202, 204), f"the digits were answered with {status}: {answer}"
+    lab.gateway.send_digits(call, "12*5")
     pbx.wait_for_log("DIGITS=12*5.", SLACK_S)
     pbx.wait_until_quiet(SLACK_S)
     sent = [event.digit for event in lab.capture.events(lab.ports.phone_rtp)]
@@ -273,9 +279,7 @@ def transfer(lab):
     lab.start_gateway(trunks=uplink(lab.ports, register=False), api=True)
     pbx.command("channel originate Local/listen@lab/n extension gateway@lab")
     time.sleep(3)
-    to = f"sip:target@127.0.0.1:{lab.ports.peer}"
-    status, answer = lab.gateway.api("POST", f"/v1/calls/{lab.gateway.calls()[0]['id']}/transfer", {"to": to})
-    assert status in (200, 202, 204), f"the transfer was answered with {status}: {answer}"
+    lab.gateway.transfer(lab.gateway.calls()[0]["id"], f"sip:target@127.0.0.1:{lab.ports.peer}")
     pbx.wait_for_log("Executing [target@lab:1]", SLACK_S)
     pbx.wait_until_quiet(TONE_S + SLACK_S)
     for words in ("\nREFER sip:", "SIP/2.0 202 ", "\nNOTIFY sip:"):
@@ -292,7 +296,8 @@ def refers(lab):
     """Asterisk asks the gateway to call somebody else (REFER); it does not, by default, and the call goes on."""
     hz = 720
     lab.start_gateway()
-    pbx = lab.asterisk(speaks(lab, hz, ["Wait(1)", "Transfer(PJSIP/sip:other@127.0.0.1:9)", "Verbose(0,${TRANSFERSTATUS}.)"]))
+    asks = ["Wait(1)", "Transfer(PJSIP/sip:other@127.0.0.1:9)", "Verbose(0,${TRANSFERSTATUS}.)"]
+    pbx = lab.asterisk(speaks(lab, hz, asks))
     pbx.call("talk")
     pbx.wait_for_log("FAILURE.", SLACK_S)
     check_refused(pbx.said())
@@ -345,6 +350,7 @@ SCENARIOS = {
     "asterisk-busy": busy,
     "asterisk-no-answer": no_answer,
     "asterisk-rings": given_up,
+    "asterisk-rings-out": rung_out,
     "asterisk-dialled-digits": dialled_digits,
     "asterisk-transfer": transfer,
     "asterisk-refers": refers,

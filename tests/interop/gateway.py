@@ -228,7 +228,20 @@ class Gateway:
         """What the control API tells of the calls there are."""
         status, answer = self.api("GET", "/v1/calls")
         assert status == 200, f"asked for the calls, {status}: {answer}"
-        return answer if isinstance(answer, list) else next(value for value in answer.values() if isinstance(value, list))
+        return answer["calls"]
+
+    def transfer(self, call, to):
+        status, answer = self.api("POST", f"/v1/calls/{call}/transfer", {"to": to})
+        assert status == 202, f"the transfer was answered with {status}: {answer}"
+
+    def send_digits(self, call, digits):
+        status, answer = self.api("POST", f"/v1/calls/{call}/dtmf", {"digits": digits})
+        assert status == 202, f"the digits were answered with {status}: {answer}"
+
+    def hang_up(self, call):
+        status, answer = self.api("DELETE", f"/v1/calls/{call}")
+        assert status == 204, f"hanging up was answered with {status}: {answer}"
+        self.wait_for_state(call, "ended")
 
     def call_state(self, call):
         status, answer = self.api("GET", f"/v1/calls/{call}")

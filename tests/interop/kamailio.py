@@ -116,7 +116,7 @@ def config(folder, ports, gateway_uri, phone_transport, authority):
         own = authority.identity(f"kamailio-{ports.slot}")
         files = f"certificate = {own.certificate}\nprivate_key = {own.key}\nca_list = {authority.certificate}"
         tls = (
-            f"[server:default]\nmethod = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = no\n{files}\n"
+            f"[server:default]\nmethod = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\n{files}\n"
             f"[client:default]\nmethod = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\n{files}\n"
         )
     settings = f"""#!KAMAILIO

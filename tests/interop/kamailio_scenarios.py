@@ -53,7 +53,7 @@ def check_route(lab, proxy, gateway_transport, agent_ends):
 
 
 def registered(lab):
-    """The gateway registers over TLS, and is called over TLS where it registered."""
+    """The gateway registers over TLS, each side with a certificate, and is called over TLS where it registered."""
     hz = 580
     proxy = start_uplink(lab)
     phone = lab.softphone("PCMU", "udp", speech(lab, hz))

@@ -52,6 +52,7 @@ AWAITED = {
     "asterisk-refers",
     "asterisk-registers",
     "asterisk-rings",
+    "asterisk-rings-out",
     "asterisk-transfer",
     "asterisk-transferred",
     "baresip-tls-hold",
