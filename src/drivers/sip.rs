@@ -237,7 +237,7 @@ impl SipDriver {
         match inbound {
             Inbound::Datagram(flow, bytes) => self.endpoint.handle_datagram(now, flow, &bytes),
             Inbound::Message(flow, message) => self.endpoint.handle_message(now, flow, message.map(|message| *message)),
-            Inbound::Closed(flow) => self.endpoint.handle_flow_closed(flow),
+            Inbound::Closed(flow) => self.endpoint.handle_flow_closed(now, flow),
         }
     }
 
@@ -248,7 +248,7 @@ impl SipDriver {
                 Output::Event { leg, event } => self.event(leg, event),
                 Output::Refused(refused) => self.refused(&refused),
                 Output::Resolve { query, target } => self.resolve(query, &target),
-                Output::Open { flow, .. } => self.endpoint.handle_flow_closed(flow),
+                Output::Open { flow, .. } => self.endpoint.handle_flow_closed(Instant::now(), flow),
                 Output::Trunk(_) => {}
             }
         }
