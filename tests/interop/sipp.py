@@ -124,25 +124,29 @@ def answer_bye():
 # --- the called side: SIPp waits for a request and answers it ------------------------------------------------------
 
 
-def receive(method, routes=False, parties=False):
-    """A request; with `parties` its From and To are kept for requests the other way."""
-    attributes = ' rrs="true"' if routes else ""
-    if not parties:
-        return f'<recv request="{method}"{attributes}/>'
-    keep = "".join(
-        f'<ereg regexp=".*" search_in="hdr" header="{name}:" assign_to="{name.lower()}"/>' for name in ("From", "To")
+def receive(method, keep=None):
+    """A request. `keep` names headers and the variables they go to, for messages later on."""
+    actions = "".join(
+        f'<ereg regexp=".*" search_in="hdr" header="{header}:" assign_to="{name}"/>' for header, name in (keep or {}).items()
     )
-    return f'<recv request="{method}"{attributes}><action>{keep}</action></recv>'
+    routes = ' rrs="true"' if method == "INVITE" else ""
+    return f'<recv request="{method}"{routes}><action>{actions}</action></recv>' if keep else f'<recv request="{method}"{routes}/>'
+
+
+CALLED = receive("INVITE", keep={"Via": "via", "To": "called"})
+CONFIRMED = receive("ACK", keep={"From": "from", "To": "to"})
 
 
 def reply(status, phrase, extra=(), codec=None, tag="c"):
     """The answer to the request received last. tag None: its To has one already."""
-    return _reply(status, phrase, "[last_CSeq:]", extra, codec, tag)
+    to = "[last_To:]" if tag is None else f"[last_To:];tag={tag}[pid]x[call_number]"
+    return _reply(status, phrase, ("[last_Via:]", to, "[last_CSeq:]"), extra, codec)
 
 
 def reply_to_invite(status, phrase, extra=(), codec=None, tag="c"):
     """An answer to the INVITE, although another request came after it."""
-    return _reply(status, phrase, "CSeq: 1 INVITE", extra, codec, tag)
+    headers = ("Via:[$via]", f"To:[$called];tag={tag}[pid]x[call_number]", "CSeq: 1 INVITE")
+    return _reply(status, phrase, headers, extra, codec)
 
 
 def challenge(number, realm="lab"):
@@ -157,10 +161,9 @@ def callee_request(method, number, extra=()):
     return '<send retrans="500"><![CDATA[\n\n' + "\n".join(lines) + "\n\n]]></send>"
 
 
-def _reply(status, phrase, cseq, extra, codec, tag):
-    to = "[last_To:]" if tag is None else f"[last_To:];tag={tag}[pid]x[call_number]"
+def _reply(status, phrase, headers, extra, codec):
     body = sdp(codec).replace("[rtpstream_audio_port]", "[media_port]") if codec else ""
-    lines = [f"SIP/2.0 {status} {phrase}", "[last_Via:]", "[last_Record-Route:]", "[last_From:]", to, "[last_Call-ID:]", cseq]
+    lines = [f"SIP/2.0 {status} {phrase}", *headers, "[last_Record-Route:]", "[last_From:]", "[last_Call-ID:]"]
     lines += [CONTACT, "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK", *extra]
     if body:
         lines.append("Content-Type: application/sdp")
@@ -173,7 +176,7 @@ def listen(folder, ports, steps, calls):
     folder = Path(folder)
     scenario, errors = folder / "callee.xml", folder / "callee.errors"
     text = "\n".join(steps)
-    used = [name for name in ("from", "to") if f'assign_to="{name}"' in text]
+    used = [name for name in ("via", "called", "from", "to") if f'assign_to="{name}"' in text]
     references = f'<Reference variables="{",".join(used)}"/>\n' if used else ""
     scenario.write_text(f'<?xml version="1.0" encoding="UTF-8" ?>\n<scenario name="callee">\n{text}\n{references}</scenario>\n')
     command = ["sipp", "-sf", str(scenario), "-t", "u1", "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(ports.peer)]

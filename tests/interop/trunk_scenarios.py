@@ -59,21 +59,18 @@ class Callee:
             failed.append(str(error))
 
 
-CALLED = sipp.receive("INVITE", routes=True)
 RINGS = sipp.reply(180, "Ringing")
 ANSWERS = sipp.reply(200, "OK", codec="PCMU")
-CONNECTED = [CALLED, RINGS, ANSWERS, sipp.receive("ACK", parties=True)]
-ENDED_BY_US = [sipp.receive("BYE"), sipp.reply(200, "OK")]
+CONNECTED = [sipp.CALLED, RINGS, ANSWERS, sipp.CONFIRMED]
+ENDED_BY_US = [sipp.receive("BYE"), sipp.reply(200, "OK", tag=None)]
 ENDS = [sipp.callee_request("BYE", 1), sipp.OK]
 
 
 def refuses(status, phrase, extra=()):
-    return [CALLED, sipp.reply(status, phrase, extra=extra), sipp.receive("ACK")]
+    return [sipp.CALLED, sipp.reply(status, phrase, extra=extra), sipp.receive("ACK")]
 
 
-def refresh_received(answers=("UPDATE",)):
-    """A refresh of the gateway's, whichever way it does that."""
-    return [sipp.receive(answers[0]), sipp.reply(200, "OK", extra=(f"{TIMER};refresher=uac", "Require: timer"))]
+REFRESHED = [sipp.receive("UPDATE"), sipp.reply(200, "OK", extra=(f"{TIMER};refresher=uac", "Require: timer"), tag=None)]
 
 
 CALLEES = {
@@ -84,7 +81,7 @@ CALLEES = {
     "out-not-found": Callee(refuses(404, "Not Found"), "not_found"),
     "out-no-answer": Callee(
         [
-            *[CALLED, RINGS, sipp.receive("CANCEL"), sipp.reply(200, "OK")],
+            *[sipp.CALLED, RINGS, sipp.receive("CANCEL"), sipp.reply(200, "OK")],
             *[sipp.reply_to_invite(487, "Request Terminated"), sipp.receive("ACK")],
         ],
         "no_answer",
@@ -94,7 +91,7 @@ CALLEES = {
     # The answer crosses the CANCEL: it has to be acknowledged and ended.
     "out-answer-crosses-cancel": Callee(
         [
-            *[CALLED, RINGS, sipp.receive("CANCEL"), sipp.reply(200, "OK")],
+            *[sipp.CALLED, RINGS, sipp.receive("CANCEL"), sipp.reply(200, "OK")],
             *[sipp.reply_to_invite(200, "OK", codec="PCMU"), sipp.receive("ACK"), *ENDED_BY_US],
         ],
         "no_answer",
@@ -102,14 +99,14 @@ CALLEES = {
         request={"ring_timeout_s": 1},
     ),
     "out-early-media": Callee(
-        [CALLED, sipp.reply(183, "Session Progress", codec="PCMU"), sipp.pause(300), *CONNECTED[2:], *ENDED_BY_US],
+        [sipp.CALLED, sipp.reply(183, "Session Progress", codec="PCMU"), sipp.pause(300), *CONNECTED[2:], *ENDED_BY_US],
         "hung_up",
         hangs_up=True,
     ),
     "out-prack": Callee(
         [
-            *[CALLED, sipp.reply(183, "Session Progress", extra=("Require: 100rel", "RSeq: 17"), codec="PCMU")],
-            *[sipp.receive("PRACK"), sipp.reply(200, "OK"), sipp.reply_to_invite(200, "OK")],
+            *[sipp.CALLED, sipp.reply(183, "Session Progress", extra=("Require: 100rel", "RSeq: 17"), codec="PCMU")],
+            *[sipp.receive("PRACK"), sipp.reply(200, "OK", tag=None), sipp.reply_to_invite(200, "OK")],
             *[sipp.receive("ACK"), *ENDED_BY_US],
         ],
         "hung_up",
@@ -126,24 +123,25 @@ CALLEES = {
     # Each fork rings; the one that answers first is the call, the other one is sent home.
     "out-forked": Callee(
         [
-            *[CALLED, sipp.reply(180, "Ringing", tag="a"), sipp.reply(180, "Ringing", tag="b")],
+            *[sipp.CALLED, sipp.reply(180, "Ringing", tag="a"), sipp.reply(180, "Ringing", tag="b")],
             *[sipp.reply(200, "OK", tag="b", codec="PCMU"), sipp.receive("ACK")],
             *[sipp.reply_to_invite(200, "OK", tag="a", codec="PCMU"), sipp.receive("ACK")],
-            *[sipp.receive("BYE"), sipp.reply(200, "OK"), *ENDED_BY_US],
+            *ENDED_BY_US,
+            *ENDED_BY_US,
         ],
         "hung_up",
         hangs_up=True,
     ),
     "out-challenged-for-ever": Callee(
-        sum(([CALLED, sipp.challenge(number), sipp.receive("ACK")] for number in range(3)), []),
+        sum(([sipp.CALLED, sipp.challenge(number), sipp.receive("ACK")] for number in range(3)), []),
         "declined",
         trunk='login_username = "gw"\nlogin_password = "env:LAB_UPLINK"\n',
     ),
     "out-refreshes": Callee(
         [
-            *[CALLED, RINGS, sipp.reply(200, "OK", extra=(f"{TIMER};refresher=uac", "Require: timer"), codec="PCMU")],
-            sipp.receive("ACK", parties=True),
-            *(refresh_received() * REFRESHES),
+            *[sipp.CALLED, RINGS, sipp.reply(200, "OK", extra=(f"{TIMER};refresher=uac", "Require: timer"), codec="PCMU")],
+            sipp.CONFIRMED,
+            *(REFRESHED * REFRESHES),
             *ENDS,
         ],
         "callee_hung_up",
@@ -152,8 +150,8 @@ CALLEES = {
     ),
     "out-is-refreshed": Callee(
         [
-            *[CALLED, RINGS, sipp.reply(200, "OK", extra=(f"{TIMER};refresher=uas", "Require: timer"), codec="PCMU")],
-            sipp.receive("ACK", parties=True),
+            *[sipp.CALLED, RINGS, sipp.reply(200, "OK", extra=(f"{TIMER};refresher=uas", "Require: timer"), codec="PCMU")],
+            sipp.CONFIRMED,
             *sum(
                 (
                     [sipp.pause(EXPIRES_S * 500), sipp.callee_request("UPDATE", number, (f"{TIMER};refresher=uac",)), sipp.OK]
