@@ -228,7 +228,7 @@ impl SipDriver {
         match inbound {
             Inbound::Datagram(flow, bytes) => self.endpoint.handle_datagram(now, flow, &bytes),
             Inbound::Message(flow, message) => self.endpoint.handle_message(now, flow, message.map(|message| *message)),
-            Inbound::Closed(flow) => self.endpoint.handle_flow_closed(flow),
+            Inbound::Closed(flow) => self.endpoint.handle_flow_closed(now, flow),
         }
     }
 
@@ -260,7 +260,7 @@ impl SipDriver {
             Err(_) => {
                 self.metrics.sip_refused("connections_max");
                 tracing::warn!(remote = %flow.remote, name, "a SIP connection is not opened: too many are open");
-                self.endpoint.handle_flow_closed(flow);
+                self.endpoint.handle_flow_closed(Instant::now(), flow);
             }
         }
     }

@@ -131,6 +131,11 @@ impl Admission {
         self.peers.get(peer).map_or("", |peer| &peer.name)
     }
 
+    /// How requests of ours reach a peer.
+    pub fn uplink(&self, peer: usize) -> Option<&Uplink> {
+        self.peers.get(peer)?.uplink.as_ref()
+    }
+
     /// The name of the peer that calls from there.
     pub fn name_at(&self, origin: Origin) -> Option<&str> {
         match self.source(origin) {

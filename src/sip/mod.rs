@@ -11,10 +11,13 @@
 
 pub mod address;
 mod admission;
+pub mod challenge;
+mod connections;
 pub mod defect;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;
+mod errand;
 pub mod flow;
 pub mod grammar;
 pub mod head;
@@ -46,6 +49,7 @@ pub mod uplink;
 pub mod uri;
 pub mod via;
 pub mod vocabulary;
+pub(crate) mod whereabouts;
 mod writer;
 
 pub use address::NameAddr;

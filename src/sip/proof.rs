@@ -103,10 +103,18 @@ impl Proof {
 
     /// The hash a client with this password sends; nothing for credentials without qop.
     pub fn expected(&self, algorithm: Algorithm, method: &str, password: &str) -> Option<String> {
-        let Quality { qop, cnonce, nc, .. } = self.quality.as_ref()?;
+        self.quality.as_ref()?;
+        Some(self.made(algorithm, method, password))
+    }
+
+    /// The hash we send; a server that names no qop gets the one of RFC 2069.
+    pub fn made(&self, algorithm: Algorithm, method: &str, password: &str) -> String {
         let who = algorithm.hash(&[&self.username, &self.realm, password]);
         let what = algorithm.hash(&[method, &self.uri]);
-        Some(algorithm.hash(&[&who, &self.nonce, nc, cnonce, qop, &what]))
+        match &self.quality {
+            Some(Quality { qop, cnonce, nc, .. }) => algorithm.hash(&[&who, &self.nonce, nc, cnonce, qop, &what]),
+            None => algorithm.hash(&[&who, &self.nonce, &what]),
+        }
     }
 }
 

@@ -48,6 +48,16 @@ impl Uri {
         uri
     }
 
+    /// A URI of this scheme for one of our addresses: `sips:` when it is that, else `sip:`.
+    pub fn own(scheme: &Scheme, user: Option<&str>, address: SocketAddr) -> Self {
+        let mut uri = Self::sip(user, address);
+        if *scheme == Scheme::Sips {
+            uri.scheme = Scheme::Sips;
+            uri.render();
+        }
+        uri
+    }
+
     /// The same URI with a parameter set; a URI of a scheme we do not take apart stays as it is.
     pub fn with_param(mut self, name: &str, value: Option<&str>) -> Self {
         if !matches!(self.scheme, Scheme::Other(_)) {

@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use super::errands::Purpose;
 use super::{Endpoint, Event};
+use crate::sip::errand::Draft;
 use crate::sip::leg::{Answered, Asked, Leg, LegId, Phase};
 use crate::sip::message::Response;
 use crate::sip::method::Method;
 use crate::sip::reason::Reason;
 use crate::sip::reply::ACCEPT;
 use crate::sip::transaction::servers::ServerId;
-use crate::sip::via::Via;
 
 /// What the application's decision becomes on the wire.
 impl Endpoint {
@@ -85,22 +86,12 @@ impl Endpoint {
 
     /// Says goodbye; when that is impossible the leg ends here.
     pub(super) fn send_bye(&mut self, now: Instant, id: LegId, reason: &str) {
-        let branch = self.mint.branch();
-        let Some(Leg {
-            flow, flow_lost: false, ..
-        }) = self.legs.get(&id)
-        else {
+        if self.legs.get(&id).and_then(Leg::course).is_none() {
             return self.fail(id, "flow_lost");
-        };
-        let (flow, sent_by) = (*flow, self.advertised(flow));
-        let via = Via::new(flow.transport.as_str(), sent_by, &branch);
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let bye = leg.dialog.request(Method::Bye, &via);
-        let bye = bye.with_header("Reason", Reason::sip(200, reason).to_string());
-        let bytes = bye.with_header("User-Agent", &self.settings.user_agent).to_bytes();
+        }
         self.enter(id, Phase::Leaving);
-        self.clients.open(now, branch, flow, id, bytes.clone());
-        self.send(flow, bytes);
+        let bye = Draft::new(Method::Bye).with_header("Reason", Reason::sip(200, reason).to_string());
+        self.send_in_dialog(now, id, bye, Purpose::Bye(id));
     }
 
     /// The leg ends by itself.

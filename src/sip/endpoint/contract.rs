@@ -373,6 +373,6 @@ pub struct Counts {
     pub legs: usize,
     /// Dialogs.
     pub dialogs: usize,
-    /// Transactions, those that only absorb retransmissions included.
+    /// Transactions, those that only absorb retransmissions included, and names being looked up for one.
     pub transactions: usize,
 }

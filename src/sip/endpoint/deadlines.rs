@@ -15,8 +15,8 @@ impl Endpoint {
         while let Some(due) = self.clients.handle_timeout(now) {
             match due {
                 Due::Send(flow, bytes) => self.send(flow, bytes),
-                // The peer never answered our BYE; there is nothing more to say to it.
-                Due::TimedOut(leg) => self.finish(leg),
+                Due::TimedOut(errand) => self.errand_timed_out(now, errand),
+                Due::Over(errand) => self.invite_over(now, errand),
             }
         }
         while let Some(leg) = self.deadlines.pop_due(now) {
@@ -61,10 +61,10 @@ impl Endpoint {
     /// moment for one that has been waiting.
     fn give_up_waiting(&mut self, now: Instant, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
+        let lost = leg.course().is_none();
         let Phase::Answered(answered) = &mut leg.phase else {
             return;
         };
-        let lost = leg.flow_lost;
         match answered.hang_up.take() {
             Some(reason) => self.send_bye(now, id, &reason),
             None if lost => self.fail(id, "ack_timeout"),

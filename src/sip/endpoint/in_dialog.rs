@@ -83,7 +83,7 @@ impl Endpoint {
         };
         let order = leg.dialog.advance(sequence(request));
         order.map_err(|error| Refusal::new(500, "bad_request", error.to_string()))?;
-        leg.follow(Reply::to(request, flow).flow());
+        leg.follow(request, flow);
         Ok(())
     }
 
@@ -171,7 +171,7 @@ impl Endpoint {
             return;
         }
         let (hang_up, offered) = (answered.hang_up.take(), answered.offered);
-        leg.follow(Reply::to(ack, flow).flow());
+        leg.follow(ack, flow);
         let answer = offer_of(ack).filter(|_| !offered && check_body(ack).is_ok());
         self.enter(id, Phase::Talking);
         match hang_up {

@@ -9,6 +9,7 @@
 //! - `contract`: settings, events, commands.
 //! - `requests`: requests outside a dialog. `in_dialog`: requests inside one, ACK and CANCEL.
 //! - `commands`: what the application decides, and the ways a leg ends.
+//! - `errands`: requests of ours, from the first hop tried to the answer that counts.
 //! - `deadlines`: what happens when time passes.
 //!
 //! Deliberately absent: RFC 2543 transaction matching (refused with 400), reliable provisionals, session timers,
@@ -18,6 +19,7 @@
 mod commands;
 mod contract;
 mod deadlines;
+mod errands;
 mod in_dialog;
 mod requests;
 #[cfg(test)]
@@ -32,9 +34,13 @@ pub use contract::{
     Settings, TRANSACTIONS_MAX, TrunkReport,
 };
 
+use errands::Errands;
+
 use super::admission::Admission;
+use super::connections::Connections;
 use super::defect::{Defect, ReadError};
 use super::dialog::DialogId;
+use super::errand::{ErrandId, OwnContact};
 use super::flow::{Flow, Transport};
 use super::leg::{Leg, LegId};
 use super::message::{Message, Request, Response};
@@ -48,7 +54,7 @@ use super::transaction::Key;
 use super::transaction::clients::Clients;
 use super::transaction::servers::Servers;
 use super::transaction::timers::Deadlines;
-use super::uri::Uri;
+use super::uri::{Scheme, Uri};
 
 /// Seconds a refused caller is asked to stay away, at least; the peers' returns are spread over as much again.
 const RETRY_AFTER_S_MIN: u64 = 5;
@@ -59,13 +65,16 @@ pub struct Endpoint {
     admission: Admission,
     mint: Mint,
     servers: Servers<LegId>,
-    clients: Clients<LegId>,
+    clients: Clients<ErrandId>,
+    errands: Errands,
+    connections: Connections,
     legs: HashMap<LegId, Leg>,
     dialogs: HashMap<DialogId, LegId>,
     deadlines: Deadlines<LegId>,
     outputs: VecDeque<Output>,
     draining: bool,
     last_leg: u64,
+    last_query: u64,
 }
 
 impl Endpoint {
@@ -77,12 +86,15 @@ impl Endpoint {
             settings,
             servers: Servers::default(),
             clients: Clients::default(),
+            errands: Errands::default(),
+            connections: Connections::default(),
             legs: HashMap::new(),
             dialogs: HashMap::new(),
             deadlines: Deadlines::default(),
             outputs: VecDeque::new(),
             draining: false,
             last_leg: 0,
+            last_query: 0,
         }
     }
 
@@ -93,20 +105,21 @@ impl Endpoint {
 
     /// Takes a message read from a connection, or what was wrong with it.
     pub fn handle_message(&mut self, now: Instant, flow: Flow, message: Result<Message, ReadError>) {
+        self.connections.heard(&flow);
         match message {
             Ok(Message::Request(request)) => self.handle_request(now, flow, request),
-            Ok(Message::Response(response)) => self.handle_response(now, &response),
+            Ok(Message::Response(response)) => self.handle_response(now, response),
             Err(error) => self.handle_unreadable(&flow, &error),
         }
     }
 
     /// A connection has closed. Calls being set up over it end; established ones wait for the caller to come back on
     /// another connection and end when something must be sent to them before.
-    pub fn handle_flow_closed(&mut self, flow: Flow) {
+    pub fn handle_flow_closed(&mut self, now: Instant, flow: Flow) {
+        self.connections.closed(&flow);
         self.servers.handle_flow_closed(&flow);
-        for leg in self.clients.handle_flow_closed(&flow) {
-            self.finish(leg);
-        }
+        let lost = self.clients.handle_flow_closed(&flow);
+        self.errands_lost(now, lost);
         let on_flow = self.legs.iter().filter(|(_, leg)| leg.flow.shares_connection(&flow));
         let mut on_flow: Vec<_> = on_flow.map(|(id, _)| *id).collect();
         on_flow.sort_unstable();
@@ -122,7 +135,9 @@ impl Endpoint {
     }
 
     /// The hops of an [`Output::Resolve`], best first, or why there are none.
-    pub fn handle_resolved(&mut self, _now: Instant, _query: QueryId, _hops: Result<Vec<Hop>, String>) {}
+    pub fn handle_resolved(&mut self, now: Instant, query: QueryId, hops: Result<Vec<Hop>, String>) {
+        self.errand_resolved(now, query, hops);
+    }
 
     /// Takes the application's decision about a leg.
     pub fn command(&mut self, now: Instant, leg: LegId, command: Command) {
@@ -157,7 +172,7 @@ impl Endpoint {
         Counts {
             legs: self.legs.len(),
             dialogs: self.dialogs.len(),
-            transactions: self.servers.len() + self.clients.len(),
+            transactions: self.servers.len() + self.clients.len() + self.errands.queries(),
         }
     }
 
@@ -182,18 +197,6 @@ impl Endpoint {
         match DialogId::of_request(&request.headers) {
             Some(dialog) => self.handle_in_dialog(now, flow, key, request, &dialog),
             None => self.handle_out_of_dialog(now, flow, key, request),
-        }
-    }
-
-    fn handle_response(&mut self, now: Instant, response: &Response) {
-        let Ok(via) = response.headers.via() else { return };
-        let of_bye = response.headers.cseq().is_ok_and(|cseq| cseq.method == Method::Bye);
-        let Some(branch) = via.branch().filter(|_| of_bye) else {
-            return;
-        };
-        // Whatever the peer thinks of our BYE (401, 481, ...), the call is over.
-        if let Some(leg) = self.clients.handle_response(now, branch, response.status) {
-            self.finish(leg);
         }
     }
 
@@ -334,14 +337,21 @@ impl Endpoint {
     }
 
     fn contact(&self, flow: &Flow) -> String {
-        let uri = Uri::sip(None, self.advertised(flow));
+        self.own_contact(flow, &Scheme::Sip, &OwnContact::default())
+    }
+
+    /// Where the peer behind this flow reaches us. A request to a `sips:` URI names a `sips:` one (RFC 3261 section
+    /// 8.1.1.8).
+    fn own_contact(&self, flow: &Flow, scheme: &Scheme, contact: &OwnContact) -> String {
+        let uri = Uri::own(scheme, contact.user.as_deref(), self.advertised(flow));
+        let params = &contact.params;
         let transport = match flow.transport {
-            Transport::Udp => return format!("<{uri}>"),
+            Transport::Udp => return format!("<{uri}>{params}"),
             Transport::Tcp => "tcp",
             Transport::Tls => "tls",
             // RFC 7118 section 5.2.4 knows no other word; whether it is encrypted is for the scheme to say.
             Transport::Ws | Transport::Wss => "ws",
         };
-        format!("<{}>", uri.with_param("transport", Some(transport)))
+        format!("<{}>{params}", uri.with_param("transport", Some(transport)))
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Endpoint, Event, Invite, Refusal};
 use crate::sip::admission::{Source, Verdict};
+use crate::sip::challenge::Keyring;
 use crate::sip::defect::HeaderError;
 use crate::sip::dialog::Dialog;
 use crate::sip::flow::Flow;
@@ -14,6 +15,7 @@ use crate::sip::reply::{ACCEPT, ALLOW, Reply};
 use crate::sip::transaction::Key;
 use crate::sip::transaction::servers::{MergeKey, ServerId};
 use crate::sip::uri::Scheme;
+use crate::sip::whereabouts::Whereabouts;
 
 /// How long the application may leave a re-INVITE without an answer; the caller then keeps what it had.
 const REOFFER_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -114,6 +116,7 @@ impl Endpoint {
         self.servers.set_owner(arrival.transaction, id);
         self.dialogs.insert(dialog.id().clone(), id);
         let flow = arrival.reply.flow();
+        let whereabouts = Whereabouts::of(&arrival.request, &arrival.flow);
         let phase = Phase::Asked(self.asked(now, arrival, true));
         self.legs.insert(
             id,
@@ -122,7 +125,9 @@ impl Endpoint {
                 dialog,
                 flow,
                 flow_lost: false,
+                whereabouts,
                 phase,
+                keyring: Keyring::default(),
             },
         );
         self.arm(id);

@@ -43,6 +43,8 @@ pub(crate) struct Habits {
     pub(crate) extra: Vec<(&'static str, &'static str)>,
     /// The host of its Via and Contact, when it does not know its own address.
     pub(crate) claims: Option<&'static str>,
+    /// Its whole Contact, when it wants to be reached elsewhere.
+    pub(crate) contact: Option<String>,
 }
 
 impl Default for Habits {
@@ -57,6 +59,7 @@ impl Default for Habits {
             login: None,
             extra: Vec::new(),
             claims: None,
+            contact: None,
         }
     }
 }

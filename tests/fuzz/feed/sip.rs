@@ -131,7 +131,7 @@ impl Exchange {
             self.now += Duration::from_millis(700);
         }
         self.run_out();
-        self.endpoint.handle_flow_closed(self.flow);
+        self.endpoint.handle_flow_closed(self.now, self.flow);
         self.drain();
         self.run_out();
         let counts = self.endpoint.counts();

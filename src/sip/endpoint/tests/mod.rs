@@ -4,6 +4,7 @@ mod admission;
 mod calls;
 mod changes;
 mod endings;
+mod errands;
 mod refusals;
 mod routing;
 mod weather;
