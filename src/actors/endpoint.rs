@@ -16,7 +16,7 @@ use crate::{
         sip::{self, Means, SipDriver, Sockets},
     },
     net::{resolve::Resolver, sip_tls::SipTls},
-    sip::Transport,
+    sip::{Origin, Transport},
     telemetry::Metrics,
 };
 
@@ -71,7 +71,11 @@ impl Actor for SipEndpoint {
         };
         let endpoint = service::sip_endpoint(&args.config, sockets.listeners.clone());
         let peers = service::peers(&args.config);
-        let admits = move |origin| peers.iter().any(|peer| peer.may_connect(origin));
+        let registrar = args.config.registrar.clone();
+        let admits = move |origin: Origin| {
+            peers.iter().any(|peer| peer.may_connect(origin))
+                || origin.addresses().any(|address| registrar.admits(address))
+        };
         let means = Means {
             sockets,
             tls: SipTls::new(args.config.sip.tls.clone())?,

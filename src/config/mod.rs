@@ -27,6 +27,7 @@ mod place;
 mod problem;
 mod records;
 mod references;
+mod registrar;
 mod route;
 #[cfg(test)]
 mod sample;
@@ -39,6 +40,7 @@ mod sip_tls;
 mod tests;
 mod trunk;
 mod turn_detection;
+mod uplink;
 mod value;
 
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -56,12 +58,14 @@ pub use self::{
     place::Place,
     problem::{Problem, Problems},
     records::Records,
+    registrar::{REGISTRAR, REGISTRAR_USERS_MAX, Registrar, RegistrarUser},
     route::Route,
     secret::{Secret, SecretSource},
     session::Session,
     sip::Sip,
     sip_tls::SipTls,
     trunk::{Credentials, Digest, Trunk},
+    uplink::{Login, Uplink},
 };
 use self::{effective::Writer, layers::Layers};
 
@@ -84,6 +88,8 @@ pub struct Config {
     pub log: Log,
     /// Who may call, in the order of the file.
     pub trunks: Vec<Trunk>,
+    /// Which phones may register here.
+    pub registrar: Registrar,
     /// Which agent answers, in the order of the file; the first match wins.
     pub routes: Vec<Route>,
     /// What answers, by name.
@@ -111,6 +117,7 @@ pub fn load(
         records: Records::read(layers.section("records")),
         log: Log::read(layers.section("log")),
         trunks: layers.list("trunk", TRUNKS_MAX, Trunk::read),
+        registrar: Registrar::read(layers.section("registrar")),
         routes: layers.list("route", ROUTES_MAX, Route::read),
         agents: layers.named("agents", AGENTS_MAX, |section, name| {
             Arc::new(Agent::read(section, name))
@@ -136,6 +143,7 @@ impl Config {
         self.records.write(&mut out);
         self.log.write(&mut out);
         self.trunks.iter().for_each(|trunk| trunk.write(&mut out));
+        self.registrar.write(&mut out);
         self.routes.iter().for_each(|route| route.write(&mut out));
         self.agents.values().for_each(|agent| agent.write(&mut out));
         self.backends.values().for_each(|backend| backend.write(&mut out));

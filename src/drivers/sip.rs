@@ -41,9 +41,9 @@ use crate::{
     net::{resolve::Resolver, sip_tls::SipTls},
     sip::{
         Command, Endpoint, Event, Flow, Invite, LegId, Message, NotPlaced, Origin, Outgoing, Output, QueryId,
-        ReadError, Refused, Target, Transport,
+        ReadError, Refused, Target, Transport, TrunkReport,
     },
-    telemetry::{Metrics, Queue},
+    telemetry::{Level, Metrics, Queue, TrunkState},
 };
 
 /// Messages that may wait for the endpoint. Past it datagrams are dropped (peers retransmit) and connections wait.
@@ -162,7 +162,7 @@ impl SipDriver {
         let mut stop = std::pin::pin!(stop);
         let mut stop_by = None;
         loop {
-            if stop_by.is_some_and(|by| Instant::now() >= by || self.endpoint.counts().legs == 0) {
+            if stop_by.is_some_and(|by| Instant::now() >= by || self.has_left()) {
                 return;
             }
             let deadline = self.endpoint.poll_timeout();
@@ -189,19 +189,28 @@ impl SipDriver {
         }
     }
 
-    /// Takes the orders that wait, and says until when their answers are waited for.
+    /// Takes the orders that wait, takes registrations back, and says until when the answers are waited for.
     fn say_farewells(&mut self) -> Instant {
         while let Ok(order) = self.orders.try_recv() {
             self.obey(order);
         }
+        self.endpoint.unregister(Instant::now());
         Instant::now() + FAREWELL_MAX
+    }
+
+    /// Whether everybody has been told that we go.
+    fn has_left(&self) -> bool {
+        self.endpoint.counts().legs == 0 && !self.endpoint.is_registered()
     }
 
     fn obey(&mut self, order: SipOrder) {
         match order {
             SipOrder::Leg(leg, command) => self.endpoint.command(Instant::now(), leg, command),
             SipOrder::Serve(post) => self.incoming = Some(post),
-            SipOrder::Drain => self.endpoint.set_draining(true),
+            SipOrder::Drain => {
+                self.endpoint.set_draining(true);
+                self.endpoint.unregister(Instant::now());
+            }
             // An unread answer drops the leg's handle, which ends the call.
             SipOrder::Place(outgoing, reply) => drop(reply.send(self.place(*outgoing))),
         }
@@ -240,12 +249,14 @@ impl SipDriver {
                 Output::Refused(refused) => self.refused(&refused),
                 Output::Resolve { query, target } => self.resolve(query, target),
                 Output::Open { flow, name } => self.open(flow, name),
-                Output::Trunk(_) => {}
+                Output::Trunk(report) => self.trunk(report),
             }
         }
         let counts = self.endpoint.counts();
         self.metrics
             .sip_counts(counts.legs, counts.dialogs, counts.transactions);
+        self.metrics
+            .set_level(Level::RegistrarContacts, self.endpoint.registered_contacts());
     }
 
     fn resolve(&mut self, query: QueryId, target: Target) {
@@ -318,6 +329,26 @@ impl SipDriver {
         }
     }
 
+    /// Notes how a trunk is doing, and logs what changed.
+    fn trunk(&self, report: TrunkReport) {
+        let TrunkReport {
+            trunk,
+            reachable,
+            registered,
+            expires,
+            error,
+        } = report;
+        let state = TrunkState {
+            trunk,
+            registered,
+            registered_until: expires.map(|expires| Instant::now() + expires),
+            reachable,
+            error,
+        };
+        let before = self.metrics.trunks().note(state.clone());
+        log_trunk(before, state);
+    }
+
     fn refused(&self, refused: &Refused) {
         let Refused {
             source,
@@ -329,6 +360,30 @@ impl SipDriver {
         self.metrics.sip_refused(reason);
         let trunk = trunk.as_deref().unwrap_or_default();
         tracing::info!(%source, trunk, status, reason, detail, "a SIP request was refused");
+    }
+}
+
+/// A trunk is news when it comes, goes, or fails in another way than before.
+fn log_trunk(before: Option<TrunkState>, state: TrunkState) {
+    let was = |of: fn(&TrunkState) -> Option<bool>| before.as_ref().and_then(of);
+    let TrunkState {
+        trunk,
+        registered,
+        reachable,
+        error,
+        ..
+    } = &state;
+    if !error.is_empty() && before.as_ref().is_none_or(|before| before.error != *error) {
+        tracing::warn!(trunk, error, registered, reachable, "a trunk fails");
+    }
+    if *registered == Some(true) && was(|state| state.registered) != Some(true) {
+        tracing::info!(trunk, "registered at the trunk");
+    }
+    if *registered == Some(false) && was(|state| state.registered) == Some(true) && error.is_empty() {
+        tracing::info!(trunk, "not registered at the trunk any more");
+    }
+    if *reachable == Some(true) && was(|state| state.reachable) != Some(true) {
+        tracing::info!(trunk, "the trunk is reachable");
     }
 }
 

@@ -6,6 +6,7 @@
 mod readiness;
 mod routes;
 mod server;
+mod trunks;
 
 pub use readiness::Readiness;
 pub use routes::HttpState;

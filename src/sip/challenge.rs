@@ -2,7 +2,8 @@
 //!
 //! [`answer_challenge`] is the one place that writes credentials. The [`Keyring`] remembers the challenges met in one
 //! call or at one trunk and how often each nonce was used, so that the next request proves itself unasked. It
-//! deliberately knows neither passwords nor requests; both are shown to it.
+//! deliberately knows neither passwords nor requests; both are shown to it. `userhash` is not used: a server that offers
+//! it takes the name as well.
 
 use super::grammar::{list, quote, trim, unquote};
 use super::message::Response;
@@ -18,6 +19,12 @@ const ASKED_AND_ANSWERED: [(&str, &str); 2] = [
     ("Proxy-Authenticate", "Proxy-Authorization"),
 ];
 
+/// The headers that say the next nonce, each with the one it is for.
+const TOLD_AND_ANSWERED: [(&str, &str); 2] = [
+    ("Authentication-Info", "Authorization"),
+    ("Proxy-Authentication-Info", "Proxy-Authorization"),
+];
+
 /// A Digest challenge that can be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
@@ -29,13 +36,18 @@ pub struct Challenge {
     pub stale: bool,
     opaque: Option<String>,
     algorithm: Algorithm,
-    names_algorithm: bool,
-    has_quality: bool,
+    /// The algorithm in the server's spelling; `None` from servers that know none but MD5.
+    algorithm_name: Option<String>,
+    /// The nonce of A1, for an algorithm with `-sess` (RFC 7616 section 3.4.2).
+    session_nonce: Option<String>,
+    /// `auth` before `auth-int`, which a proxy on the way that touches the body breaks; `None` from servers older than
+    /// RFC 2617.
+    qop: Option<&'static str>,
 }
 
 impl Challenge {
     /// Reads the value of a WWW-Authenticate or Proxy-Authenticate header; `None` for one that cannot be answered:
-    /// another scheme, a hash function we do not know, a quality of protection other than `auth`.
+    /// another scheme, a hash function or a quality of protection we do not know.
     pub fn read(value: &str) -> Option<Self> {
         let (scheme, rest) = trim(value).split_once([' ', '\t'])?;
         if !scheme.eq_ignore_ascii_case("Digest") {
@@ -47,20 +59,40 @@ impl Challenge {
             found.map(|(_, content)| content.clone())
         };
         let (named, qop) = (find("algorithm"), find("qop"));
-        let offers_auth = |qop: &String| qop.split(',').any(|one| trim(one).eq_ignore_ascii_case("auth"));
-        if !qop.as_ref().is_none_or(offers_auth) {
+        let (algorithm, of_session) = named.as_deref().map_or(Some((Algorithm::Md5, false)), read_algorithm)?;
+        let nonce = find("nonce")?;
+        // A session needs a nonce of ours, which has no place without qop.
+        if of_session && qop.is_none() {
             return None;
         }
         Some(Self {
             realm: find("realm")?,
-            nonce: find("nonce")?,
+            session_nonce: of_session.then(|| nonce.clone()),
+            nonce,
             stale: find("stale").is_some_and(|stale| stale.eq_ignore_ascii_case("true")),
             opaque: find("opaque"),
-            algorithm: named.as_deref().map_or(Some(Algorithm::Md5), Algorithm::read)?,
-            names_algorithm: named.is_some(),
-            has_quality: qop.is_some(),
+            algorithm,
+            algorithm_name: named,
+            qop: match &qop {
+                Some(offered) => Some(choose_quality(offered)?),
+                None => None,
+            },
         })
     }
+}
+
+/// The hash function of this name, and whether it is one of a session.
+fn read_algorithm(name: &str) -> Option<(Algorithm, bool)> {
+    let tail = name.len().checked_sub("-sess".len());
+    match tail.and_then(|tail| name.split_at_checked(tail)) {
+        Some((base, tail)) if tail.eq_ignore_ascii_case("-sess") => Some((Algorithm::read(base)?, true)),
+        _ => Some((Algorithm::read(name)?, false)),
+    }
+}
+
+fn choose_quality(offered: &str) -> Option<&'static str> {
+    let offers = |wanted: &str| offered.split(',').any(|one| trim(one).eq_ignore_ascii_case(wanted));
+    ["auth", "auth-int"].into_iter().find(|wanted| offers(wanted))
 }
 
 /// What a proof is made for.
@@ -82,8 +114,8 @@ pub struct Proven<'a> {
 pub fn answer_challenge(challenge: &Challenge, login: &Login, proven: &Proven<'_>) -> String {
     let username = content(&quote(&login.username));
     let nc = format!("{:08x}", proven.count);
-    let quality = challenge.has_quality.then(|| Quality {
-        qop: "auth".to_owned(),
+    let quality = challenge.qop.map(|qop| Quality {
+        qop: qop.to_owned(),
         cnonce: proven.cnonce.to_owned(),
         nc,
         count: proven.count,
@@ -94,10 +126,15 @@ pub fn answer_challenge(challenge: &Challenge, login: &Login, proven: &Proven<'_
         nonce: challenge.nonce.clone(),
         uri: proven.uri.to_owned(),
         response: String::new(),
-        algorithm: challenge.names_algorithm.then(|| challenge.algorithm.to_string()),
+        algorithm: challenge.algorithm_name.clone(),
         quality,
     };
-    let response = proof.made(challenge.algorithm, proven.method, &login.password);
+    let algorithm = challenge.algorithm;
+    let mut who = algorithm.hash(&[&proof.username, &proof.realm, &login.password]);
+    if let Some(session_nonce) = &challenge.session_nonce {
+        who = algorithm.hash(&[&who, session_nonce, proven.cnonce]);
+    }
+    let response = proof.made(algorithm, &who, proven.method, proven.body);
     write(&proof, &response, challenge.opaque.as_deref())
 }
 
@@ -179,6 +216,20 @@ impl Keyring {
         headers
     }
 
+    /// Takes the 2xx to a request that was proved: it may say the nonce of the next one (RFC 7616 section 3.5).
+    pub fn accepted(&mut self, response: &Response) {
+        for (told, header) in TOLD_AND_ANSWERED {
+            let Some(next) = response.headers.first(told).and_then(next_nonce) else {
+                continue;
+            };
+            let others = |key: &&mut Key| key.header == header && key.challenge.nonce != next;
+            for key in self.keys.iter_mut().filter(others) {
+                key.challenge.nonce.clone_from(&next);
+                key.count = 0;
+            }
+        }
+    }
+
     /// Whether nobody has asked yet.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -220,7 +271,14 @@ fn strength(algorithm: Algorithm) -> u8 {
     match algorithm {
         Algorithm::Md5 => 0,
         Algorithm::Sha256 => 1,
+        Algorithm::Sha512_256 => 2,
     }
+}
+
+fn next_nonce(value: &str) -> Option<String> {
+    let mut directives = read_directives(value)?.into_iter();
+    let (_, nonce) = directives.find(|(name, _)| name.eq_ignore_ascii_case("nextnonce"))?;
+    Some(nonce).filter(|nonce| !nonce.is_empty())
 }
 
 /// Names and contents, the quotes around them taken off and the escapes inside kept. Of a name given twice the first
@@ -245,8 +303,14 @@ fn content(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::sip::digest::{Authenticator, Denial, Outcome};
     use crate::sip::headers::Headers;
+    use crate::sip::message::Request;
+    use crate::sip::method::Method;
+    use crate::sip::uri::Uri;
 
     #[test]
     fn the_examples_of_rfc_7616_come_out() {
@@ -290,6 +354,67 @@ mod tests {
             "{value}"
         );
         assert!(!value.contains("qop") && !value.contains("algorithm"), "{value}");
+    }
+
+    #[test]
+    fn a_session_is_of_the_servers_nonce_and_ours() {
+        let read =
+            |name: &str| Challenge::read(&format!("Digest realm=\"r\",nonce=\"n\",qop=\"auth\",algorithm={name}"));
+        let value = answer_challenge(&read("MD5-sess").unwrap(), &login("a", "b"), &invite("c"));
+        let hash = |parts: &[&str]| Algorithm::Md5.hash(parts);
+        let who = hash(&[&hash(&["a", "r", "b"]), "n", "c"]);
+        let response = hash(&[&who, "n", "00000001", "c", "auth", &hash(&["INVITE", "sip:h"])]);
+        assert!(
+            value.contains(&format!("response=\"{response}\", algorithm=MD5-sess")),
+            "{value}"
+        );
+        assert!(read("sha-256-SESS").is_some() && read("sess").is_none());
+    }
+
+    #[test]
+    fn our_own_server_takes_every_algorithm_time_after_time_and_sees_a_changed_body() {
+        let now = Instant::now();
+        for algorithm in [Algorithm::Sha512_256, Algorithm::Sha256, Algorithm::Md5] {
+            for qop in ["auth", "auth-int", "auth-int,auth"] {
+                let mut guard = Authenticator::new(now, "r", [3; 32]);
+                let value = guard.challenge(now, false, &[algorithm])[0].replace("\"auth\"", &format!("\"{qop}\""));
+                let mut keyring = Keyring::default();
+                keyring.learn(&challenged(&[("WWW-Authenticate", &value)]));
+                for _ in 0..20 {
+                    let request = proved(&mut keyring, b"v=0");
+                    let changed = Request {
+                        body: b"v=1".to_vec(),
+                        ..request.clone()
+                    };
+                    let mut check = |request: &Request| guard.check(now, request, &[algorithm], |_| Some("b"));
+                    if qop == "auth-int" {
+                        assert_eq!(check(&changed), Outcome::Denied(Denial::Password));
+                    }
+                    assert!(matches!(check(&request), Outcome::Accepted { .. }), "{algorithm} {qop}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_nonce_counts_from_one() {
+        let mut keyring = Keyring::default();
+        keyring.learn(&challenged(&[(
+            "WWW-Authenticate",
+            "Digest realm=\"r\",nonce=\"one\",qop=\"auth\"",
+        )]));
+        let mut next = |info: &str| {
+            keyring.accepted(&challenged(&[("Authentication-Info", info)]));
+            let request = proved(&mut keyring, b"");
+            let proof = Proof::read(request.headers.first("Authorization").unwrap())
+                .unwrap()
+                .unwrap();
+            (proof.nonce, proof.quality.unwrap().count)
+        };
+        assert_eq!(next("qop=auth"), ("one".to_owned(), 1));
+        assert_eq!(next("nextnonce=\"two\", qop=auth"), ("two".to_owned(), 1));
+        assert_eq!(next("nextnonce=\"two\""), ("two".to_owned(), 2));
+        assert_eq!(next("nextnonce=\"\""), ("two".to_owned(), 3));
     }
 
     #[test]
@@ -343,7 +468,8 @@ mod tests {
             "Digest realm=\"r\"",
             "Digest nonce=\"n\"",
             "Digest realm=\"r\",nonce=\"n\",algorithm=MD5-sess",
-            "Digest realm=\"r\",nonce=\"n\",qop=\"auth-int\"",
+            "Digest realm=\"r\",nonce=\"n\",algorithm=TIGER,qop=\"auth\"",
+            "Digest realm=\"r\",nonce=\"n\",qop=\"auth-conf\"",
             "Digest realm=\"r,nonce=\"n\"",
             "Digest realm=\"r\",,nonce=\"n\"",
         ] {
@@ -368,6 +494,16 @@ mod tests {
             username: username.to_owned(),
             password: password.to_owned(),
         }
+    }
+
+    fn proved(keyring: &mut Keyring, body: &[u8]) -> Request {
+        let mut request = Request::new(Method::Invite, Uri::read("sip:h").unwrap());
+        request.body = body.to_vec();
+        let proven = Proven { body, ..invite("c") };
+        for (header, value) in keyring.prove(&login("a", "b"), &proven) {
+            request.headers.push(header, value);
+        }
+        request
     }
 
     fn invite(cnonce: &str) -> Proven<'_> {

@@ -76,6 +76,8 @@ impl Draft {
 pub struct OwnContact {
     /// The user part.
     pub user: Option<String>,
+    /// The trunk this is registered for, as a parameter of the URI.
+    pub line: Option<String>,
     /// Parameters of the header, each with its semicolon (`;expires=3600`).
     pub params: String,
 }

@@ -78,6 +78,17 @@ impl Uri {
         self
     }
 
+    /// The place alone, without who is meant there and without parameters: what a REGISTER is sent to (RFC 3261 section
+    /// 10.2).
+    pub fn without_user(mut self) -> Self {
+        if self.host.is_some() {
+            (self.user, self.password, self.headers) = (None, None, None);
+            self.params = Params::default();
+            self.render();
+        }
+        self
+    }
+
     /// The whole URI as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -265,7 +276,7 @@ fn cut(text: &str, separator: char) -> (&str, Option<&str>) {
         .map_or((text, None), |(head, tail)| (head, Some(tail)))
 }
 
-fn escape_user(user: &str) -> String {
+pub(super) fn escape_user(user: &str) -> String {
     let mut escaped = String::with_capacity(user.len());
     for byte in user.bytes() {
         match byte {
@@ -276,8 +287,20 @@ fn escape_user(user: &str) -> String {
     escaped
 }
 
+/// A value as it may stand behind `?name=` in a URI: every character that means something there is escaped.
+pub(super) fn escape_header(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            _ if byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte) => escaped.push(byte.into()),
+            _ => write!(escaped, "%{byte:02X}").unwrap_or_default(),
+        }
+    }
+    escaped
+}
+
 /// Resolves `%41`; a `%` that starts no escape stays, and bytes that are not UTF-8 are replaced.
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

@@ -9,6 +9,7 @@ use crate::sip::admission::Peer;
 use crate::sip::flow::{Flow, Transport};
 use crate::sip::headers::Headers;
 use crate::sip::leg::LegId;
+use crate::sip::registrar::RegistrarSettings;
 use crate::sip::target::Target;
 use crate::sip::uri::Uri;
 
@@ -21,6 +22,9 @@ pub const TRANSACTIONS_MAX: usize = 50_000;
 /// a proxy on the way fires earlier (RFC 3261 section 16.6). Then the caller gets 503 `session_unavailable`.
 pub const RING_MAX: Duration = Duration::from_secs(240);
 
+/// What the phones that register here are called together where a trunk's name is asked for.
+pub const REGISTRAR: &str = "registrar";
+
 /// How the endpoint is set up.
 #[derive(Clone)]
 pub struct Settings {
@@ -30,6 +34,8 @@ pub struct Settings {
     pub external_ip: Option<IpAddr>,
     /// Who may call; the first whose networks contain the source is taken.
     pub peers: Vec<Peer>,
+    /// The phones that may register here; `None`: nobody.
+    pub registrar: Option<RegistrarSettings>,
     /// The realm of our digest challenges.
     pub realm: String,
     /// Keys tags, branches and nonces.
@@ -53,6 +59,7 @@ impl Settings {
             listeners: Vec::new(),
             external_ip: None,
             peers: Vec::new(),
+            registrar: None,
             realm: "patchcord".to_owned(),
             secret,
             seed,

@@ -31,20 +31,32 @@ pub(super) enum Purpose {
     /// Nobody waits for its answer.
     Farewell,
     /// Something inside the dialog of a leg.
-    #[expect(dead_code, reason = "no feature inside a dialog sends anything yet")]
     Leg(LegId, LegErrand),
     /// Something between us and the peer of this index, outside any call.
-    #[expect(dead_code, reason = "nothing is sent outside calls yet")]
     Trunk(usize, TrunkErrand),
 }
 
 /// What a request inside a dialog is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LegErrand {}
+pub(super) enum LegErrand {
+    /// An UPDATE that refreshes the session.
+    Refresh,
+    /// A REFER.
+    Refer,
+    /// A NOTIFY about a transfer.
+    Notify,
+    /// A digit, a text or a PRACK: the call goes on whatever the peer thinks of it.
+    Notice,
+}
 
 /// What a request to a peer outside any call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TrunkErrand {}
+pub(super) enum TrunkErrand {
+    /// It registers us, or takes that back.
+    Register,
+    /// It asks whether the peer is there.
+    Probe,
+}
 
 impl Purpose {
     /// The leg it belongs to.
@@ -87,13 +99,16 @@ impl Errands {
 /// What comes of errands.
 impl Endpoint {
     /// An errand is done. A 2xx to an INVITE comes here as often as it arrives, also from several phones.
-    fn errand_done(&mut self, _now: Instant, _id: ErrandId, purpose: Purpose, _outcome: Outcome) {
+    fn errand_done(&mut self, now: Instant, _id: ErrandId, purpose: Purpose, outcome: Outcome) {
         match purpose {
             // Whatever the peer thinks of our BYE (401, 481, nothing at all), the call is over.
             Purpose::Bye(leg) => self.finish(leg),
             Purpose::Farewell => {}
-            Purpose::Leg(_, errand) => match errand {},
-            Purpose::Trunk(_, errand) => match errand {},
+            Purpose::Leg(leg, LegErrand::Refresh) => self.refresh_done(now, leg, outcome),
+            Purpose::Leg(leg, LegErrand::Refer) => self.refer_done(leg, outcome),
+            Purpose::Leg(leg, LegErrand::Notify) => self.notify_done(leg, &outcome),
+            Purpose::Leg(_, LegErrand::Notice) => {}
+            Purpose::Trunk(peer, errand) => self.trunk_errand_done(now, peer, errand, outcome),
         }
     }
 
@@ -283,6 +298,9 @@ impl Endpoint {
         request.headers.push("User-Agent", &self.settings.user_agent);
         self.prove(id, &mut request);
         let bytes = request.to_bytes();
+        if let Some(Purpose::Trunk(peer, TrunkErrand::Register)) = self.errands.get(id).map(|errand| errand.purpose) {
+            self.registrations.note_sent(peer, flow, &request);
+        }
         let key = ClientKey {
             branch,
             method: request.method.clone(),
@@ -362,6 +380,11 @@ impl Endpoint {
             return;
         };
         let purpose = errand.purpose;
+        if (200..=299).contains(&response.status)
+            && let Some(keyring) = self.keyring(purpose)
+        {
+            keyring.accepted(&response);
+        }
         match response.status {
             100..=199 => self.errand_progress(now, id, purpose, &response),
             200..=299 if key.method == Method::Invite => {

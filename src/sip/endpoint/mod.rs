@@ -8,6 +8,7 @@
 //!
 //! - `contract`: settings, events, commands.
 //! - `requests`: requests outside a dialog. `in_dialog`: requests inside one, ACK and CANCEL.
+//! - `registrations`: what we keep going at other people's. `phones`: who registers here.
 //! - `commands`: what the application decides, and the ways a leg ends.
 //! - `errands`: requests of ours, from the first hop tried to the answer that counts.
 //! - `deadlines`: what happens when time passes.
@@ -21,22 +22,33 @@ mod contract;
 mod deadlines;
 mod errands;
 mod in_dialog;
+mod messages;
+mod phones;
+mod provisionals;
+mod refresh;
+mod registrations;
+mod replacing;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod transfers;
+mod update;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+pub use messages::TEXT_BYTES_MAX;
+
 pub use contract::{
-    Command, Counts, Event, Invite, LEGS_MAX, Listener, NotPlaced, Outgoing, Output, QueryId, RING_MAX, Refused,
-    Settings, TRANSACTIONS_MAX, TrunkReport,
+    Command, Counts, Event, Invite, LEGS_MAX, Listener, NotPlaced, Outgoing, Output, QueryId, REGISTRAR, RING_MAX,
+    Refused, Settings, TRANSACTIONS_MAX, TrunkReport,
 };
 
 use errands::Errands;
+use registrations::Registrations;
 
-use super::admission::Admission;
+use super::admission::{Admission, Credentials, Peer};
 use super::connections::Connections;
 use super::defect::{Defect, ReadError};
 use super::dialog::DialogId;
@@ -48,7 +60,9 @@ use super::method::Method;
 use super::mint::Mint;
 use super::reader::read_datagram;
 use super::reason::Reason;
-use super::reply::{ALLOW, Reply, stamp};
+use super::registrar::Registrar;
+use super::reply::{Reply, stamp};
+use super::session_timer::SESSION_EXPIRES;
 use super::target::Hop;
 use super::transaction::Key;
 use super::transaction::clients::Clients;
@@ -67,6 +81,8 @@ pub struct Endpoint {
     servers: Servers<LegId>,
     clients: Clients<ErrandId>,
     errands: Errands,
+    registrations: Registrations,
+    registrar: Option<Registrar>,
     connections: Connections,
     legs: HashMap<LegId, Leg>,
     dialogs: HashMap<DialogId, LegId>,
@@ -80,8 +96,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint that holds nothing yet.
     pub fn new(now: Instant, settings: Settings) -> Self {
-        Self {
-            admission: Admission::new(now, settings.peers.clone(), &settings.realm, settings.secret),
+        let mut endpoint = Self {
+            admission: Admission::new(now, known_peers(&settings), &settings.realm, settings.secret),
+            registrations: Registrations::default(),
+            registrar: settings.registrar.clone().map(Registrar::new),
             mint: Mint::new(&settings.secret, settings.seed),
             settings,
             servers: Servers::default(),
@@ -95,7 +113,9 @@ impl Endpoint {
             draining: false,
             last_leg: 0,
             last_query: 0,
-        }
+        };
+        endpoint.begin_registrations(now);
+        endpoint
     }
 
     /// Takes a UDP datagram.
@@ -118,12 +138,16 @@ impl Endpoint {
     pub fn handle_flow_closed(&mut self, now: Instant, flow: Flow) {
         self.connections.closed(&flow);
         self.servers.handle_flow_closed(&flow);
+        if let Some(registrar) = &mut self.registrar {
+            registrar.handle_flow_closed(&flow);
+        }
         let lost = self.clients.handle_flow_closed(&flow);
         self.errands_lost(now, lost);
         let on_flow = self.legs.iter().filter(|(_, leg)| leg.flow.shares_connection(&flow));
         let mut on_flow: Vec<_> = on_flow.map(|(id, _)| *id).collect();
         on_flow.sort_unstable();
         on_flow.into_iter().for_each(|leg| self.lose_flow(leg));
+        self.registrations_lost(now, &flow);
     }
 
     /// Places a call. The leg it becomes asks for its offer next ([`Event::Located`]).
@@ -146,13 +170,13 @@ impl Endpoint {
             Command::Answer { sdp } => self.answer(now, leg, sdp),
             Command::Refuse { status, reason } => self.refuse(now, leg, status, &reason),
             Command::HangUp { reason } => self.hang_up(now, leg, reason),
-            Command::Progress { .. }
-            | Command::Offer { .. }
-            | Command::Transfer { .. }
-            | Command::SendDigit { .. }
-            | Command::SendMessage { .. }
-            | Command::AnswerTransfer { .. }
-            | Command::NotifyTransfer { .. } => {}
+            Command::Progress { sdp } => self.progress(now, leg, sdp),
+            Command::AnswerTransfer { accept } => self.answer_transfer(now, leg, accept),
+            Command::Transfer { to, replaces } => self.transfer(now, leg, &to, replaces),
+            Command::NotifyTransfer { status } => self.notify_transfer(now, leg, status),
+            Command::SendDigit { digit, duration } => self.send_digit(now, leg, digit, duration),
+            Command::SendMessage { text } => self.send_text(now, leg, text),
+            Command::Offer { .. } => {}
         }
     }
 
@@ -230,6 +254,23 @@ impl Endpoint {
     }
 }
 
+/// The peers, and behind them the phones that register here, when there are any.
+fn known_peers(settings: &Settings) -> Vec<Peer> {
+    let phones = settings.registrar.as_ref().map(|registrar| Peer {
+        name: REGISTRAR.to_owned(),
+        networks: registrar.networks.clone(),
+        // Nobody is let in as this peer without being asked who it is: [`Endpoint::check_phone`].
+        credentials: Some(Credentials {
+            username: String::new(),
+            password: String::new(),
+            algorithms: Vec::new(),
+        }),
+        uplink: None,
+        session_expires: SESSION_EXPIRES,
+    });
+    settings.peers.iter().cloned().chain(phones).collect()
+}
+
 /// Why a request is refused.
 struct Refusal {
     status: u16,
@@ -254,9 +295,9 @@ impl Refusal {
     }
 
     /// 405 when the method is one of SIP's, else 501.
-    fn of_method(method: &Method) -> Self {
+    fn of_method(method: &Method, allow: &str) -> Self {
         let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
-        Self::new(status, "bad_request", format!("{method} is not served")).with_header("Allow", ALLOW)
+        Self::new(status, "bad_request", format!("{method} is not served")).with_header("Allow", allow)
     }
 
     fn write_into(&self, mut response: Response) -> Response {
@@ -343,7 +384,10 @@ impl Endpoint {
     /// Where the peer behind this flow reaches us. A request to a `sips:` URI names a `sips:` one (RFC 3261 section
     /// 8.1.1.8).
     fn own_contact(&self, flow: &Flow, scheme: &Scheme, contact: &OwnContact) -> String {
-        let uri = Uri::own(scheme, contact.user.as_deref(), self.advertised(flow));
+        let mut uri = Uri::own(scheme, contact.user.as_deref(), self.advertised(flow));
+        if let Some(line) = &contact.line {
+            uri = uri.with_param("line", Some(line));
+        }
         let params = &contact.params;
         let transport = match flow.transport {
             Transport::Udp => return format!("<{uri}>{params}"),

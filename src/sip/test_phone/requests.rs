@@ -56,7 +56,7 @@ impl Phone {
             algorithm: Some(algorithm.to_string()),
             quality: Some(quality),
         };
-        let response = proof.expected(algorithm, "INVITE", password).unwrap();
+        let response = proof.expected(algorithm, "INVITE", b"", password).unwrap();
         let Proof { realm, nonce, uri, .. } = proof;
         format!(
             "Digest username=\"{username}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \

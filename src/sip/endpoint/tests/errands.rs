@@ -25,7 +25,7 @@ fn a_challenged_bye_is_sent_again_with_a_proof() {
         let branches = [first, second].map(|bye| bye.headers.via().unwrap().branch().unwrap().to_owned());
         assert_ne!(branches[0], branches[1]);
         let proof = Proof::read(second.headers.first(proved).unwrap()).unwrap().unwrap();
-        let expected = proof.expected(proof.algorithm().unwrap(), "BYE", "wonderland");
+        let expected = proof.expected(proof.algorithm().unwrap(), "BYE", b"", "wonderland");
         assert_eq!(Some(&proof.response), expected.as_ref());
         assert_eq!(line.take_events(), [""; 0]);
         respond(&mut line, 200, &[]);

@@ -5,8 +5,14 @@ mod calls;
 mod changes;
 mod endings;
 mod errands;
+mod messages;
+mod provisionals;
 mod refusals;
+mod replacing;
 mod routing;
+mod timers;
+mod transfers;
+mod updates;
 mod weather;
 
 use std::time::Duration;
