@@ -36,7 +36,7 @@
 //! | [`call`] | one call's decisions, joining leg, media, session and tools; outcome |
 //! | [`operator`] | the embedded session server |
 //! | [`telemetry`] | logs and the one list of metric names |
-//! | [`net`] | sockets, TLS, WebSocket, the RTP port pool |
+//! | [`net`] | sockets, TLS, WebSocket, the DNS, the RTP port pool |
 //! | [`store`] | call records |
 //! | [`http`] | health, readiness, metrics |
 //! | [`drivers`] | the loops: sockets and a machine |

@@ -49,11 +49,11 @@ pub enum Metric {
     SipDialogs,
     /// SIP transactions.
     SipTransactions,
-    /// SIP connections over TCP.
+    /// SIP connections.
     SipConnections,
     /// SIP messages in.
     SipMessagesReceived,
-    /// SIP requests refused before there was a call.
+    /// SIP requests refused before there was a call, and connections that came to nothing.
     SipRefused,
     /// Whether we are registered at a trunk.
     TrunkRegistered,
@@ -327,7 +327,7 @@ const ROWS: &[(Metric, Row)] = &[
         Metric::SipConnections,
         gauge(
             "patchcord_sip_connections",
-            "Stream connections SIP peers have open to us.",
+            "SIP connections open or about to be, TCP, TLS and WebSocket, accepted and opened.",
         ),
     ),
     (
@@ -342,7 +342,7 @@ const ROWS: &[(Metric, Row)] = &[
         Metric::SipRefused,
         counter(
             "patchcord_sip_refused_total",
-            "SIP requests refused before they became a call, by reason word.",
+            "SIP requests refused before they became a call, and connections that came to nothing, by reason word.",
         )
         .by(&["reason"]),
     ),

@@ -251,7 +251,7 @@ impl Metrics {
         self.handles.sip_messages_received.with_label_values(&[known]).inc();
     }
 
-    /// A SIP request was refused before it became a call.
+    /// A SIP request was refused before it became a call, or a connection came to nothing.
     pub fn sip_refused(&self, reason: &str) {
         self.handles.sip_refused.with_label_values(&[word(reason)]).inc();
     }

@@ -13,6 +13,10 @@ mod frames;
 #[allow(dead_code)]
 #[path = "../it/phone.rs"]
 mod phone;
+// It speaks over UDP alone here.
+#[allow(dead_code)]
+#[path = "../it/wire.rs"]
+mod wire;
 
 fn main() {
     frames::print();

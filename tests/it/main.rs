@@ -5,3 +5,5 @@ mod gateway;
 mod phone;
 mod refusals;
 mod survival;
+mod transports;
+mod wire;

@@ -15,8 +15,8 @@
 //! - `refusals`: what is refused or dropped, and who is told.
 //!
 //! Deliberately absent: RFC 2543 transaction matching (refused with 400), reliable provisionals, session timers,
-//! UPDATE, forking on our side, TLS, and opening connections: a leg whose connection has closed is ended when something
-//! must be sent on it.
+//! UPDATE, forking on our side, and opening a connection again for a dialog: a leg whose connection has closed is ended
+//! when something must be sent on it.
 
 mod commands;
 mod contract;
