@@ -5,7 +5,9 @@ mod calls;
 mod changes;
 mod endings;
 mod errands;
+mod phones;
 mod refusals;
+mod registrations;
 mod routing;
 mod weather;
 
