@@ -223,12 +223,13 @@ fn tool_specs(agent: &Agent) -> Vec<realtime::ToolSpec> {
 }
 
 /// The SIP endpoint as configured.
-pub fn sip_endpoint(config: &Config) -> sip::Endpoint {
+pub fn sip_endpoint(config: &Config, listeners: Vec<sip::Listener>) -> sip::Endpoint {
     let mut secret = [0; 32];
     for chunk in secret.chunks_exact_mut(8) {
         chunk.copy_from_slice(&random().to_le_bytes());
     }
     let settings = sip::Settings {
+        listeners,
         external_ip: config.sip.external_ip,
         peers: peers(config),
         registrar: registrar(config),
@@ -255,6 +256,7 @@ pub fn peers(config: &Config) -> Vec<sip::Peer> {
             algorithms: algorithms(&credentials.digest),
         }),
         uplink: trunk.uplink.as_ref().and_then(|uplink| uplink_of(&trunk.name, uplink)),
+        session_expires: trunk.session_expires,
     };
     config.trunks.iter().map(peer).collect()
 }

@@ -14,8 +14,10 @@ mod effective;
 mod environment;
 mod file;
 mod http;
+mod identity;
 mod layers;
 mod limits;
+mod listen;
 mod log;
 mod media;
 mod names;
@@ -33,6 +35,7 @@ mod secret;
 mod section;
 mod session;
 mod sip;
+mod sip_tls;
 #[cfg(test)]
 mod tests;
 mod trunk;
@@ -47,7 +50,9 @@ pub use self::{
     backend::{Backend, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
     http::Http,
+    identity::{Identity, IdentityFault, authorities},
     limits::Limits,
+    listen::{Listen, SipTransport},
     log::{Log, LogFormat},
     media::Media,
     place::Place,
@@ -57,7 +62,8 @@ pub use self::{
     route::Route,
     secret::{Secret, SecretSource},
     session::Session,
-    sip::{Listen, Sip},
+    sip::Sip,
+    sip_tls::SipTls,
     trunk::{Credentials, Digest, Trunk},
     uplink::{Login, Uplink},
 };
@@ -121,6 +127,7 @@ pub fn load(
     let mut report = layers.report;
     references::check(&config, &mut report);
     references::resolve_secrets(&mut config, &mut report, env, read_file);
+    config.sip.tls.resolve(&mut report, env, read_file);
     report.into_result(config)
 }
 

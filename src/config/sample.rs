@@ -93,27 +93,28 @@ fn kind_of(header: &str) -> String {
     let header = header.trim_matches(['[', ']']);
     let last = header.rsplit('.').next().unwrap_or_default();
     match last {
-        "turn_detection" => last.to_owned(),
+        "turn_detection" | "tls" => last.to_owned(),
         _ if header.starts_with("registrar.users.") => "users".to_owned(),
         _ => header.split('.').next().unwrap_or_default().to_owned(),
     }
 }
 
-/// A table inside a named one is a setting of it.
+/// A table inside a named one, or inside `[sip]`, is a setting of it.
 fn inner_table(header: &str) -> Option<Setting> {
     if header.starts_with("[registrar.users.") {
         return Some(("registrar".to_owned(), "users".to_owned()));
     }
-    let [part, _, table] = header.trim_matches(['[', ']']).split('.').collect::<Vec<_>>()[..] else {
-        return None;
-    };
-    Some((part.to_owned(), table.to_owned()))
+    match header.trim_matches(['[', ']']).split('.').collect::<Vec<_>>()[..] {
+        [part, _, table] | [part @ "sip", table] => Some((part.to_owned(), table.to_owned())),
+        _ => None,
+    }
 }
 
 /// The settings the code reads, as it lists them to somebody who gives an unknown one.
 fn known() -> BTreeSet<Setting> {
     let plain = [
         "sip",
+        "sip.tls",
         "media",
         "http",
         "limits",

@@ -36,8 +36,8 @@ pub struct Trunk {
     pub credentials: Option<Credentials>,
     /// How we reach it; none for a trunk that only calls us.
     pub uplink: Option<Uplink>,
-    /// After how long without a sign of life a call with it is given up (RFC 4028); none never asks for one.
-    pub session_expires: Option<Duration>,
+    /// After how long without a sign of life a call with it is given up (RFC 4028).
+    pub session_expires: Duration,
 }
 
 /// A user name and its password.
@@ -69,7 +69,7 @@ impl Trunk {
         let from = read_networks(&mut section);
         let credentials = read_credentials(&mut section);
         let uplink = Uplink::read(&mut section);
-        let session_expires = read_session_expires(&mut section);
+        let session_expires = section.seconds("session_expires_s", SESSION_EXPIRES, SESSION_EXPIRES_S_MIN..=86_400);
         section.finish();
         Self {
             name,
@@ -99,7 +99,7 @@ impl Trunk {
             self.credentials.iter().flat_map(|credentials| &credentials.digest),
         );
         Uplink::write(self.uplink.as_ref(), out);
-        out.whole("session_expires_s", self.session_expires.unwrap_or_default().as_secs());
+        out.whole("session_expires_s", self.session_expires.as_secs());
     }
 
     /// Whether it may call from anywhere, with its credentials.
@@ -170,18 +170,6 @@ fn read_credentials(section: &mut Section<'_>) -> Option<Credentials> {
         }
         _ => None,
     }
-}
-
-/// A time that is too short would have calls end while they are well.
-fn read_session_expires(section: &mut Section<'_>) -> Option<Duration> {
-    let expires = section.seconds("session_expires_s", SESSION_EXPIRES, 0..=86_400);
-    if (1..SESSION_EXPIRES_S_MIN).contains(&expires.as_secs()) {
-        section.wrong(
-            "session_expires_s",
-            &format!("is shorter than the {SESSION_EXPIRES_S_MIN} s that peers must accept; 0: never"),
-        );
-    }
-    Some(expires).filter(|expires| !expires.is_zero())
 }
 
 /// The hashes of a login; `has_login` tells whether there is one.
@@ -314,14 +302,13 @@ mod tests {
     }
 
     #[test]
-    fn a_session_interval_is_none_or_one_that_peers_accept() {
+    fn a_session_interval_is_one_that_peers_accept() {
         let expires = |line: &str| read(&format!("{LOGIN}{line}")).trunks[0].session_expires;
-        assert_eq!(expires(""), Some(SESSION_EXPIRES));
-        assert_eq!(expires("session_expires_s = 0"), None);
-        assert_eq!(expires("session_expires_s = 90"), Some(Duration::from_secs(90)));
+        assert_eq!(expires(""), SESSION_EXPIRES);
+        assert_eq!(expires("session_expires_s = 90"), Duration::from_secs(90));
         assert_eq!(
             problems(&format!("{LOGIN}session_expires_s = 89")),
-            ["f.toml:5:21: trunk[0].session_expires_s is shorter than the 90 s that peers must accept; 0: never"]
+            ["f.toml:5:21: trunk[0].session_expires_s = 89 is out of range: 90 to 86400 s"]
         );
     }
 

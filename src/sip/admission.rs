@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use ipnet::IpNet as Network;
 
@@ -13,6 +13,7 @@ use super::digest::{Authenticator, Outcome};
 use super::flow::Origin;
 use super::message::Request;
 use super::proof::Algorithm;
+use super::session_timer::SESSION_EXPIRES;
 use super::uplink::Uplink;
 
 /// A trunk as SIP sees it. With networks it is found by source address; with credentials its INVITEs are challenged;
@@ -27,6 +28,8 @@ pub struct Peer {
     pub credentials: Option<Credentials>,
     /// How requests of ours reach it; `None`: it only calls us.
     pub uplink: Option<Uplink>,
+    /// The session timer we ask for and agree to, at most (RFC 4028).
+    pub session_expires: Duration,
 }
 
 impl Peer {
@@ -140,6 +143,13 @@ impl Admission {
     /// The name of a peer.
     pub fn name(&self, peer: usize) -> &str {
         self.peers.get(peer).map_or("", |peer| &peer.name)
+    }
+
+    /// The longest a call with this peer may live without a sign of life.
+    pub fn session_expires(&self, peer: usize) -> Duration {
+        self.peers
+            .get(peer)
+            .map_or(SESSION_EXPIRES, |peer| peer.session_expires)
     }
 
     /// How requests of ours reach a peer.
@@ -348,6 +358,7 @@ mod tests {
             networks,
             credentials,
             uplink: None,
+            session_expires: SESSION_EXPIRES,
         }
     }
 

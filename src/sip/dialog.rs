@@ -7,6 +7,7 @@ use super::defect::HeaderError;
 use super::headers::Headers;
 use super::message::{InDialog, Request};
 use super::method::Method;
+use super::replaces::Replaces;
 use super::uri::Uri;
 
 /// What both sides know a dialog by.
@@ -18,6 +19,15 @@ pub struct DialogId {
 }
 
 impl DialogId {
+    /// The dialog with these tags.
+    pub fn new(call_id: &str, local_tag: &str, remote_tag: &str) -> Self {
+        Self {
+            call_id: call_id.to_owned(),
+            local_tag: local_tag.to_owned(),
+            remote_tag: remote_tag.to_owned(),
+        }
+    }
+
     /// The dialog a request from the peer belongs to; `None` when its To has no tag, so that it stands outside any
     /// dialog.
     pub fn of_request(headers: &Headers) -> Option<Self> {
@@ -78,6 +88,26 @@ impl Dialog {
     /// What both sides know this dialog by.
     pub fn id(&self) -> &DialogId {
         &self.id
+    }
+
+    /// How somebody else's call takes the place of this one (RFC 3891): the tags are named as the peer sees them.
+    pub fn replaces(&self) -> Replaces {
+        Replaces {
+            call_id: self.id.call_id.clone(),
+            to_tag: self.id.remote_tag.clone(),
+            from_tag: self.id.local_tag.clone(),
+            early_only: false,
+        }
+    }
+
+    /// Who we are in this call.
+    pub fn local(&self) -> &NameAddr {
+        &self.local
+    }
+
+    /// Where the peer wants requests of this dialog.
+    pub fn target(&self) -> &Uri {
+        &self.target
     }
 
     /// Our tag.

@@ -16,6 +16,7 @@ use super::reply::Reply;
 use super::target::Target;
 use super::transaction::servers::ServerId;
 use super::transaction::timers::{GIVE_UP, T1, doubled};
+use super::usages::Usages;
 use super::whereabouts::Whereabouts;
 
 /// Names one leg for as long as the process runs.
@@ -37,6 +38,8 @@ pub struct Leg {
     pub whereabouts: Whereabouts,
     /// Where the leg stands.
     pub phase: Phase,
+    /// What its dialog holds beside the call.
+    pub usages: Usages,
     /// Whom we have proved who we are to in this call.
     pub keyring: Keyring,
 }
@@ -157,12 +160,13 @@ impl Leg {
         }
     }
 
-    /// When [`Self::handle_timeout`] is next due.
+    /// When [`Self::handle_timeout`] or that of the usages is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match &self.phase {
+        let phase = match &self.phase {
             Phase::Asked(asked) => Some(asked.give_up_at),
             Phase::Answered(answered) => Some(answered.resend_at.min(answered.give_up_at)),
             Phase::Talking | Phase::Leaving => None,
-        }
+        };
+        phase.into_iter().chain(self.usages.poll_timeout()).min()
     }
 }

@@ -16,6 +16,7 @@ use super::leg::LegId;
 use super::message::Message;
 use super::method::Method;
 use super::reader::read_datagram;
+use super::session_timer::SESSION_EXPIRES;
 use super::target::{Hop, Target};
 use super::test_phone::{Habits, Phone};
 
@@ -360,6 +361,7 @@ pub(crate) fn peer(name: &str, networks: &[&str]) -> Peer {
         networks,
         credentials: None,
         uplink: None,
+        session_expires: SESSION_EXPIRES,
     }
 }
 

@@ -276,7 +276,7 @@ fn cut(text: &str, separator: char) -> (&str, Option<&str>) {
         .map_or((text, None), |(head, tail)| (head, Some(tail)))
 }
 
-fn escape_user(user: &str) -> String {
+pub(super) fn escape_user(user: &str) -> String {
     let mut escaped = String::with_capacity(user.len());
     for byte in user.bytes() {
         match byte {
@@ -287,8 +287,20 @@ fn escape_user(user: &str) -> String {
     escaped
 }
 
+/// A value as it may stand behind `?name=` in a URI: every character that means something there is escaped.
+pub(super) fn escape_header(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            _ if byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte) => escaped.push(byte.into()),
+            _ => write!(escaped, "%{byte:02X}").unwrap_or_default(),
+        }
+    }
+    escaped
+}
+
 /// Resolves `%41`; a `%` that starts no escape stays, and bytes that are not UTF-8 are replaced.
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

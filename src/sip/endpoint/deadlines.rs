@@ -6,6 +6,7 @@ use super::{Endpoint, Event};
 use crate::sip::leg::{LegId, LegStep, Phase};
 use crate::sip::registrar::Registrar;
 use crate::sip::transaction::clients::Due;
+use crate::sip::usages::UsageStep;
 
 impl Endpoint {
     /// Runs everything that is due.
@@ -50,6 +51,27 @@ impl Endpoint {
             LegStep::Send(flow, bytes) => self.send(flow, bytes),
             LegStep::NotAnswered => self.give_up_asking(now, id),
             LegStep::NotAcknowledged => self.give_up_waiting(now, id),
+        }
+        while let Some(step) = self.usages(id).and_then(|usages| usages.handle_timeout(now)) {
+            self.arm(id);
+            self.handle_usage(now, id, step);
+        }
+    }
+
+    fn handle_usage(&mut self, now: Instant, id: LegId, step: UsageStep) {
+        match step {
+            UsageStep::Send(flow, bytes) => self.send(flow, bytes),
+            UsageStep::NotAcknowledged => self.give_up_prack(now, id),
+            UsageStep::ReofferForgotten(waiting) => {
+                self.refuse_waiting(now, &waiting, 500, "session_unavailable");
+                self.release_answer(now, id);
+            }
+            UsageStep::TransferForgotten(asked) => self.refuse_waiting(now, &asked.waiting, 603, "transfer_refused"),
+            UsageStep::TransferOver(Some(status)) => self.tell(id, Event::TransferProgress { status }),
+            UsageStep::TransferOver(None) => {}
+            UsageStep::FollowingForgotten(following) => self.forget_transfer(now, id, &following),
+            UsageStep::Refresh => self.refresh(now, id),
+            UsageStep::Expired => self.expire(now, id),
         }
     }
 

@@ -31,7 +31,6 @@ pub(super) enum Purpose {
     /// Nobody waits for its answer.
     Farewell,
     /// Something inside the dialog of a leg.
-    #[expect(dead_code, reason = "no feature inside a dialog sends anything yet")]
     Leg(LegId, LegErrand),
     /// Something between us and the peer of this index, outside any call.
     Trunk(usize, TrunkErrand),
@@ -39,7 +38,16 @@ pub(super) enum Purpose {
 
 /// What a request inside a dialog is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LegErrand {}
+pub(super) enum LegErrand {
+    /// An UPDATE that refreshes the session.
+    Refresh,
+    /// A REFER.
+    Refer,
+    /// A NOTIFY about a transfer.
+    Notify,
+    /// A digit, a text or a PRACK: the call goes on whatever the peer thinks of it.
+    Notice,
+}
 
 /// What a request to a peer outside any call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +104,10 @@ impl Endpoint {
             // Whatever the peer thinks of our BYE (401, 481, nothing at all), the call is over.
             Purpose::Bye(leg) => self.finish(leg),
             Purpose::Farewell => {}
-            Purpose::Leg(_, errand) => match errand {},
+            Purpose::Leg(leg, LegErrand::Refresh) => self.refresh_done(now, leg, outcome),
+            Purpose::Leg(leg, LegErrand::Refer) => self.refer_done(leg, outcome),
+            Purpose::Leg(leg, LegErrand::Notify) => self.notify_done(leg, &outcome),
+            Purpose::Leg(_, LegErrand::Notice) => {}
             Purpose::Trunk(peer, errand) => self.trunk_errand_done(now, peer, errand, outcome),
         }
     }

@@ -22,19 +22,27 @@ mod contract;
 mod deadlines;
 mod errands;
 mod in_dialog;
+mod messages;
 mod phones;
+mod provisionals;
+mod refresh;
 mod registrations;
+mod replacing;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod transfers;
+mod update;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+pub use messages::TEXT_BYTES_MAX;
+
 pub use contract::{
-    Command, Counts, Event, Invite, LEGS_MAX, NotPlaced, Outgoing, Output, QueryId, REGISTRAR, RING_MAX, Refused,
-    Settings, TRANSACTIONS_MAX, TrunkReport,
+    Command, Counts, Event, Invite, LEGS_MAX, Listener, NotPlaced, Outgoing, Output, QueryId, REGISTRAR, RING_MAX,
+    Refused, Settings, TRANSACTIONS_MAX, TrunkReport,
 };
 
 use errands::Errands;
@@ -53,7 +61,8 @@ use super::mint::Mint;
 use super::reader::read_datagram;
 use super::reason::Reason;
 use super::registrar::Registrar;
-use super::reply::{ALLOW, Reply, stamp};
+use super::reply::{Reply, stamp};
+use super::session_timer::SESSION_EXPIRES;
 use super::target::Hop;
 use super::transaction::Key;
 use super::transaction::clients::Clients;
@@ -161,13 +170,13 @@ impl Endpoint {
             Command::Answer { sdp } => self.answer(now, leg, sdp),
             Command::Refuse { status, reason } => self.refuse(now, leg, status, &reason),
             Command::HangUp { reason } => self.hang_up(now, leg, reason),
-            Command::Progress { .. }
-            | Command::Offer { .. }
-            | Command::Transfer { .. }
-            | Command::SendDigit { .. }
-            | Command::SendMessage { .. }
-            | Command::AnswerTransfer { .. }
-            | Command::NotifyTransfer { .. } => {}
+            Command::Progress { sdp } => self.progress(now, leg, sdp),
+            Command::AnswerTransfer { accept } => self.answer_transfer(now, leg, accept),
+            Command::Transfer { to, replaces } => self.transfer(now, leg, &to, replaces),
+            Command::NotifyTransfer { status } => self.notify_transfer(now, leg, status),
+            Command::SendDigit { digit, duration } => self.send_digit(now, leg, digit, duration),
+            Command::SendMessage { text } => self.send_text(now, leg, text),
+            Command::Offer { .. } => {}
         }
     }
 
@@ -256,6 +265,7 @@ fn known_peers(settings: &Settings) -> Vec<Peer> {
             password: String::new(),
             algorithms: Vec::new(),
         }),
+        session_expires: SESSION_EXPIRES,
         uplink: None,
     });
     settings.peers.iter().cloned().chain(phones).collect()
@@ -285,9 +295,9 @@ impl Refusal {
     }
 
     /// 405 when the method is one of SIP's, else 501.
-    fn of_method(method: &Method) -> Self {
+    fn of_method(method: &Method, allow: &str) -> Self {
         let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
-        Self::new(status, "bad_request", format!("{method} is not served")).with_header("Allow", ALLOW)
+        Self::new(status, "bad_request", format!("{method} is not served")).with_header("Allow", allow)
     }
 
     fn write_into(&self, mut response: Response) -> Response {
@@ -353,8 +363,12 @@ impl Endpoint {
     /// Our address as the peer behind this flow reaches it.
     fn advertised_ip(&self, flow: &Flow) -> IpAddr {
         let local = flow.local.ip().to_canonical();
-        self.settings
-            .external_ip
+        let mut listeners = self.settings.listeners.iter();
+        let external = match listeners.find(|one| one.serves(flow.transport, flow.local)) {
+            Some(listener) => listener.external_ip,
+            None => self.settings.external_ip,
+        };
+        external
             .filter(|external| external.is_ipv4() == local.is_ipv4())
             .unwrap_or(local)
     }
@@ -375,12 +389,13 @@ impl Endpoint {
             uri = uri.with_param("line", Some(line));
         }
         let params = &contact.params;
-        match flow.transport {
-            Transport::Udp => format!("<{uri}>{params}"),
-            other => {
-                let transport = other.as_str().to_ascii_lowercase();
-                format!("<{}>{params}", uri.with_param("transport", Some(&transport)))
-            }
-        }
+        let transport = match flow.transport {
+            Transport::Udp => return format!("<{uri}>{params}"),
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            // RFC 7118 section 5.2.4 knows no other word; whether it is encrypted is for the scheme to say.
+            Transport::Ws | Transport::Wss => "ws",
+        };
+        format!("<{}>{params}", uri.with_param("transport", Some(transport)))
     }
 }

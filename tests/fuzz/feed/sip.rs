@@ -100,6 +100,7 @@ impl Exchange {
             networks: vec!["0.0.0.0/0".parse().expect("a network")],
             credentials: None,
             uplink: None,
+            session_expires: patchcord::sip::SESSION_EXPIRES,
         };
         let settings = Settings {
             peers: vec![everyone],

@@ -5,10 +5,16 @@ mod calls;
 mod changes;
 mod endings;
 mod errands;
+mod messages;
 mod phones;
+mod provisionals;
 mod refusals;
 mod registrations;
+mod replacing;
 mod routing;
+mod timers;
+mod transfers;
+mod updates;
 mod weather;
 
 use std::time::Duration;
