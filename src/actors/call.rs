@@ -1,15 +1,16 @@
 //! The Call actor: one call's lifetime.
 //!
-//! It owns the leg's handle, the media driver's handle, the Session actor and the call's ledger, translates what they
-//! report into inputs of [`Machine`], and performs what the machine decides. Everything it holds is given back by
-//! dropping it, so a call that panics still hangs up, frees its ports and leaves a record.
+//! It owns the leg's handle, the media driver's handle, the Session actor and the call's ledger, hands what they report
+//! to the [`Conductor`], and performs what that decides. Everything it holds is given back by dropping it, so a call that
+//! panics still hangs up, frees its ports and leaves a record.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tracing::Span;
 
 use super::{
@@ -20,19 +21,20 @@ use super::{
 };
 use crate::{
     call::{
-        Cause, Machine, Outcome, Terms,
-        bridge::Report,
-        machine::{Input, Output},
+        Cause, Conductor, Facts, Outcome,
+        conductor::{Act, NotNow, refuse},
+        machine::Input,
+        transfer::Asker,
     },
     config::Agent,
     drivers::{
         leg::LegHandle,
         media::{CallReport, MediaHandle, Order, REPORTS_MAX, Start},
         post::{PostBox, Posted, post},
+        worker::Overloaded,
     },
-    sdp,
-    sip::{Command, Event},
-    tools,
+    net::ports::PortPair,
+    sip::{Command, Event, LegId},
 };
 
 /// How long the media driver may take to end and hand over its figures; past it the record goes without them.
@@ -55,10 +57,16 @@ pub enum Msg {
     Session(Input),
     /// The Session actor dials this backend.
     Dialled(String),
-    /// The machine's deadline has come.
+    /// The conductor's deadline has come.
     Deadline,
     /// The gateway is stopping: finish the sentence and end.
     Finish,
+    /// The control API ends the call.
+    HangUp,
+    /// The control API has the other side call somebody else, perhaps in the place of a leg of ours.
+    Transfer(String, Option<LegId>, RpcReplyPort<Result<(), NotNow>>),
+    /// The control API presses keys.
+    SendDigits(String, RpcReplyPort<Result<(), NotNow>>),
     /// Break on purpose: how the tests show what survives.
     Break,
     /// Have the Session actor break on purpose.
@@ -71,30 +79,41 @@ pub enum Msg {
 pub struct Args {
     /// What all calls are served with.
     pub service: Arc<Service>,
-    /// The agent that answers.
+    /// The agent that speaks.
     pub agent: Arc<Agent>,
+    /// What the agent's texts may name.
+    pub facts: Arc<Facts>,
     /// The leg.
     pub leg: LegHandle,
     /// What happens to the leg.
     pub events: PostBox<Event>,
-    /// Ports, and what the offer settled.
-    pub prepared: Prepared,
+    /// Which way the call goes.
+    pub way: Way,
     /// The call's record in the making.
     pub ledger: Ledger,
     /// The call's log span.
     pub span: Span,
 }
 
+/// Which way a call goes.
+pub enum Way {
+    /// It came in: ports, and what the offer settled.
+    In(Box<Prepared>),
+    /// We place it, and it may ring for so long.
+    Out(Duration),
+}
+
 /// What the actor knows.
 pub struct State {
     service: Arc<Service>,
     agent: Arc<Agent>,
-    machine: Machine,
+    facts: Arc<Facts>,
+    conductor: Conductor,
     leg: Option<LegHandle>,
     leg_events: PostBox<Event>,
-    media: MediaHandle,
-    media_reports: PostBox<CallReport>,
-    terms: Terms,
+    media: Option<Media>,
+    /// The media has been started and wants a session.
+    session_due: bool,
     session: Option<ActorRef<session::Msg>>,
     session_restarts: u32,
     alarm: Alarm,
@@ -102,6 +121,11 @@ pub struct State {
     ledger: Ledger,
     span: Span,
     _active: crate::telemetry::Held,
+}
+
+struct Media {
+    handle: MediaHandle,
+    reports: PostBox<CallReport>,
 }
 
 impl Actor for Call {
@@ -112,27 +136,21 @@ impl Actor for Call {
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let span = args.span.clone();
         let mut state = State::new(&myself, args)?;
-        state.start_session(&myself).await?;
-        let _entered = span.enter();
-        state.perform(&myself);
+        span.in_scope(|| state.perform(&myself));
+        state.start_session_if_due(&myself).await?;
         Ok(state)
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         let span = state.span.clone();
-        let _entered = span.enter();
-        match message {
-            Msg::LegEvents => state.read_leg_events(),
-            Msg::MediaReports => state.read_media_reports(),
-            Msg::Session(input) => state.session_changed(input),
-            Msg::Dialled(backend) => state.ledger.dialled(backend),
-            Msg::Deadline => state.deadline(),
-            Msg::Finish => state.hear(Input::Finish),
-            Msg::Break => panic!("the Call actor was told to break"),
-            Msg::BreakSession => state.break_session(),
-            Msg::BreakMedia => state.order(Order::Break),
+        span.in_scope(|| {
+            state.take(message);
+            state.perform(&myself);
+        });
+        if state.start_session_if_due(&myself).await.is_err() {
+            state.hear(Input::SessionGone);
+            span.in_scope(|| state.perform(&myself));
         }
-        state.perform(&myself);
         Ok(())
     }
 
@@ -157,38 +175,37 @@ impl State {
         let Args {
             service,
             agent,
+            facts,
             leg,
             events,
-            prepared,
+            way,
             mut ledger,
             span,
         } = args;
         ring(&events, myself, || Msg::LegEvents);
-        let (media_post, media_reports) = post(REPORTS_MAX);
-        ring(&media_reports, myself, || Msg::MediaReports);
-        let Prepared { ports, terms } = prepared;
-        let start = Start {
-            ports,
-            settings: service.media_settings(),
-            call: media_post,
-            metrics: service.metrics.clone(),
-            span: span.clone(),
-        };
-        let media = match MediaHandle::start(&service.workers, start) {
-            Ok(media) => media,
-            Err(overloaded) => {
-                ledger.ended(Outcome::refused(Cause::Overloaded));
-                leg.end(refuse(Cause::Overloaded));
-                return Err(overloaded.into());
+        let now = Instant::now();
+        let (conductor, media) = match way {
+            Way::Out(ring_max) => (Conductor::placing(now, service.call_settings(&agent, ring_max)), None),
+            Way::In(prepared) => {
+                let Prepared { ports, terms } = *prepared;
+                let media = match Media::start(myself, &service, &span, ports) {
+                    Ok(media) => media,
+                    Err(overloaded) => {
+                        ledger.ended(Outcome::refused(Cause::Overloaded));
+                        leg.end(refuse(Cause::Overloaded));
+                        return Err(overloaded.into());
+                    }
+                };
+                let settings = service.call_settings(&agent, service.config.limits.ring_max);
+                (Conductor::answering(now, settings, terms), Some(media))
             }
         };
         Ok(Self {
-            machine: Machine::new(Instant::now(), service.call_settings(&agent)),
+            conductor,
             leg: Some(leg),
             leg_events: events,
+            session_due: media.is_some(),
             media,
-            media_reports,
-            terms,
             session: None,
             session_restarts: 0,
             alarm: Alarm::default(),
@@ -198,14 +215,43 @@ impl State {
             _active: service.metrics.hold(crate::telemetry::Level::CallsActive),
             service,
             agent,
+            facts,
         })
     }
 
+    fn take(&mut self, message: Msg) {
+        match message {
+            Msg::LegEvents => self.read_leg_events(),
+            Msg::MediaReports => self.read_media_reports(),
+            Msg::Session(input) => self.session_changed(input),
+            Msg::Dialled(backend) => self.ledger.dialled(backend),
+            Msg::Deadline => self.deadline(),
+            Msg::Finish => self.hear(Input::Finish),
+            Msg::HangUp => self.hear(Input::HangUpOrdered),
+            Msg::Transfer(to, replaces, port) => {
+                answer(port, self.conductor.transfer(Instant::now(), Asker::Api, to, replaces));
+            }
+            Msg::SendDigits(digits, port) => answer(port, self.conductor.send_digits(&digits)),
+            Msg::Break => panic!("the Call actor was told to break"),
+            Msg::BreakSession => self.break_session(),
+            Msg::BreakMedia => self.order(Order::Break),
+        }
+    }
+
+    async fn start_session_if_due(&mut self, myself: &ActorRef<Msg>) -> Result<(), ActorProcessingErr> {
+        match std::mem::take(&mut self.session_due) && !self.conductor.ended() {
+            true => self.start_session(myself).await,
+            false => Ok(()),
+        }
+    }
+
     async fn start_session(&mut self, myself: &ActorRef<Msg>) -> Result<(), ActorProcessingErr> {
+        let Some(media) = &self.media else { return Ok(()) };
         let args = session::Args {
             service: self.service.clone(),
             agent: self.agent.clone(),
-            media: self.media.clone(),
+            facts: self.facts.clone(),
+            media: media.handle.clone(),
             call: myself.clone(),
             span: self.span.clone(),
         };
@@ -219,7 +265,7 @@ impl State {
         self.session = None;
         self.session_restarts += 1;
         self.hear(Input::SessionAway);
-        let allowed = self.session_restarts <= SESSION_RESTARTS_MAX && !self.machine.ended();
+        let allowed = self.session_restarts <= SESSION_RESTARTS_MAX && !self.conductor.ended();
         if !allowed || self.start_session(myself).await.is_err() {
             self.hear(Input::SessionGone);
         }
@@ -233,7 +279,7 @@ impl State {
     }
 
     fn hear(&mut self, input: Input) {
-        self.machine.handle(Instant::now(), input);
+        self.conductor.handle(Instant::now(), input);
     }
 
     fn session_changed(&mut self, input: Input) {
@@ -247,7 +293,7 @@ impl State {
         self.alarm.disarm();
         match self.closing_by {
             Some(_) => self.ledger.finish(),
-            None => self.machine.handle_timeout(Instant::now()),
+            None => self.conductor.handle_timeout(Instant::now()),
         }
     }
 
@@ -255,84 +301,19 @@ impl State {
         self.leg_events.answer();
         loop {
             match self.leg_events.take() {
-                Posted::Item(event) => self.leg_event(event),
+                Posted::Item(event) => self.conductor.handle_leg(Instant::now(), event),
                 Posted::Empty => return,
-                // The leg is gone: whatever was to be said about it has been said, unless the driver died.
-                Posted::Closed => return self.hear(Input::LegFailed(Cause::Crashed)),
+                Posted::Closed => return self.conductor.leg_gone(Instant::now()),
             }
-        }
-    }
-
-    fn leg_event(&mut self, event: Event) {
-        match event {
-            Event::Cancelled => self.hear(Input::Cancelled),
-            Event::Confirmed { answer } => self.confirmed(answer.as_deref()),
-            Event::Reoffered { offer } => self.reoffered(offer.as_deref()),
-            Event::ByeReceived { .. } => self.hear(Input::ByeReceived),
-            Event::Failed { reason } => self.leg_failed(reason),
-            // The INVITE made this call; the end of the leg closes the box.
-            Event::Incoming(_) | Event::Gone => {}
-            Event::Located { .. }
-            | Event::Ringing
-            | Event::Progressed { .. }
-            | Event::Answered { .. }
-            | Event::Rejected { .. }
-            | Event::Reanswered { .. }
-            | Event::TransferProgress { .. }
-            | Event::TransferAsked { .. }
-            | Event::Digit { .. }
-            | Event::MessageReceived { .. } => {}
-        }
-    }
-
-    fn leg_failed(&mut self, reason: &str) {
-        self.hear(Input::LegFailed(Cause::from_word(reason).unwrap_or(Cause::FlowLost)));
-    }
-
-    fn confirmed(&mut self, answer: Option<&[u8]>) {
-        match self.terms.acknowledge(answer) {
-            Ok(true) => self.apply_terms(),
-            Ok(false) => {}
-            Err(refusal) => return self.media_refused(refusal),
-        }
-        self.hear(Input::Confirmed);
-    }
-
-    fn media_refused(&mut self, refusal: sdp::Refusal) {
-        tracing::warn!(%refusal, "the session description in the ACK cannot be used");
-        self.hear(Input::Confirmed);
-        self.hear(Input::MediaRefused(refusal.into()));
-    }
-
-    /// A re-INVITE: hold, resume, a new address or codec; or, without an offer, a question for ours.
-    fn reoffered(&mut self, offer: Option<&[u8]>) {
-        match self.terms.reoffer(offer) {
-            Ok(()) => {
-                self.apply_terms();
-                self.command(Command::Answer {
-                    sdp: self.terms.body().to_vec(),
-                });
-            }
-            Err(refusal) => {
-                tracing::warn!(%refusal, "a re-offer was refused");
-                self.command(refuse(refusal.into()));
-            }
-        }
-    }
-
-    /// Puts into effect what has been agreed on; nothing has while our own offer waits for its answer.
-    fn apply_terms(&mut self) {
-        if let Some(agreed) = self.terms.agreed().cloned() {
-            self.ledger.agreed(&agreed);
-            self.order(Order::Apply(Box::new(agreed)));
         }
     }
 
     fn read_media_reports(&mut self) {
-        self.media_reports.answer();
+        let Some(media) = &mut self.media else { return };
+        media.reports.answer();
         loop {
-            match self.media_reports.take() {
-                Posted::Item(CallReport::Bridge(report)) => self.media_report(report),
+            match media.reports.take() {
+                Posted::Item(CallReport::Bridge(report)) => self.conductor.handle_report(Instant::now(), report),
                 Posted::Item(CallReport::Closed(summary)) => self.ledger.close_media(&summary),
                 Posted::Empty => return,
                 Posted::Closed => return self.media_ended(),
@@ -340,97 +321,57 @@ impl State {
         }
     }
 
-    fn media_report(&mut self, report: Report) {
-        match report {
-            Report::Quiet => self.hear(Input::Quiet),
-            Report::CallerSilent => self.hear(Input::CallerSilent),
-            Report::ToolCall {
-                call_id,
-                name,
-                arguments,
-            } => self.tool_call(call_id, &name, &arguments),
-            Report::Digit(_) => self.service.metrics.dtmf_digit(),
-            Report::Transcript(transcript) => tracing::debug!(?transcript, "said"),
-            // The media driver keeps these for the session and the metrics.
-            Report::SessionReady
-            | Report::SessionFault(_)
-            | Report::Responded(_)
-            | Report::BargedIn(_)
-            | Report::PlayoutDropped => {}
-        }
-    }
-
     /// The media driver has ended: in good order once the call is over, by a failure before.
     fn media_ended(&mut self) {
-        if self.machine.ended() {
+        if self.conductor.ended() {
             self.ledger.finish();
         } else {
             self.hear(Input::PartFailed);
         }
     }
 
-    fn tool_call(&mut self, call_id: String, name: &str, arguments: &str) {
-        tracing::info!(tool = name, "the agent calls a tool");
-        match (tools::Invocation { name, arguments }).read() {
-            Ok(tools::Action::HangUp { reason }) => {
-                tracing::info!(reason, "the agent hangs up");
-                self.tool_result(call_id, "the call is being ended".to_owned(), false);
-                self.hear(Input::HangUpAsked);
-            }
-            Err(misuse) => self.tool_result(call_id, misuse.to_string(), true),
-        }
-    }
-
-    fn tool_result(&self, call_id: String, output: String, respond: bool) {
-        self.media.order(Order::ToolResult {
-            call_id,
-            output,
-            respond,
-        });
-    }
-
     fn perform(&mut self, myself: &ActorRef<Msg>) {
-        while let Some(output) = self.machine.poll_output() {
-            match output {
-                Output::Ring => self.command(Command::Ring),
-                Output::Answer => self.answer(),
-                Output::Refuse(cause) => self.end_leg(refuse(cause)),
-                Output::Greet => self.order(Order::Greet),
-                Output::Comfort(on) => self.order(Order::Comfort(on)),
-                Output::Apologise => self.order(Order::Apologise),
-                Output::AwaitQuiet => self.order(Order::AwaitQuiet),
-                Output::HangUp(cause) => self.end_leg(Command::HangUp {
-                    reason: cause.word().into(),
-                }),
-                Output::End(outcome) => self.ended(outcome),
+        while let Some(act) = self.conductor.poll_act() {
+            match act {
+                Act::Leg(command) => self.command(command),
+                Act::EndLeg(command) => self.end_leg(command),
+                Act::Media(order) => self.order(Order::Bridge(order)),
+                Act::StartMedia {
+                    local_ip,
+                    advertised_ip,
+                } => self.locate(myself, local_ip, advertised_ip),
+                Act::Note(note) => self.ledger.note(note),
+                Act::End(outcome) => self.ended(outcome),
             }
         }
-        self.alarm
-            .set(self.closing_by.or(self.machine.poll_timeout()), myself, || {
-                Msg::Deadline
-            });
+        let deadline = self.closing_by.or(self.conductor.poll_timeout());
+        self.alarm.set(deadline, myself, || Msg::Deadline);
         if self.ledger.written() {
             myself.stop(None);
         }
     }
 
-    fn answer(&mut self) {
-        self.ledger.answered();
-        // Nothing is sent to the caller's media address while it only rings.
-        self.apply_terms();
-        self.command(Command::Answer {
-            sdp: self.terms.body().to_vec(),
+    /// The call we place has found its way: from here on there can be media, and a session to speak.
+    fn locate(&mut self, myself: &ActorRef<Msg>, local_ip: IpAddr, advertised_ip: IpAddr) {
+        let taken = self.service.take_ports(local_ip, advertised_ip);
+        let local = taken.and_then(|(ports, local)| {
+            let started = Media::start(myself, &self.service, &self.span, ports);
+            self.media = Some(started.map_err(|_| Cause::Overloaded)?);
+            self.session_due = true;
+            self.ledger.located(&local);
+            Ok(local)
         });
+        self.conductor.located(Instant::now(), local);
     }
 
     fn ended(&mut self, outcome: Outcome) {
         self.ledger.ended(outcome);
-        // Whatever is left of the leg needs no more of us; a leg that is over ignores this.
-        self.end_leg(Command::HangUp {
-            reason: outcome.cause.word().into(),
-        });
         self.closing_by = Instant::now().checked_add(MEDIA_CLOSE_MAX);
-        if !self.media.order(Order::Close) {
+        let closing = self
+            .media
+            .as_ref()
+            .is_some_and(|media| media.handle.order(Order::Close));
+        if !closing {
             self.ledger.finish();
         }
     }
@@ -450,18 +391,33 @@ impl State {
     }
 
     fn order(&mut self, order: Order) {
-        if !self.media.order(order) {
+        if let Some(media) = &self.media
+            && !media.handle.order(order)
+        {
             self.hear(Input::PartFailed);
         }
     }
 }
 
-/// The command that refuses a call for this cause.
-pub fn refuse(cause: Cause) -> Command {
-    Command::Refuse {
-        status: Outcome::refused(cause).sip_code,
-        reason: cause.word().into(),
+impl Media {
+    fn start(myself: &ActorRef<Msg>, service: &Service, span: &Span, ports: PortPair) -> Result<Self, Overloaded> {
+        let (call, reports) = post(REPORTS_MAX);
+        ring(&reports, myself, || Msg::MediaReports);
+        let start = Start {
+            ports,
+            settings: service.media_settings(),
+            call,
+            metrics: service.metrics.clone(),
+            span: span.clone(),
+        };
+        let handle = MediaHandle::start(&service.workers, start)?;
+        Ok(Self { handle, reports })
     }
+}
+
+fn answer(port: RpcReplyPort<Result<(), NotNow>>, done: Result<(), NotNow>) {
+    // Whoever asked may have stopped waiting.
+    let _ = port.send(done);
 }
 
 fn ring<T>(inbox: &PostBox<T>, myself: &ActorRef<Msg>, message: fn() -> Msg) {

@@ -1,6 +1,7 @@
 //! The CallManager actor: decides who is served, and keeps the table of calls.
 //!
-//! Each INVITE is admitted or refused here, with one reason word; an admitted one becomes a Call actor of its own.
+//! Each INVITE is admitted or refused here, with one reason word; an admitted one becomes a Call actor of its own, and so
+//! does each call that is placed (see [`place`]).
 //! Calls are never restarted. When the manager itself dies, its calls end with a BYE, because the SIP driver lives on.
 
 use std::{collections::HashMap, sync::Arc};
@@ -9,20 +10,23 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, Supervi
 use tokio::sync::mpsc;
 
 use super::{
-    call,
+    board::Line,
+    call::{self, Way},
     ledger::Ledger,
     service::{Prepared, Service},
 };
 use crate::{
-    call::{Cause, Outcome},
+    call::{Cause, Facts, Outcome, conductor},
     config::Agent,
     drivers::{
         leg::{IncomingLeg, LegHandle, SipOrder},
         post::{PostBox, Posted, post},
     },
-    routing::Room,
+    http::{PlaceCall, Refused},
     sip::{Event, Invite},
 };
+
+mod place;
 
 /// Calls that may wait for admission; past it the SIP driver refuses with `overloaded`.
 const INCOMING_MAX: usize = 1024;
@@ -38,6 +42,8 @@ pub struct CallManager;
 pub enum Msg {
     /// The SIP driver posted new calls.
     Incoming,
+    /// Place a call; answers its id.
+    Place(Box<PlaceCall>, RpcReplyPort<Result<String, Refused>>),
     /// Take no new calls.
     Drain,
     /// Have every call finish its sentence and end.
@@ -61,6 +67,7 @@ pub struct Args {
 /// What the actor knows.
 pub struct State {
     service: Arc<Service>,
+    sip: mpsc::Sender<SipOrder>,
     incoming: PostBox<IncomingLeg>,
     calls: HashMap<ActorId, Entry>,
     draining: bool,
@@ -80,6 +87,7 @@ impl Actor for CallManager {
         let draining = args.service.draining();
         Ok(State {
             service: args.service,
+            sip: args.sip,
             incoming,
             calls: HashMap::new(),
             draining,
@@ -90,6 +98,8 @@ impl Actor for CallManager {
     async fn handle(&self, myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match message {
             Msg::Incoming => state.admit_waiting(&myself).await,
+            // Whoever asked may have stopped waiting; the call goes on all the same, and the control API shows it.
+            Msg::Place(call, reply) => drop(reply.send(state.place(&myself, *call).await)),
             Msg::Drain => state.draining = true,
             Msg::FinishAll => state.finish_all(),
             Msg::WhenEmpty(reply) => state.when_empty(reply),
@@ -126,6 +136,16 @@ struct Admitted {
     prepared: Prepared,
 }
 
+/// Everything a Call actor is started with.
+struct Starting {
+    agent: Arc<Agent>,
+    facts: Arc<Facts>,
+    leg: LegHandle,
+    events: PostBox<Event>,
+    way: Way,
+    ledger: Ledger,
+}
+
 impl State {
     async fn admit_waiting(&mut self, myself: &ActorRef<Msg>) {
         self.incoming.answer();
@@ -145,12 +165,23 @@ impl State {
         let Some(slot) = self.service.records.reserve() else {
             return self.refuse_unrecorded(leg);
         };
-        let mut ledger = Ledger::open(self.service.metrics.clone(), slot, self.service.call_id(), &invite);
+        let facts = Arc::new(Facts::of(&invite));
+        let mut ledger = Ledger::open(&self.service, slot, self.service.call_id(), &invite, &facts);
         let decision = ledger.span().in_scope(|| self.decide(&invite, &mut ledger));
-        match decision {
-            Ok(admitted) => self.start(myself, leg, events, admitted, ledger).await,
-            Err(cause) => refuse(leg, ledger, cause),
-        }
+        let Admitted { agent, prepared } = match decision {
+            Ok(admitted) => admitted,
+            Err(cause) => return refuse(leg, ledger, cause),
+        };
+        let way = Way::In(Box::new(prepared));
+        let starting = Starting {
+            agent,
+            facts,
+            leg,
+            events,
+            way,
+            ledger,
+        };
+        self.start(myself, starting).await;
     }
 
     /// Without room for its record a call is not served: what happens is to be known afterwards.
@@ -160,47 +191,49 @@ impl State {
             reason = Cause::Overloaded.word(),
             "a call was refused: there is no room for its record"
         );
-        leg.end(call::refuse(Cause::Overloaded));
+        leg.end(conductor::refuse(Cause::Overloaded));
     }
 
     fn decide(&self, invite: &Invite, ledger: &mut Ledger) -> Result<Admitted, Cause> {
-        let calls_max = self.service.config.limits.calls_max;
-        let room = Room {
-            calls_active: self.calls.len(),
-            calls_max,
-            draining: self.draining,
-        };
-        room.admit()
-            .map_err(|full| Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded))?;
+        self.room()?;
         let (route, agent) = self.service.route(invite)?;
         ledger.routed(route, &agent);
         let prepared = self.service.prepare(invite)?;
-        ledger.prepared(&prepared);
+        ledger.prepared(&prepared.terms);
         Ok(Admitted { agent, prepared })
     }
 
-    async fn start(
-        &mut self,
-        myself: &ActorRef<Msg>,
-        leg: LegHandle,
-        events: PostBox<Event>,
-        admitted: Admitted,
-        ledger: Ledger,
-    ) {
-        let Admitted { agent, prepared } = admitted;
+    async fn start(&mut self, myself: &ActorRef<Msg>, starting: Starting) {
+        let Starting {
+            agent,
+            facts,
+            leg,
+            events,
+            way,
+            ledger,
+        } = starting;
         let (service, span) = (self.service.clone(), ledger.span());
+        let (id, leg_id) = (ledger.call_id().to_owned(), leg.id());
         let args = call::Args {
             service,
             agent,
+            facts,
             leg,
             events,
-            prepared,
+            way,
             span: span.clone(),
             ledger,
         };
         // A call that cannot start has been refused and has left its record by dropping what it was given.
         match Actor::spawn_linked(None, call::Call, args, myself.get_cell()).await {
-            Ok((actor, _)) => drop(self.calls.insert(actor.get_id(), Entry { actor, span })),
+            Ok((actor, _)) => {
+                let line = Line {
+                    actor: actor.clone(),
+                    leg: leg_id,
+                };
+                self.service.board.connect(&id, line);
+                drop(self.calls.insert(actor.get_id(), Entry { actor, span }));
+            }
             Err(error) => tracing::error!(parent: &span, %error, "the call could not be started"),
         }
     }
@@ -243,7 +276,7 @@ impl State {
 }
 
 fn refuse(leg: LegHandle, mut ledger: Ledger, cause: Cause) {
-    leg.end(call::refuse(cause));
+    leg.end(conductor::refuse(cause));
     ledger.ended(Outcome::refused(cause));
     ledger.finish();
 }

@@ -5,19 +5,25 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
+use serde_json::json;
 use tracing::Span;
 
-use super::service::Prepared;
+use super::{
+    board::{self, Board},
+    service::Shared,
+};
 use crate::{
-    call::{Cause, Outcome, bridge::Summary},
+    call::{Cause, Facts, Fault, Outcome, Terms, bridge::Summary, conductor::Note},
     config::Agent,
-    sdp::Negotiated,
+    http::{CallView, OutcomeView},
+    sdp::{Local, Negotiated},
     sip::Invite,
-    store::{CallRecord, MediaAddresses, OutcomeRecord, RecordSlot, RtpRecord, TokensRecord},
+    store::{CallRecord, MediaAddresses, OutcomeRecord, RecordSlot, RtpRecord, TokensRecord, TransferRecord},
     telemetry::{Metrics, log},
 };
 
@@ -28,57 +34,72 @@ pub struct Ledger {
     record: CallRecord,
     outcome: Outcome,
     started: Instant,
+    /// Since when it rings.
+    rang: Option<Instant>,
     answered: Option<Instant>,
     session_seen: bool,
     metrics: Metrics,
+    board: Arc<Board>,
     span: Span,
 }
 
 impl Ledger {
     /// A record for an INVITE that just came in.
-    pub fn open(metrics: Metrics, slot: RecordSlot, call_id: String, invite: &Invite) -> Self {
-        let span = log::call_span(&call_id, &invite.trunk);
+    pub fn open(shared: &Shared, slot: RecordSlot, call_id: String, invite: &Invite, facts: &Facts) -> Self {
         let record = CallRecord {
-            call_id,
             sip_call_id: invite.call_id.clone(),
-            trunk: invite.trunk.clone(),
-            route: None,
-            agent: None,
-            backend: None,
             from: invite.from.uri.to_string(),
             to: invite.request_uri.to_string(),
-            codec: None,
-            media: MediaAddresses::default(),
-            started_at: Timestamp::now(),
-            answered_at: None,
-            ended_at: Timestamp::now(),
-            setup_ms: None,
-            duration_ms: 0,
-            caller_talk_ms: 0,
-            agent_talk_ms: 0,
-            barge_ins: 0,
-            reconnects: 0,
-            digits: 0,
-            rtp: RtpRecord::default(),
-            tokens: TokensRecord::default(),
-            outcome: OutcomeRecord {
-                cause: String::new(),
-                fault: String::new(),
-                sip_code: 0,
-            },
+            ..blank(call_id, "inbound", &invite.trunk, facts)
         };
-        tracing::info!(parent: &span, from = record.from, to = record.to, sip_call_id = record.sip_call_id, "incoming");
-        let outcome = Outcome::refused(Cause::Crashed);
+        let ledger = Self::new(shared, slot, record, "ringing");
+        let record = &ledger.record;
+        tracing::info!(parent: &ledger.span, from = record.from, to = record.to, sip_call_id = record.sip_call_id, "incoming");
+        ledger
+    }
+
+    /// A record for a call that is to be placed.
+    pub fn place(
+        shared: &Shared,
+        slot: RecordSlot,
+        call_id: String,
+        trunk: &str,
+        agent: &Agent,
+        facts: &Facts,
+    ) -> Self {
+        let record = CallRecord {
+            agent: Some(agent.name.clone()),
+            from: facts.caller.clone(),
+            to: facts.called.clone(),
+            ..blank(call_id, "outbound", trunk, facts)
+        };
+        let ledger = Self::new(shared, slot, record, "dialing");
+        log::set_agent(&ledger.span, &agent.name);
+        let record = &ledger.record;
+        tracing::info!(parent: &ledger.span, from = record.from, to = record.to, "outgoing");
+        ledger.tell(|_| {}, "dialing", json!({}));
+        ledger
+    }
+
+    fn new(shared: &Shared, slot: RecordSlot, record: CallRecord, state: &'static str) -> Self {
+        shared.board.open(view(&record, state));
         Self {
             slot: Some(slot),
+            span: log::call_span(&record.call_id, &record.trunk),
             record,
-            outcome,
+            outcome: Outcome::refused(Cause::Crashed),
             started: Instant::now(),
+            rang: None,
             answered: None,
             session_seen: false,
-            metrics,
-            span,
+            metrics: shared.metrics.clone(),
+            board: shared.board.clone(),
         }
+    }
+
+    /// The call's id.
+    pub fn call_id(&self) -> &str {
+        &self.record.call_id
     }
 
     /// The call's log span.
@@ -91,19 +112,64 @@ impl Ledger {
         self.record.route = Some(format!("route[{route}]"));
         self.record.agent = Some(agent.name.clone());
         log::set_agent(&self.span, &agent.name);
+        let name = agent.name.clone();
+        self.board
+            .change(&self.record.call_id, |view| view.agent = Some(name), None);
     }
 
     /// Ports are there, and perhaps a codec.
-    pub fn prepared(&mut self, prepared: &Prepared) {
-        let local = prepared.terms.local();
-        self.record.media.local = Some(SocketAddr::new(local.address, local.rtp_port).to_string());
-        if let Some(agreed) = prepared.terms.agreed() {
+    pub fn prepared(&mut self, terms: &Terms) {
+        self.located(terms.local());
+        if let Some(agreed) = terms.agreed() {
             self.agreed(agreed);
         }
     }
 
+    /// Ports are there.
+    pub fn located(&mut self, local: &Local) {
+        self.record.media.local = Some(SocketAddr::new(local.address, local.rtp_port).to_string());
+    }
+
+    /// What happens while the call goes on.
+    pub fn note(&mut self, note: Note) {
+        match note {
+            Note::Ringing => self.rang("ringing"),
+            Note::Early => self.rang("early"),
+            Note::Answered => self.answered(),
+            Note::Agreed(agreed) => self.agreed(&agreed),
+            Note::Unusable(why) => tracing::warn!(why, "a session description was refused"),
+            Note::ToolCalled(tool) => tracing::info!(tool, "the agent calls a tool"),
+            Note::Digit => self.metrics.dtmf_digit(),
+            Note::Transfer { to, status } => self.transferring(to, status),
+            Note::MachineLikely => self.machine_likely(),
+            Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
+        }
+    }
+
+    fn rang(&mut self, state: &'static str) {
+        self.rang.get_or_insert_with(Instant::now);
+        self.tell(|view| view.state = state, state, json!({}));
+    }
+
+    fn machine_likely(&mut self) {
+        const WORD: &str = "machine_likely";
+        tracing::info!("a machine is likely to have answered");
+        self.record.answered_by = Some(WORD.to_owned());
+        self.tell(|view| view.answered_by = Some(WORD.to_owned()), WORD, json!({}));
+    }
+
+    fn transferring(&mut self, to: String, status: u16) {
+        tracing::info!(to, status, "a transfer");
+        self.tell(|_| {}, "transfer", json!({ "to": to, "status": status }));
+        self.record.transfer = Some(TransferRecord { to, status });
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut CallView), event: &'static str, data: serde_json::Value) {
+        self.board.change(&self.record.call_id, change, Some((event, data)));
+    }
+
     /// Offer and answer settled the leg's media.
-    pub fn agreed(&mut self, agreed: &Negotiated) {
+    fn agreed(&mut self, agreed: &Negotiated) {
         self.record.codec = Some(agreed.codec.name().to_owned());
         self.record.media.remote = Some(agreed.remote_rtp.to_string());
     }
@@ -120,12 +186,21 @@ impl Ledger {
         }
     }
 
-    /// Our 200 goes out.
-    pub fn answered(&mut self) {
+    /// The 200 goes out, or came.
+    fn answered(&mut self) {
         self.record.answered_at = Some(Timestamp::now());
         self.record.setup_ms = Some(millis(self.started.elapsed()));
         self.answered = Some(Instant::now());
         self.outcome = Outcome::answered(Cause::Crashed);
+        self.ring_ends();
+        let at = self.record.answered_at.map(board::time);
+        let change = |view: &mut CallView| (view.state, view.answered_at) = ("talking", at);
+        self.tell(change, "answered", json!({}));
+    }
+
+    fn ring_ends(&mut self) {
+        let rung = self.rang.take().map(|rang| millis(rang.elapsed()));
+        self.record.ring_ms = rung.or(self.record.ring_ms);
     }
 
     /// What the media amounted to.
@@ -153,6 +228,7 @@ impl Ledger {
         let Some(slot) = self.slot.take() else { return };
         let Outcome { cause, sip_code } = self.outcome;
         let (word, fault) = (cause.word(), cause.fault().word());
+        self.ring_ends();
         self.record.ended_at = Timestamp::now();
         self.record.duration_ms = self.answered.map_or(0, |answered| millis(answered.elapsed()));
         self.record.outcome = OutcomeRecord {
@@ -162,7 +238,7 @@ impl Ledger {
         };
         match self.record.setup_ms {
             Some(setup_ms) => self.metrics.call_setup(Duration::from_millis(setup_ms)),
-            None if cause == Cause::Cancelled => {}
+            None if cause == Cause::Cancelled || cause.fault() == Fault::Callee => {}
             None => self.metrics.call_refused(word),
         }
         self.metrics.call_ended(word, fault, &self.record.trunk);
@@ -176,6 +252,16 @@ impl Ledger {
             barge_ins = self.record.barge_ins,
             "ended"
         );
+        let outcome = OutcomeView {
+            cause: word,
+            fault,
+            sip_code,
+        };
+        let data = serde_json::to_value(&outcome).unwrap_or_default();
+        let ended_at = Some(board::time(self.record.ended_at));
+        let change =
+            |view: &mut CallView| (view.state, view.ended_at, view.outcome) = ("ended", ended_at, Some(outcome));
+        self.board.close(&self.record.call_id, change, data);
         slot.write(self.record.clone());
     }
 
@@ -211,6 +297,63 @@ impl Ledger {
 impl Drop for Ledger {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+/// A record in which nothing has happened yet.
+fn blank(call_id: String, direction: &str, trunk: &str, facts: &Facts) -> CallRecord {
+    CallRecord {
+        call_id,
+        sip_call_id: String::new(),
+        direction: direction.to_owned(),
+        trunk: trunk.to_owned(),
+        route: None,
+        agent: None,
+        backend: None,
+        from: String::new(),
+        to: String::new(),
+        codec: None,
+        media: MediaAddresses::default(),
+        started_at: Timestamp::now(),
+        answered_at: None,
+        ended_at: Timestamp::now(),
+        setup_ms: None,
+        ring_ms: None,
+        duration_ms: 0,
+        caller_talk_ms: 0,
+        agent_talk_ms: 0,
+        barge_ins: 0,
+        reconnects: 0,
+        digits: 0,
+        headers: facts.headers.clone(),
+        private: facts.private,
+        variables: facts.variables.clone(),
+        answered_by: None,
+        transfer: None,
+        rtp: RtpRecord::default(),
+        tokens: TokensRecord::default(),
+        outcome: OutcomeRecord {
+            cause: String::new(),
+            fault: String::new(),
+            sip_code: 0,
+        },
+    }
+}
+
+fn view(record: &CallRecord, state: &'static str) -> CallView {
+    CallView {
+        id: record.call_id.clone(),
+        direction: record.direction.clone(),
+        state,
+        trunk: record.trunk.clone(),
+        agent: record.agent.clone(),
+        from: record.from.clone(),
+        to: record.to.clone(),
+        started_at: board::time(record.started_at),
+        answered_at: None,
+        ended_at: None,
+        answered_by: None,
+        outcome: None,
     }
 }
 

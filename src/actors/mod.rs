@@ -6,9 +6,11 @@
 
 mod alarm;
 mod bind;
+mod board;
 pub mod call;
 mod calls;
 mod children;
+mod control;
 mod endpoint;
 mod engine;
 pub mod gateway;

@@ -244,9 +244,9 @@ async fn start_calls(
         service,
         sip: access.orders.clone(),
     };
-    Ok(Actor::spawn_linked(None, CallManager, args, supervisor.clone())
-        .await?
-        .0)
+    let (calls, _) = Actor::spawn_linked(None, CallManager, args, supervisor.clone()).await?;
+    shared.manager.set(calls.clone());
+    Ok(calls)
 }
 
 async fn stop(actor: &ActorCell) {

@@ -1,12 +1,13 @@
 //! What all calls are served with: configuration, ports, workers, records, and the ways from one to the other.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    call::{Cause, Terms, machine},
+    call::{Cause, Facts, Terms, conductor, machine},
     config::{self, Agent, Config},
     drivers::{dial::Dialler, realtime::Dial, worker::Workers},
     http::{HttpState, Readiness},
@@ -21,7 +22,12 @@ use crate::{
     sip::{self, Invite},
     store::RecordWriter,
     telemetry::{Level, Metrics},
-    tools,
+    tools::Toolbox,
+};
+
+use super::{
+    board::Board,
+    control::{Manager, Switchboard},
 };
 
 /// Record slots per allowed call: calls there are, and as many refused or ended ones still being written.
@@ -39,6 +45,10 @@ pub struct Shared {
     pub records: RecordWriter,
     /// What the HTTP server shows.
     pub http: HttpState,
+    /// Every call as the control API shows it.
+    pub board: Arc<Board>,
+    /// The way to whoever places calls.
+    pub manager: Arc<Manager>,
     routes: Routes,
     dialler: Dialler,
 }
@@ -71,7 +81,11 @@ impl Shared {
         let ports = PortPool::new(config.media.ports.clone());
         let slots = config.limits.calls_max.saturating_mul(RECORD_SLOTS_PER_CALL);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
-        let http = HttpState::new(metrics.clone(), Readiness::new(), refresh(&metrics, &ports));
+        let (board, manager) = (Arc::new(Board::new()), Arc::new(Manager::default()));
+        let switchboard = Switchboard::new(board.clone(), manager.clone());
+        let token = config.http.token.as_ref().map(|token| token.reveal().to_owned());
+        let http = HttpState::new(metrics.clone(), Readiness::new(), refresh(&metrics, &ports))
+            .controlled(Arc::new(switchboard), token);
         let routes = Routes::from(config.as_ref());
         let dialler = Dialler::new(Tls::new(None)?, config.session.connect_timeout);
         Ok(Self {
@@ -80,6 +94,8 @@ impl Shared {
             ports,
             records,
             http,
+            board,
+            manager,
             routes,
             dialler,
         })
@@ -127,17 +143,7 @@ impl Service {
 
     /// Takes ports and settles the media.
     pub fn prepare(&self, invite: &Invite) -> Result<Prepared, Cause> {
-        let ports = self.ports.take(invite.flow.local.ip()).map_err(|error| {
-            tracing::warn!(%error, "no RTP ports for a call");
-            Cause::NoPorts
-        })?;
-        let local = sdp::Local {
-            address: invite.advertised_ip,
-            rtp_port: ports.lease.rtp_port(),
-            session_id: random() >> 2,
-            version: 1,
-            codecs: sdp::Codec::ALL.to_vec(),
-        };
+        let (ports, local) = self.take_ports(invite.flow.local.ip(), invite.advertised_ip)?;
         let terms = Terms::new(local, invite.offer.as_deref()).map_err(|refusal| {
             tracing::info!(%refusal, "the offer was refused");
             Cause::from(refusal)
@@ -145,15 +151,41 @@ impl Service {
         Ok(Prepared { ports, terms })
     }
 
-    /// How one call is decided.
-    pub fn call_settings(&self, agent: &Agent) -> machine::Settings {
-        machine::Settings {
-            answer: match agent.answer {
-                config::Answer::WhenReady => machine::Answer::WhenReady,
-                config::Answer::AtOnce => machine::Answer::AtOnce,
+    /// Takes ports at this address of ours, which peers know by another.
+    pub fn take_ports(&self, local_ip: IpAddr, advertised_ip: IpAddr) -> Result<(PortPair, sdp::Local), Cause> {
+        let ports = self.ports.take(local_ip).map_err(|error| {
+            tracing::warn!(%error, "no RTP ports for a call");
+            Cause::NoPorts
+        })?;
+        let local = sdp::Local {
+            address: advertised_ip,
+            rtp_port: ports.lease.rtp_port(),
+            session_id: random() >> 2,
+            version: 1,
+            codecs: sdp::Codec::ALL.to_vec(),
+        };
+        Ok((ports, local))
+    }
+
+    /// How one call is decided. `ring_max` is how long it may ring.
+    pub fn call_settings(&self, agent: &Agent, ring_max: Duration) -> conductor::Settings {
+        let answer = match agent.answer {
+            config::Answer::AtOnce => machine::Answer::AtOnce,
+            // Without a greeting there is nothing to say before the answer.
+            config::Answer::WhenReady if agent.early_media && agent.greeting.is_some() => {
+                machine::Answer::AfterGreeting
+            }
+            config::Answer::WhenReady => machine::Answer::WhenReady,
+        };
+        conductor::Settings {
+            machine: machine::Settings {
+                answer,
+                ring_max,
+                duration_max: self.config.limits.call_duration_max,
             },
-            ring_max: self.config.limits.ring_max,
-            duration_max: self.config.limits.call_duration_max,
+            toolbox: Toolbox::from(agent),
+            voicemail_after: agent.voicemail_after,
+            messages: true,
         }
     }
 
@@ -178,19 +210,24 @@ impl Service {
     }
 
     /// How to dial a backend for an agent, and what the session is to be.
-    pub fn dial(&self, agent: &Agent, backend: &str) -> Option<(Box<dyn FnOnce() -> Dial + Send>, realtime::Settings)> {
+    pub fn dial(
+        &self,
+        agent: &Agent,
+        facts: &Facts,
+        backend: &str,
+    ) -> Option<(Box<dyn FnOnce() -> Dial + Send>, realtime::Settings)> {
         let backend = self.config.backends.get(backend)?;
         let settings = realtime::Settings {
             dialect: dialect(backend),
-            instructions: agent.instructions.clone(),
+            instructions: facts.fill(&agent.instructions),
             voice: agent.voice.clone(),
             turn_detection: agent.turn_detection.clone(),
             transcription: agent
                 .transcription_model
                 .as_ref()
                 .map(|model| serde_json::json!({ "model": model })),
-            tools: tool_specs(agent),
-            greeting: agent.greeting.clone(),
+            tools: Toolbox::from(agent).specs(),
+            greeting: agent.greeting.as_ref().map(|greeting| facts.fill(greeting)),
             ..realtime::Settings::default()
         };
         Some((self.dialler.dial(backend), settings))
@@ -214,12 +251,6 @@ fn dialect(backend: &config::Backend) -> realtime::Dialect {
             config::Dialect::Ga => realtime::Dialect::Ga,
         },
     }
-}
-
-/// What the session is told of the agent's tools.
-fn tool_specs(agent: &Agent) -> Vec<realtime::ToolSpec> {
-    let allowed = |spec: &realtime::ToolSpec| agent.tools.iter().any(|tool| tool.name() == spec.name);
-    tools::specs().into_iter().filter(allowed).collect()
 }
 
 /// The SIP endpoint as configured.

@@ -11,7 +11,7 @@ use tracing::Span;
 
 use super::{alarm::Alarm, call, service::Service};
 use crate::{
-    call::{Outage, machine::Input, outage::Verdict},
+    call::{Facts, Outage, machine::Input, outage::Verdict},
     config::Agent,
     drivers::{
         media::{MediaHandle, Order, SESSION_REPORTS_MAX, SessionReport},
@@ -40,6 +40,8 @@ pub struct Args {
     pub service: Arc<Service>,
     /// The agent that answers.
     pub agent: Arc<Agent>,
+    /// What the agent's texts may name.
+    pub facts: Arc<Facts>,
     /// The call's media driver.
     pub media: MediaHandle,
     /// The call.
@@ -127,7 +129,7 @@ impl State {
         self.dials += 1;
         self.stage = Stage::Dialling;
         let backend = self.backend().to_owned();
-        let Some((dial, settings)) = self.args.service.dial(&self.args.agent, &backend) else {
+        let Some((dial, settings)) = self.args.service.dial(&self.args.agent, &self.args.facts, &backend) else {
             tracing::error!(backend, "the backend is not configured");
             return self.tell(Input::SessionGone);
         };

@@ -13,8 +13,9 @@ use std::{
 use crate::{
     audio::{SampleRate, Upsampler, Utterance, VoiceDetector, VoiceSettings},
     media, realtime,
-    sdp::Negotiated,
 };
+
+use super::{monologue::Monologue, order::Order};
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
 const PROMPT: Utterance = Utterance(u32::MAX);
@@ -45,8 +46,13 @@ pub enum Report {
     },
     /// Something was said.
     Transcript(realtime::Transcript),
-    /// Nothing is left to be heard, after [`Bridge::await_quiet`].
+    /// Nothing is left to be heard, after [`Order::AwaitQuiet`].
     Quiet,
+    /// The agent has been heard to its end, or the caller cut in, after [`Order::AwaitSaid`].
+    Said,
+    /// The far end began to speak and went on without a pause for as long as [`Order::WatchVoice`] said, as an
+    /// answering machine does.
+    MachineLikely,
     /// No RTP has come from the caller for the configured time.
     CallerSilent,
     /// The agent's first packet after the caller's last voice left this much later.
@@ -82,6 +88,9 @@ pub struct Bridge {
     voice: VoiceDetector,
     caller_voice_at: Option<Instant>,
     awaiting_quiet: bool,
+    /// Whether [`Report::Said`] is owed, and whether the agent has begun.
+    awaiting_said: Option<bool>,
+    monologue: Option<Monologue>,
     history: Vec<realtime::HistoryItem>,
     summary: Summary,
     reports: VecDeque<Report>,
@@ -106,6 +115,8 @@ impl Bridge {
             voice: VoiceDetector::new(SampleRate::Hz24000, VoiceSettings::default()),
             caller_voice_at: None,
             awaiting_quiet: false,
+            awaiting_said: None,
+            monologue: None,
             history: Vec::new(),
             summary: Summary::default(),
             reports: VecDeque::new(),
@@ -113,9 +124,26 @@ impl Bridge {
         }
     }
 
-    /// Takes in what the offer and answer settled, now or again.
-    pub fn apply(&mut self, now: Instant, negotiated: &Negotiated) {
-        self.media.apply(now, negotiated);
+    /// Does what the call decided.
+    pub fn obey(&mut self, now: Instant, order: Order) {
+        match order {
+            Order::Apply(negotiated) => self.media.apply(now, &negotiated),
+            Order::Greet => self.session_does(|session| session.greet(now)),
+            Order::Comfort(on) => self.media.comfort(on),
+            Order::Apologise => self.apologise(now),
+            Order::AwaitQuiet => self.awaiting_quiet = true,
+            Order::AwaitSaid => self.awaiting_said = Some(false),
+            Order::WatchVoice(limit) => self.monologue = Some(Monologue::new(limit)),
+            Order::ToolResult {
+                call_id,
+                output,
+                respond,
+            } => self.session_does(|session| session.tool_result(now, &call_id, &output, respond)),
+            Order::HearDigit(digit) => self.digit(now, digit),
+            Order::HearText(text) => self.session_does(|session| session.text(now, &text)),
+            Order::SendDigits(digits) => self.media.send_digits(&digits),
+        }
+        self.carry(now);
     }
 
     /// A datagram on the RTP port.
@@ -155,44 +183,6 @@ impl Bridge {
             self.history = session.into_history();
             self.media.flush(now);
         }
-        self.carry(now);
-    }
-
-    /// Lets the agent speak first.
-    pub fn greet(&mut self, now: Instant) {
-        if let Some(session) = &mut self.session {
-            session.greet(now);
-        }
-        self.carry(now);
-    }
-
-    /// Gives a tool's result to the session; `respond` asks the agent to say something about it.
-    pub fn tool_result(&mut self, now: Instant, call_id: &str, output: &str, respond: bool) {
-        if let Some(session) = &mut self.session {
-            session.tool_result(now, call_id, output, respond);
-        }
-        self.carry(now);
-    }
-
-    /// Starts or stops the tone that tells the caller the line lives.
-    pub fn comfort(&mut self, on: bool) {
-        self.media.comfort(on);
-    }
-
-    /// Plays the spoken apology.
-    pub fn apologise(&mut self, now: Instant) {
-        let mut narrow = Vec::new();
-        crate::audio::Law::Mu.decode(APOLOGY, &mut narrow);
-        let mut wide = Vec::new();
-        Upsampler::new().process(&narrow, &mut wide);
-        self.media.play(now, PROMPT, &wide);
-        self.media.finish(PROMPT);
-        self.carry(now);
-    }
-
-    /// Asks for [`Report::Quiet`] once nothing is left to be heard.
-    pub fn await_quiet(&mut self, now: Instant) {
-        self.awaiting_quiet = true;
         self.carry(now);
     }
 
@@ -242,6 +232,21 @@ impl Bridge {
         summary
     }
 
+    fn session_does(&mut self, act: impl FnOnce(&mut realtime::Machine)) {
+        if let Some(session) = &mut self.session {
+            act(session);
+        }
+    }
+
+    fn apologise(&mut self, now: Instant) {
+        let mut narrow = Vec::new();
+        crate::audio::Law::Mu.decode(APOLOGY, &mut narrow);
+        let mut wide = Vec::new();
+        Upsampler::new().process(&narrow, &mut wide);
+        self.media.play(now, PROMPT, &wide);
+        self.media.finish(PROMPT);
+    }
+
     /// Carries what one side has to the other until both are at rest.
     fn carry(&mut self, now: Instant) {
         self.carry_caller_audio(now);
@@ -256,9 +261,17 @@ impl Bridge {
 
     fn carry_caller_audio(&mut self, now: Instant) {
         while let Some(pcm) = self.media.poll_caller() {
-            if self.voice.push(pcm) {
+            let length = Duration::from_millis((pcm.len() / SampleRate::Hz24000.per_ms()) as u64);
+            let voiced = self.voice.push(pcm);
+            if voiced {
                 self.caller_voice_at = Some(now);
-                self.summary.caller_talk += Duration::from_millis((pcm.len() / SampleRate::Hz24000.per_ms()) as u64);
+                self.summary.caller_talk += length;
+            }
+            if let Some(monologue) = &mut self.monologue
+                && let Some(likely) = monologue.push(voiced, length)
+            {
+                self.monologue = None;
+                self.reports.extend(likely.then_some(Report::MachineLikely));
             }
             let message = self.session.as_mut().and_then(|session| session.append(pcm));
             if let Some(text) = message {
@@ -279,6 +292,7 @@ impl Bridge {
 
     fn digit(&mut self, now: Instant, digit: char) {
         self.summary.digits += 1;
+        self.cut_in();
         // What comes next answers the digit, not the voice before it.
         self.caller_voice_at = None;
         self.reports.push_back(Report::Digit(digit));
@@ -290,6 +304,9 @@ impl Bridge {
     fn utterance_started(&mut self, now: Instant, utterance: Utterance) {
         if utterance == PROMPT {
             return;
+        }
+        if let Some(begun) = &mut self.awaiting_said {
+            *begun = true;
         }
         let answers =
             |voice_at: Instant| Some(now.saturating_duration_since(voice_at)).filter(|after| *after <= RESPONSE_MAX);
@@ -331,6 +348,7 @@ impl Bridge {
     /// The caller speaks: what has not left is dropped, and the session learns what was heard.
     fn interrupt(&mut self, now: Instant) {
         let heard = self.media.flush(now);
+        self.cut_in();
         if !heard.is_empty() {
             self.summary.barge_ins += 1;
             // The next packet carries the fading end, the last the caller hears of the interrupted words.
@@ -344,7 +362,17 @@ impl Bridge {
         }
     }
 
+    /// Nobody waits any more for the agent's words to end.
+    fn cut_in(&mut self) {
+        if self.awaiting_said.take().is_some() {
+            self.reports.push_back(Report::Said);
+        }
+    }
+
     fn check_quiet(&mut self) {
+        if self.awaiting_said == Some(true) && self.media.is_quiet() {
+            self.cut_in();
+        }
         if self.awaiting_quiet && self.media.is_quiet() {
             self.awaiting_quiet = false;
             self.reports.push_back(Report::Quiet);

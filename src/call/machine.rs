@@ -1,8 +1,8 @@
-//! The call's decisions, from the first INVITE to its outcome.
+//! The call's decisions, from the first INVITE to its outcome, whoever sent it.
 //!
 //! The machine hears what the leg, the session, the media and the clock report, and says what to do: ring, answer,
-//! greet, play the comfort tone, apologise, hang up. It knows no SIP, no RTP and no session protocol; the Call actor
-//! translates. It ends exactly once, with an [`Outcome`].
+//! greet, play the comfort tone, apologise, hang up. It knows no SIP, no RTP and no session protocol; the
+//! [`Conductor`](super::Conductor) translates. It ends exactly once, with an [`Outcome`].
 
 use std::{
     collections::VecDeque,
@@ -14,6 +14,13 @@ use super::outcome::{Cause, Outcome};
 /// How long last words (an apology, the agent's goodbye) may take before the call ends anyway.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(15);
 
+/// How long a caller is greeted before the answer; then the call is answered wherever the greeting has come to.
+const EARLY_MAX: Duration = Duration::from_secs(20);
+
+/// How much longer than it may ring a call we place is waited for: the SIP side, which cancels it in time, knows better
+/// how it ended.
+const RING_SLACK: Duration = Duration::from_secs(5);
+
 /// When the caller's INVITE is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -21,14 +28,17 @@ pub enum Answer {
     WhenReady,
     /// At once; the caller hears the comfort tone until the session is there.
     AtOnce,
+    /// Once the caller has heard the greeting, which plays before the answer as soon as the session is ready; also when
+    /// the caller speaks or presses a key meanwhile, and after twenty seconds of it.
+    AfterGreeting,
 }
 
 /// What the configuration says about one call.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// When to answer.
+    /// When to answer a call that comes in.
     pub answer: Answer,
-    /// How long the caller may hear ringing.
+    /// How long it may ring.
     pub ring_max: Duration,
     /// How long an answered call may last.
     pub duration_max: Duration,
@@ -47,11 +57,23 @@ pub enum Input {
     Cancelled,
     /// The caller acknowledged our answer.
     Confirmed,
-    /// The caller hung up.
+    /// The greeting has been heard, or the caller cut in, after [`Output::AwaitSaid`].
+    Said,
+    /// The callee's phone rings, or its side plays something.
+    Rung,
+    /// The callee answered.
+    Accepted,
+    /// The call we placed was turned down with this status.
+    Rejected(u16),
+    /// The other side has been handed on: our part is over.
+    Transferred,
+    /// The control API ends the call, now.
+    HangUpOrdered,
+    /// The other side hung up.
     ByeReceived,
     /// The leg ended by itself: no ACK, a lost connection.
     LegFailed(Cause),
-    /// The offer or answer that came late cannot be used.
+    /// The offer or answer that came late cannot be used, or there are no ports for the media.
     MediaRefused(Cause),
     /// The agent asked to end the call.
     HangUpAsked,
@@ -70,6 +92,8 @@ pub enum Input {
 pub enum Output {
     /// Tell the caller that it rings.
     Ring,
+    /// Start the media before the answer, and tell the caller.
+    Progress,
     /// Answer the INVITE and start the media.
     Answer,
     /// Refuse the INVITE.
@@ -82,7 +106,9 @@ pub enum Output {
     Apologise,
     /// Report [`Input::Quiet`] once nothing is left to be heard.
     AwaitQuiet,
-    /// Hang up on the caller.
+    /// Report [`Input::Said`] once the agent has said something and it has been heard, or the caller cuts in.
+    AwaitSaid,
+    /// Hang up on the other side, or cancel the call we place.
     HangUp(Cause),
     /// The call is over.
     End(Outcome),
@@ -92,6 +118,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Machine {
     settings: Settings,
+    outgoing: bool,
     state: State,
     session: Session,
     greeted: bool,
@@ -103,12 +130,16 @@ pub struct Machine {
 enum State {
     /// The INVITE has no final response yet.
     Ringing,
+    /// The same, but the agent speaks already.
+    Early,
+    /// The call we place has no final response yet; whether it rings.
+    Dialling { rung: bool },
     /// We answered and wait for the ACK.
     Answered,
     /// Both sides are there.
     Talking,
-    /// Last words are being played; then the call ends for this cause.
-    Closing(Cause),
+    /// Last words are being played; then the call ends for this cause. Whether it was answered.
+    Closing { cause: Cause, answered: bool },
     /// The outcome has been given.
     Ended,
 }
@@ -125,6 +156,7 @@ impl Machine {
     pub fn new(now: Instant, settings: Settings) -> Self {
         let mut machine = Self {
             settings,
+            outgoing: false,
             state: State::Ringing,
             session: Session::Dialling,
             greeted: false,
@@ -132,10 +164,23 @@ impl Machine {
             outputs: VecDeque::new(),
         };
         match settings.answer {
-            Answer::WhenReady => machine.push(Output::Ring),
+            Answer::WhenReady | Answer::AfterGreeting => machine.push(Output::Ring),
             Answer::AtOnce => machine.answer(now),
         }
         machine
+    }
+
+    /// A call that is being placed.
+    pub fn dial(now: Instant, settings: Settings) -> Self {
+        Self {
+            settings,
+            outgoing: true,
+            state: State::Dialling { rung: false },
+            session: Session::Dialling,
+            greeted: false,
+            deadline: now.checked_add(settings.ring_max.saturating_add(RING_SLACK)),
+            outputs: VecDeque::new(),
+        }
     }
 
     /// Takes in what happened.
@@ -149,8 +194,14 @@ impl Machine {
             Input::SessionGone => self.session_gone(now),
             Input::Cancelled => self.end(Outcome::refused(Cause::Cancelled)),
             Input::Confirmed => self.confirmed(now),
+            Input::Said => self.greeting_over(now),
+            Input::Rung => self.rung(),
+            Input::Accepted => self.accepted(now),
+            Input::Rejected(status) => self.rejected(status),
+            Input::Transferred => self.stop(Cause::Transferred),
+            Input::HangUpOrdered => self.stop(Cause::ApiHungUp),
             Input::ByeReceived => self.bye_received(),
-            Input::LegFailed(cause) => self.end(self.outcome(cause)),
+            Input::LegFailed(cause) => self.end(self.failure(cause)),
             Input::MediaRefused(cause) => self.stop(cause),
             Input::HangUpAsked => self.close(now, Cause::AgentHungUp),
             Input::Quiet => self.quiet(),
@@ -168,8 +219,11 @@ impl Machine {
         self.deadline = None;
         match self.state {
             State::Ringing => self.stop(Cause::SessionUnavailable),
+            State::Early => self.answer(now),
+            State::Dialling { rung: false } => self.stop(Cause::Unreachable),
+            State::Dialling { rung: true } => self.stop(Cause::NoAnswer),
             State::Answered | State::Talking => self.close(now, Cause::DurationMax),
-            State::Closing(cause) => self.stop(cause),
+            State::Closing { cause, .. } => self.stop(cause),
             State::Ended => {}
         }
     }
@@ -192,9 +246,10 @@ impl Machine {
     fn session_ready(&mut self, now: Instant) {
         self.session = Session::Ready;
         match self.state {
+            State::Ringing if self.settings.answer == Answer::AfterGreeting => self.greet_early(now),
             State::Ringing => self.answer(now),
             State::Talking => self.serve(),
-            State::Answered | State::Closing(_) | State::Ended => {}
+            State::Early | State::Dialling { .. } | State::Answered | State::Closing { .. } | State::Ended => {}
         }
     }
 
@@ -208,17 +263,21 @@ impl Machine {
     fn session_gone(&mut self, now: Instant) {
         self.session = Session::Gone;
         match self.state {
-            State::Ringing => self.stop(Cause::SessionUnavailable),
+            State::Ringing | State::Early | State::Dialling { .. } => self.stop(Cause::SessionUnavailable),
             State::Talking => self.apologise(now),
             // The apology waits for the ACK: before it nobody listens.
-            State::Answered | State::Closing(_) | State::Ended => {}
+            State::Answered | State::Closing { .. } | State::Ended => {}
         }
     }
 
     fn confirmed(&mut self, now: Instant) {
-        if self.state != State::Answered {
-            return;
+        if self.state == State::Answered {
+            self.talk(now);
         }
+    }
+
+    /// Both sides are there.
+    fn talk(&mut self, now: Instant) {
         self.state = State::Talking;
         match self.session {
             Session::Ready => self.serve(),
@@ -227,27 +286,64 @@ impl Machine {
         }
     }
 
+    fn greeting_over(&mut self, now: Instant) {
+        if self.state == State::Early {
+            self.answer(now);
+        }
+    }
+
+    fn rung(&mut self) {
+        if let State::Dialling { rung } = &mut self.state {
+            *rung = true;
+        }
+    }
+
+    /// The callee answered: it says hello now, and so does the agent.
+    fn accepted(&mut self, now: Instant) {
+        if matches!(self.state, State::Dialling { .. }) {
+            self.deadline = now.checked_add(self.settings.duration_max);
+            self.talk(now);
+        }
+    }
+
+    fn rejected(&mut self, status: u16) {
+        if let State::Dialling { rung } = self.state {
+            self.end(Outcome::rejected(status, rung));
+        }
+    }
+
     fn bye_received(&mut self) {
         let cause = match self.state {
-            State::Closing(cause) => cause,
+            State::Closing { cause, .. } => cause,
+            _ if self.outgoing => Cause::CalleeHungUp,
             _ => Cause::CallerHungUp,
         };
         self.end(Outcome::answered(cause));
     }
 
     fn quiet(&mut self) {
-        if let State::Closing(cause) = self.state {
+        if let State::Closing { cause, .. } = self.state {
             self.stop(cause);
         }
     }
 
     fn finish(&mut self, now: Instant) {
         match self.state {
-            State::Ringing => self.stop(Cause::Draining),
+            State::Ringing | State::Early | State::Dialling { .. } => self.stop(Cause::Draining),
             State::Answered => self.stop(Cause::Drained),
             State::Talking => self.close(now, Cause::Drained),
-            State::Closing(_) | State::Ended => {}
+            State::Closing { .. } | State::Ended => {}
         }
+    }
+
+    fn greet_early(&mut self, now: Instant) {
+        self.state = State::Early;
+        self.greeted = true;
+        let bound = now.checked_add(EARLY_MAX);
+        self.deadline = self.deadline.into_iter().chain(bound).min();
+        [Output::Progress, Output::Greet, Output::AwaitSaid]
+            .into_iter()
+            .for_each(|output| self.push(output));
     }
 
     fn answer(&mut self, now: Instant) {
@@ -274,30 +370,42 @@ impl Machine {
     /// Ends the call once what is being said has been heard.
     fn close(&mut self, now: Instant, cause: Cause) {
         match self.state {
-            State::Talking => {
-                self.state = State::Closing(cause);
+            State::Talking | State::Early => {
+                let answered = self.state == State::Talking;
+                self.state = State::Closing { cause, answered };
                 self.deadline = now.checked_add(LAST_WORDS_MAX);
                 self.push(Output::AwaitQuiet);
             }
-            State::Ringing | State::Answered => self.stop(cause),
-            State::Closing(_) | State::Ended => {}
+            State::Ringing | State::Dialling { .. } | State::Answered => self.stop(cause),
+            State::Closing { .. } | State::Ended => {}
         }
     }
 
     /// Ends the call now, from our side.
     fn stop(&mut self, cause: Cause) {
-        match self.state {
-            State::Ringing => self.push(Output::Refuse(cause)),
-            State::Answered | State::Talking | State::Closing(_) => self.push(Output::HangUp(cause)),
-            State::Ended => {}
-        }
-        self.end(self.outcome(cause));
+        let (output, outcome) = match self.state {
+            State::Ringing | State::Early | State::Closing { answered: false, .. } => {
+                (Output::Refuse(cause), Outcome::refused(cause))
+            }
+            State::Dialling { .. } => (Output::HangUp(cause), Outcome::given_up(cause)),
+            State::Answered | State::Talking | State::Closing { answered: true, .. } => {
+                (Output::HangUp(cause), Outcome::answered(cause))
+            }
+            State::Ended => return,
+        };
+        self.push(output);
+        self.end(outcome);
     }
 
-    fn outcome(&self, cause: Cause) -> Outcome {
+    /// How it ends when the leg is over already.
+    fn failure(&self, cause: Cause) -> Outcome {
         match self.state {
-            State::Ringing => Outcome::refused(cause),
-            _ => Outcome::answered(cause),
+            State::Ringing | State::Early | State::Dialling { .. } | State::Closing { answered: false, .. } => {
+                Outcome::refused(cause)
+            }
+            State::Answered | State::Talking | State::Closing { answered: true, .. } | State::Ended => {
+                Outcome::answered(cause)
+            }
         }
     }
 
@@ -313,173 +421,4 @@ impl Machine {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_rings_until_the_session_is_ready_then_greets_after_the_ack() {
-        let mut call = Call::new(Answer::WhenReady);
-        assert_eq!(call.outputs(), [Output::Ring]);
-        assert_eq!(call.hear(Input::SessionReady), [Output::Answer]);
-        assert_eq!(call.hear(Input::Confirmed), [Output::Comfort(false), Output::Greet]);
-        assert_eq!(call.hear(Input::ByeReceived), [ended(Cause::CallerHungUp)]);
-    }
-
-    #[test]
-    fn a_call_answered_at_once_hears_the_comfort_tone_until_the_session_is_ready() {
-        let mut call = Call::new(Answer::AtOnce);
-        assert_eq!(call.outputs(), [Output::Answer]);
-        assert_eq!(call.hear(Input::Confirmed), [Output::Comfort(true)]);
-        assert_eq!(call.hear(Input::SessionReady), [Output::Comfort(false), Output::Greet]);
-    }
-
-    #[test]
-    fn a_reconnected_session_does_not_greet_again() {
-        let mut call = Call::talking();
-        assert_eq!(call.hear(Input::SessionAway), [Output::Comfort(true)]);
-        assert_eq!(call.hear(Input::SessionReady), [Output::Comfort(false)]);
-    }
-
-    #[test]
-    fn a_session_that_is_gone_is_apologised_for_and_the_call_ends_after_the_words() {
-        let mut call = Call::talking();
-        let spoken = call.hear(Input::SessionGone);
-        assert_eq!(spoken, [Output::Comfort(false), Output::Apologise, Output::AwaitQuiet]);
-        let over = call.hear(Input::Quiet);
-        assert_eq!(over, [Output::HangUp(Cause::SessionLost), ended(Cause::SessionLost)]);
-    }
-
-    #[test]
-    fn a_session_that_never_comes_refuses_the_call() {
-        let mut call = Call::new(Answer::WhenReady);
-        call.outputs();
-        let refused = call.hear(Input::SessionGone);
-        let outcome = Output::End(Outcome {
-            cause: Cause::SessionUnavailable,
-            sip_code: 503,
-        });
-        assert_eq!(refused, [Output::Refuse(Cause::SessionUnavailable), outcome]);
-    }
-
-    #[test]
-    fn ringing_is_bounded() {
-        let mut call = Call::new(Answer::WhenReady);
-        call.outputs();
-        assert_eq!(
-            call.wait(Duration::from_secs(60))[0],
-            Output::Refuse(Cause::SessionUnavailable)
-        );
-    }
-
-    #[test]
-    fn a_call_of_the_maximum_length_ends_after_the_sentence() {
-        let mut call = Call::talking();
-        assert_eq!(call.wait(Duration::from_secs(7200)), [Output::AwaitQuiet]);
-        assert_eq!(call.hear(Input::Quiet)[0], Output::HangUp(Cause::DurationMax));
-    }
-
-    #[test]
-    fn last_words_are_bounded() {
-        let mut call = Call::talking();
-        call.hear(Input::HangUpAsked);
-        assert_eq!(call.wait(LAST_WORDS_MAX)[0], Output::HangUp(Cause::AgentHungUp));
-    }
-
-    #[test]
-    fn a_stopping_gateway_refuses_the_ringing_and_lets_the_talking_finish() {
-        let mut ringing = Call::new(Answer::WhenReady);
-        ringing.outputs();
-        assert_eq!(ringing.hear(Input::Finish)[0], Output::Refuse(Cause::Draining));
-        let mut talking = Call::talking();
-        assert_eq!(talking.hear(Input::Finish), [Output::AwaitQuiet]);
-        assert_eq!(talking.hear(Input::Quiet)[0], Output::HangUp(Cause::Drained));
-    }
-
-    #[test]
-    fn the_outcome_is_given_exactly_once_whatever_comes_in_whatever_order() {
-        for seed in 0..2000_u64 {
-            let mut call = Call::new(if seed % 2 == 0 {
-                Answer::WhenReady
-            } else {
-                Answer::AtOnce
-            });
-            let mut ends = count_ends(&call.outputs());
-            let mut state = seed;
-            for _ in 0..40 {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                ends += count_ends(&call.hear(ANY[(state >> 33) as usize % ANY.len()]));
-            }
-            ends += count_ends(&call.wait(Duration::from_secs(8000)));
-            ends += count_ends(&call.wait(LAST_WORDS_MAX));
-            assert_eq!(ends, 1, "seed {seed}");
-        }
-    }
-
-    const ANY: [Input; 13] = [
-        Input::SessionReady,
-        Input::SessionAway,
-        Input::SessionGone,
-        Input::Cancelled,
-        Input::Confirmed,
-        Input::ByeReceived,
-        Input::LegFailed(Cause::AckTimeout),
-        Input::MediaRefused(Cause::BadSdp),
-        Input::HangUpAsked,
-        Input::Quiet,
-        Input::CallerSilent,
-        Input::PartFailed,
-        Input::Finish,
-    ];
-
-    struct Call {
-        now: Instant,
-        machine: Machine,
-    }
-
-    impl Call {
-        fn new(answer: Answer) -> Self {
-            let now = Instant::now();
-            let settings = Settings {
-                answer,
-                ring_max: Duration::from_secs(60),
-                duration_max: Duration::from_secs(7200),
-            };
-            Self {
-                now,
-                machine: Machine::new(now, settings),
-            }
-        }
-
-        fn talking() -> Self {
-            let mut call = Self::new(Answer::WhenReady);
-            call.hear(Input::SessionReady);
-            call.hear(Input::Confirmed);
-            call
-        }
-
-        fn hear(&mut self, input: Input) -> Vec<Output> {
-            self.machine.handle(self.now, input);
-            self.outputs()
-        }
-
-        fn wait(&mut self, time: Duration) -> Vec<Output> {
-            self.now += time;
-            self.machine.handle_timeout(self.now);
-            self.outputs()
-        }
-
-        fn outputs(&mut self) -> Vec<Output> {
-            std::iter::from_fn(|| self.machine.poll_output()).collect()
-        }
-    }
-
-    fn ended(cause: Cause) -> Output {
-        Output::End(Outcome::answered(cause))
-    }
-
-    fn count_ends(outputs: &[Output]) -> usize {
-        outputs.iter().filter(|output| matches!(output, Output::End(_))).count()
-    }
-}
+mod tests;

@@ -1,17 +1,27 @@
 //! One call's decisions: a leg paired with a session, from the first INVITE to the written record.
 //!
-//! [`Machine`] decides what happens to the call (ring, answer, greet, apologise, hang up), [`Bridge`] joins the leg's
-//! media with the session's protocol frame by frame, [`Outage`] decides when and where a lost session is dialled again,
-//! and [`Terms`] keep what offer and answer agreed on. All are pure: the actors and drivers around them own the sockets, the clock and the random numbers.
+//! [`Machine`] decides what happens to the call (ring, answer, greet, apologise, hang up), [`Conductor`] translates what
+//! the leg, the media and the session report into its inputs and its outputs into what they are to do, [`Bridge`] joins
+//! the leg's media with the session's protocol frame by frame, [`Outage`] decides when and where a lost session is
+//! dialled again, [`Terms`] keep what offer and answer agreed on, and [`Facts`] what the agent may know of the call. All
+//! are pure: the actors and drivers around them own the sockets, the clock and the random numbers.
 
 pub mod bridge;
+pub mod conductor;
+pub mod facts;
 pub mod machine;
+mod monologue;
+pub mod order;
 pub mod outage;
 pub mod outcome;
 mod terms;
+pub mod transfer;
 
 pub use bridge::Bridge;
+pub use conductor::Conductor;
+pub use facts::Facts;
 pub use machine::Machine;
+pub use order::Order;
 pub use outage::Outage;
 pub use outcome::{Cause, Fault, Outcome};
 pub use terms::Terms;

@@ -12,8 +12,10 @@ pub enum Fault {
     Gateway,
     /// The AI backend failed.
     Backend,
-    /// The network or trunk between the caller and us failed.
+    /// The network or trunk between the other side and us failed.
     Carrier,
+    /// Whoever we called did it.
+    Callee,
 }
 
 impl Fault {
@@ -24,6 +26,7 @@ impl Fault {
             Self::Gateway => "gateway",
             Self::Backend => "backend",
             Self::Carrier => "carrier",
+            Self::Callee => "callee",
         }
     }
 }
@@ -71,11 +74,31 @@ pub enum Cause {
     FlowLost,
     /// A part of the gateway serving this call failed.
     Crashed,
+    /// The callee is in another call.
+    Busy,
+    /// The callee's phone rang, or seemed to, and nobody answered.
+    NoAnswer,
+    /// The callee does not want the call.
+    Declined,
+    /// The callee's side knows nobody of that number or name.
+    NotFound,
+    /// The callee's side does not answer, or cannot serve anybody now.
+    Unreachable,
+    /// The callee's side turned the call down for another reason; the status tells.
+    Rejected,
+    /// Whoever we called hung up.
+    CalleeHungUp,
+    /// The control API ended the call.
+    ApiHungUp,
+    /// The other side was handed on to somebody else.
+    Transferred,
+    /// The call cannot be placed as it was asked for: the trunk has no address, or the number is none.
+    NotPlaced,
 }
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 30] = [
         Self::NoRoute,
         Self::CallsMax,
         Self::NoPorts,
@@ -96,6 +119,16 @@ impl Cause {
         Self::AckTimeout,
         Self::FlowLost,
         Self::Crashed,
+        Self::Busy,
+        Self::NoAnswer,
+        Self::Declined,
+        Self::NotFound,
+        Self::Unreachable,
+        Self::Rejected,
+        Self::CalleeHungUp,
+        Self::ApiHungUp,
+        Self::Transferred,
+        Self::NotPlaced,
     ];
 
     /// The one reason word.
@@ -108,9 +141,22 @@ impl Cause {
         self.row().1
     }
 
-    /// The SIP code: the final response of a refusal, 200 for a call that had been answered, 487 for a cancelled one.
+    /// The SIP code of a call that ends this way before its answer; 200 for what only an answered call can end with.
     pub fn sip_code(self) -> u16 {
         self.row().2
+    }
+
+    /// What it means that the call we placed was turned down with this status; `rung` says whether it rang before.
+    pub fn of_rejection(status: u16, rung: bool) -> Self {
+        match status {
+            486 | 600 => Self::Busy,
+            408 if !rung => Self::Unreachable,
+            408 | 480 | 487 => Self::NoAnswer,
+            403 | 433 | 603 | 607 | 608 => Self::Declined,
+            404 | 410 | 484 | 604 => Self::NotFound,
+            500..=599 => Self::Unreachable,
+            _ => Self::Rejected,
+        }
     }
 
     /// The cause that goes by this word.
@@ -131,7 +177,7 @@ impl Cause {
             Self::SessionUnavailable => ("session_unavailable", Fault::Backend, 503),
             Self::Overloaded => ("overloaded", Fault::Gateway, 503),
             Self::CallerHungUp => ("caller_hung_up", Fault::Caller, 200),
-            Self::AgentHungUp => ("agent_hung_up", Fault::Backend, 200),
+            Self::AgentHungUp => ("agent_hung_up", Fault::Backend, 603),
             Self::Cancelled => ("cancelled", Fault::Caller, 487),
             Self::SessionLost => ("session_lost", Fault::Backend, 200),
             Self::MediaTimeout => ("media_timeout", Fault::Carrier, 200),
@@ -140,6 +186,16 @@ impl Cause {
             Self::AckTimeout => ("ack_timeout", Fault::Carrier, 200),
             Self::FlowLost => ("flow_lost", Fault::Carrier, 200),
             Self::Crashed => ("crashed", Fault::Gateway, 200),
+            Self::Busy => ("busy", Fault::Callee, 486),
+            Self::NoAnswer => ("no_answer", Fault::Callee, 480),
+            Self::Declined => ("declined", Fault::Callee, 603),
+            Self::NotFound => ("not_found", Fault::Callee, 404),
+            Self::Unreachable => ("unreachable", Fault::Carrier, 503),
+            Self::Rejected => ("rejected", Fault::Carrier, 488),
+            Self::CalleeHungUp => ("callee_hung_up", Fault::Callee, 200),
+            Self::ApiHungUp => ("api_hung_up", Fault::Gateway, 603),
+            Self::Transferred => ("transferred", Fault::Backend, 200),
+            Self::NotPlaced => ("not_placed", Fault::Gateway, 400),
         }
     }
 }
@@ -155,7 +211,7 @@ impl From<crate::sdp::Refusal> for Cause {
 pub struct Outcome {
     /// Why.
     pub cause: Cause,
-    /// The final SIP code the caller saw for its INVITE.
+    /// The final SIP code of the INVITE.
     pub sip_code: u16,
 }
 
@@ -173,6 +229,20 @@ impl Outcome {
         };
         Self { cause, sip_code }
     }
+
+    /// The outcome of a call we placed that was turned down with this status.
+    pub fn rejected(status: u16, rung: bool) -> Self {
+        let cause = Cause::of_rejection(status, rung);
+        Self {
+            cause,
+            sip_code: status,
+        }
+    }
+
+    /// The outcome of a call we placed and gave up before its answer.
+    pub fn given_up(cause: Cause) -> Self {
+        Self { cause, sip_code: 487 }
+    }
 }
 
 #[cfg(test)]
@@ -184,6 +254,18 @@ mod tests {
         for cause in Cause::ALL {
             assert_eq!(Cause::from_word(cause.word()), Some(cause));
         }
+    }
+
+    #[test]
+    fn a_status_of_the_callee_means_one_cause() {
+        let means = |status| Cause::of_rejection(status, true);
+        assert_eq!([486, 600].map(means), [Cause::Busy; 2]);
+        assert_eq!([408, 480, 487].map(means), [Cause::NoAnswer; 3]);
+        assert_eq!([403, 603, 607].map(means), [Cause::Declined; 3]);
+        assert_eq!([404, 410, 484, 604].map(means), [Cause::NotFound; 4]);
+        assert_eq!([500, 503, 504].map(means), [Cause::Unreachable; 3]);
+        assert_eq!([301, 401, 488, 606].map(means), [Cause::Rejected; 4]);
+        assert_eq!(Cause::of_rejection(408, false), Cause::Unreachable);
     }
 
     #[test]

@@ -45,6 +45,15 @@ impl Terms {
         Ok(true)
     }
 
+    /// The answer to our offer came with a response, before the call was answered or when it was; a later one counts in
+    /// place of an earlier. Without one the earlier stands.
+    pub fn answered(&mut self, answer: Option<&[u8]>) -> Result<(), Refusal> {
+        if answer.is_some() || self.agreed.is_none() {
+            self.agreed = Some(sdp::read_answer(answer.unwrap_or_default(), &self.local)?);
+        }
+        Ok(())
+    }
+
     /// Our side.
     pub fn local(&self) -> &Local {
         &self.local

@@ -1,6 +1,6 @@
 //! `[agents.NAME]`: what answers a call.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde_json::Value;
 
@@ -13,7 +13,14 @@ use super::{
 
 const ANSWERS: &[(&str, Answer)] = &[("when_ready", Answer::WhenReady), ("at_once", Answer::AtOnce)];
 
-const TOOLS: &[(&str, Tool)] = &[("hang_up", Tool::HangUp)];
+const TOOLS: &[(&str, Tool)] = &[
+    ("hang_up", Tool::HangUp),
+    ("transfer", Tool::Transfer),
+    ("send_dtmf", Tool::SendDtmf),
+];
+
+/// Most names one agent may transfer to; the model has to choose among them.
+const TARGETS_MAX: usize = 64;
 
 /// What answers: how it speaks, what it may do, and where its sessions run.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +43,14 @@ pub struct Agent {
     pub transcription_model: Option<String>,
     /// What it may do besides speaking.
     pub tools: Vec<Tool>,
+    /// Whether a caller is greeted before the answer.
+    pub early_media: bool,
+    /// How long a callee may go on with what it says first before it is taken for a machine; none never does.
+    pub voicemail_after: Option<Duration>,
+    /// Whom it may transfer to, by name.
+    pub transfer_targets: BTreeMap<String, String>,
+    /// Whether it may transfer to numbers of the caller's choice.
+    pub transfer_any: bool,
 }
 
 /// When a call is answered.
@@ -53,6 +68,10 @@ pub enum Answer {
 pub enum Tool {
     /// End the call.
     HangUp,
+    /// Hand the other side on to somebody else.
+    Transfer,
+    /// Press keys.
+    SendDtmf,
 }
 
 impl Tool {
@@ -60,6 +79,8 @@ impl Tool {
     pub fn name(self) -> &'static str {
         match self {
             Self::HangUp => "hang_up",
+            Self::Transfer => "transfer",
+            Self::SendDtmf => "send_dtmf",
         }
     }
 }
@@ -81,8 +102,28 @@ impl Agent {
             answer: section.choice("answer", ANSWERS, Answer::default()),
             transcription_model: some(section.text("transcription_model", "")),
             tools: section.list("tools", vec![Tool::HangUp], |word| one_of(word, TOOLS)),
+            early_media: section.optional_truth("early_media").unwrap_or_default(),
+            voicemail_after: section
+                .optional_whole("voicemail_after_ms", 0..=60_000, "ms")
+                .filter(|ms| *ms > 0)
+                .map(Duration::from_millis),
+            transfer_any: section.optional_truth("transfer_any").unwrap_or_default(),
+            transfer_targets: section.texts("transfer_targets", TARGETS_MAX),
             turn_detection: turn_detection::read(section.inner("turn_detection")),
         };
+        if agent.early_media && agent.answer == Answer::AtOnce {
+            section.wrong(
+                "early_media",
+                "has no use with answer = \"at_once\": nothing comes before that answer",
+            );
+        }
+        let transfers = agent.tools.contains(&Tool::Transfer);
+        if transfers && agent.transfer_targets.is_empty() && !agent.transfer_any {
+            section.wrong(
+                "tools",
+                "names \"transfer\", but neither \"transfer_targets\" nor \"transfer_any\" says to whom",
+            );
+        }
         if let Some(twice) = repeated(&agent.backends) {
             section.wrong("backends", &format!("names \"{}\" twice", twice.escape_debug()));
         }
@@ -105,6 +146,13 @@ impl Agent {
             self.transcription_model.as_deref().unwrap_or_default(),
         );
         out.list("tools", &self.tools);
+        out.whole("early_media", self.early_media);
+        out.whole(
+            "voicemail_after_ms",
+            self.voicemail_after.map_or(0, |after| after.as_millis()),
+        );
+        out.whole("transfer_any", self.transfer_any);
+        out.texts("transfer_targets", &self.transfer_targets);
         out.object(
             format_args!("[agents.{}.turn_detection]", self.name),
             &self.turn_detection,

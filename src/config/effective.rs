@@ -1,6 +1,9 @@
 //! Writes settings as TOML.
 
-use std::fmt::{Display, Write};
+use std::{
+    collections::BTreeMap,
+    fmt::{Display, Write},
+};
 
 use serde_json::Value;
 
@@ -30,6 +33,15 @@ impl Writer {
     pub(super) fn list<T: Display>(&mut self, key: &str, items: impl IntoIterator<Item = T>) {
         let items: Vec<String> = items.into_iter().map(|item| quoted(&item.to_string())).collect();
         self.line(format_args!("{key} = [{}]", items.join(", ")));
+    }
+
+    /// Texts by name, as a table in one line.
+    pub(super) fn texts(&mut self, key: &str, texts: &BTreeMap<String, String>) {
+        let texts: Vec<String> = texts
+            .iter()
+            .map(|(name, text)| format!("{} = {}", quoted(name), quoted(text)))
+            .collect();
+        self.line(format_args!("{key} = {{{}}}", texts.join(", ")));
     }
 
     /// The source of a secret, and whether there is something.

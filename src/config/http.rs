@@ -2,19 +2,22 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::{effective::Writer, section::Section};
+use super::{effective::Writer, secret::Secret, section::Section};
 
 /// Settings of `[http]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
     /// The socket; port 0 takes a free one. This machine alone by default, because what is shown is not protected.
     pub listen: SocketAddr,
+    /// What clients of the control API show; without it that API is closed.
+    pub token: Option<Secret>,
 }
 
 impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            token: None,
         }
     }
 }
@@ -24,6 +27,7 @@ impl Http {
         let default = Self::default();
         let http = Self {
             listen: section.parsed("listen", default.listen, read_listen),
+            token: section.secret("token"),
         };
         section.finish();
         http
@@ -32,6 +36,7 @@ impl Http {
     pub(super) fn write(&self, out: &mut Writer) {
         out.table("[http]");
         out.text("listen", self.listen);
+        out.secret("token", self.token.as_ref());
     }
 }
 

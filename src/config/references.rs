@@ -115,6 +115,9 @@ pub(super) fn resolve_secrets(
         let fetched = secret.resolve(env, read_file);
         fetched.unwrap_or_else(|fault| report.value(path, format!("{path} {fault}")));
     };
+    if let Some(token) = &mut config.http.token {
+        fetch(&Path::default().key("http").key("token"), token);
+    }
     for (index, trunk) in config.trunks.iter_mut().enumerate() {
         let path = Path::default().key("trunk").index(index);
         if let Some(credentials) = &mut trunk.credentials {

@@ -50,6 +50,7 @@ fn settings_left_out_of_the_sample_are_good_ones() {
         .replace("env:TRUNK_PASSWORD", "env:PASSWORD")
         .replace("env:LOGIN_PASSWORD", "env:PASSWORD")
         .replace("env:ALICE_PASSWORD", "env:PASSWORD")
+        .replace("env:PATCHCORD_HTTP_TOKEN", "env:PASSWORD")
         .replace("eagerness = \"auto\"", "");
     let env = BTreeMap::from([("PASSWORD".to_owned(), "hunter2".to_owned())]);
     super::load("f.toml", &given, &env, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
@@ -101,10 +102,8 @@ fn kind_of(header: &str) -> String {
 
 /// A table inside a named one, or inside `[sip]`, is a setting of it.
 fn inner_table(header: &str) -> Option<Setting> {
-    if header.starts_with("[registrar.users.") {
-        return Some(("registrar".to_owned(), "users".to_owned()));
-    }
     match header.trim_matches(['[', ']']).split('.').collect::<Vec<_>>()[..] {
+        ["registrar", "users", _] => Some(("registrar".to_owned(), "users".to_owned())),
         [part, _, table] | [part @ "sip", table] => Some((part.to_owned(), table.to_owned())),
         _ => None,
     }

@@ -228,6 +228,32 @@ impl<'r> Section<'r> {
             .collect()
     }
 
+    /// Lines by name: `{ name = "text" }`.
+    pub(super) fn texts(&mut self, key: &'static str, items_max: usize) -> BTreeMap<String, String> {
+        let Some(value) = self.take(key) else {
+            return BTreeMap::new();
+        };
+        let ValueKind::Table(table) = value.kind else {
+            self.wrong(
+                key,
+                &format!("= {} is not a table: write {{ name = \"…\" }}", shown(&value)),
+            );
+            return BTreeMap::new();
+        };
+        if table.len() > items_max {
+            self.wrong(key, &format!("has more than {items_max} names"));
+        }
+        let mut texts = BTreeMap::new();
+        for (name, value) in table {
+            let path = self.path.key(key).key(&name);
+            match bounded_text(&value, LINE_BYTES_MAX).and_then(|text| line(text).map(str::to_owned)) {
+                Ok(text) => drop(texts.insert(name, text)),
+                Err(fault) => self.report.value(&path, format!("{path} {fault}")),
+            }
+        }
+        texts
+    }
+
     fn item<T>(
         &mut self,
         key: &str,

@@ -14,11 +14,13 @@ use super::{
     worker::{Overloaded, Workers},
 };
 use crate::{
-    call::bridge::{Bridge, Report, Summary},
+    call::{
+        self,
+        bridge::{Bridge, Report, Summary},
+    },
     media::{self, Channel},
     net::ports::{PortLease, PortPair},
     realtime::{self, FaultClass},
-    sdp::Negotiated,
     telemetry::{Held, Level, Metrics, Queue},
 };
 
@@ -40,29 +42,12 @@ const DATAGRAM_BYTES_MAX: usize = 2048;
 
 /// An order from the call's actors.
 pub enum Order {
-    /// What the offer and answer settled.
-    Apply(Box<Negotiated>),
+    /// For the bridge.
+    Bridge(call::Order),
     /// Connect the session: how, and what it is to be.
     Dial(Box<dyn FnOnce() -> Dial + Send>, Box<realtime::Settings>),
     /// Where the Session actor hears from now on.
     ReportSession(Post<SessionReport>),
-    /// Let the agent speak first.
-    Greet,
-    /// Start or stop the comfort tone.
-    Comfort(bool),
-    /// Play the spoken apology.
-    Apologise,
-    /// Report [`Report::Quiet`] once nothing is left to be heard.
-    AwaitQuiet,
-    /// A tool's result.
-    ToolResult {
-        /// The session's id of the call.
-        call_id: String,
-        /// What came of it.
-        output: String,
-        /// Whether the agent should say something about it.
-        respond: bool,
-    },
     /// Close the session, say goodbye on RTCP, report the summary and end.
     Close,
     /// Break on purpose: how the tests show that one call's failure stays its own.
@@ -231,20 +216,9 @@ impl Driver {
         let now = Instant::now();
         match order {
             None | Some(Order::Close) => return Next::Close,
-            Some(Order::Apply(negotiated)) => self.bridge.apply(now, &negotiated),
+            Some(Order::Bridge(order)) => self.bridge.obey(now, order),
             Some(Order::Dial(dial, settings)) => self.dial(dial(), settings),
             Some(Order::ReportSession(post)) => self.session = Some(post),
-            Some(Order::Greet) => self.bridge.greet(now),
-            Some(Order::Comfort(on)) => self.bridge.comfort(on),
-            Some(Order::Apologise) => self.bridge.apologise(now),
-            Some(Order::AwaitQuiet) => self.bridge.await_quiet(now),
-            Some(Order::ToolResult {
-                call_id,
-                output,
-                respond,
-            }) => {
-                self.bridge.tool_result(now, &call_id, &output, respond);
-            }
             Some(Order::Break) => panic!("a media driver was told to break"),
         }
         Next::GoOn

@@ -1,4 +1,4 @@
-//! What is answered where. Nothing here reads a request body.
+//! What is answered where, and what needs no token.
 
 use std::{fmt, sync::Arc};
 
@@ -10,14 +10,18 @@ use axum::{
     routing::get,
 };
 
-use super::readiness::Readiness;
+use super::{
+    calls::{self, Api},
+    control::Control,
+    readiness::Readiness,
+};
 use crate::telemetry::Metrics;
 
 /// The text format version 0.0.4 is what every Prometheus reads.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Every path there is, for whoever asks for another one.
-const PATHS: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
+const PATHS: [&str; 5] = ["/metrics", "/healthz", "/readyz", "/v1/calls", "/v1/openapi.json"];
 
 /// What the answers are made of.
 #[derive(Clone)]
@@ -28,6 +32,8 @@ pub struct HttpState {
     pub readiness: Readiness,
     /// Called before each scrape, to set the levels that others count. Must not block.
     pub before_scrape: Arc<dyn Fn() + Send + Sync>,
+    /// The control API; none leaves it closed.
+    pub(super) api: Option<Api>,
 }
 
 impl HttpState {
@@ -37,6 +43,15 @@ impl HttpState {
             metrics,
             readiness,
             before_scrape,
+            api: None,
+        }
+    }
+
+    /// The same with a control API in front of these calls. Without a token it stays closed.
+    pub fn controlled(self, control: Arc<dyn Control>, token: Option<String>) -> Self {
+        Self {
+            api: Some(Api::new(control, token.as_deref())),
+            ..self
         }
     }
 }
@@ -55,6 +70,7 @@ pub(super) fn router(state: HttpState) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
+        .merge(calls::routes())
         .fallback(async || problem(StatusCode::NOT_FOUND, "not_found"))
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"))
         .with_state(state)

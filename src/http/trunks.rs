@@ -3,18 +3,22 @@
 use std::time::Instant;
 
 use axum::{
-    extract::State,
+    extract::{Request, State},
     http::header,
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
 
-use super::routes::HttpState;
+use super::{calls::admit, control::Refused, routes::HttpState};
 use crate::telemetry::TrunkState;
 
 /// Every trunk that we register at or ask whether it is there.
-#[cfg_attr(not(test), expect(dead_code, reason = "the control API serves it"))]
-pub(super) async fn list(State(state): State<HttpState>) -> Response {
+pub(super) async fn list(State(state): State<HttpState>, request: Request) -> Result<Response, Refused> {
+    admit(&state, &request)?;
+    Ok(shown_all(&state))
+}
+
+fn shown_all(state: &HttpState) -> Response {
     let now = Instant::now();
     let trunks = state.metrics.trunks().snapshot();
     let trunks: Vec<Value> = trunks.iter().map(|trunk| shown(trunk, now)).collect();
@@ -52,7 +56,7 @@ mod tests {
             error: String::new(),
         });
         let state = HttpState::new(metrics, Readiness::new(), Arc::new(|| {}));
-        let response = list(State(state)).await;
+        let response = shown_all(&state);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
         let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
         let shown: Value = serde_json::from_slice(&body).unwrap();

@@ -7,6 +7,7 @@ use super::{
     caller::Caller,
     control::Control,
     event::{Event, Events},
+    keypad::Keypad,
     outbox::{Channel, Outbox, Transmit},
     pacer::{Pacer, Tick},
     playout::Playout,
@@ -36,6 +37,7 @@ pub struct Machine {
     keys: telephone_event::Reader,
     control: Control,
     playout: Playout,
+    keypad: Keypad,
     sender: Sender,
     outbox: Outbox,
     watch: Watch,
@@ -95,6 +97,7 @@ impl Machine {
             keys: telephone_event::Reader::default(),
             control: Control::new(now, &settings),
             playout: Playout::new(settings.playout_ms_max),
+            keypad: Keypad::default(),
             sender: Sender::new(&settings),
             outbox: Outbox::new(),
             watch: Watch::new(settings.silence_timeout),
@@ -188,6 +191,12 @@ impl Machine {
         self.playout.finish(utterance, &mut self.events);
     }
 
+    /// Presses these keys, as telephone-events; what the agent says waits meanwhile. Without telephone-events in the terms
+    /// nothing is pressed.
+    pub fn send_digits(&mut self, digits: &str) {
+        self.keypad.press(digits);
+    }
+
     /// Drops at once everything that has not left; at most one more packet carries a faded end of 5 ms, which counts as
     /// sent. Tells what was heard of every utterance that was not told as [`Event::Finished`].
     pub fn flush(&mut self, _now: Instant) -> Vec<Heard> {
@@ -202,7 +211,7 @@ impl Machine {
     /// Whether nothing is left to be heard. On hold nothing can be.
     pub fn is_quiet(&self) -> bool {
         let held = matches!(&self.phase, Phase::Live(live) if !live.terms.direction.sends());
-        held || self.playout.is_quiet()
+        held || (self.playout.is_quiet() && self.keypad.is_idle())
     }
 
     /// When the next packet leaves, if packets flow.
@@ -289,8 +298,16 @@ impl Machine {
         self.sender.skip(tick.skipped.saturating_mul(samples.into()));
         let Some(to) = self.latch.target().filter(|_| live.terms.direction.sends()) else {
             self.sender.skip(samples.into());
+            self.keypad.clear();
             return;
         };
+        if let Some(press) = self.keypad.next(self.sender.timestamp(), live.pacer.packet_time_ms())
+            && let Some(payload_type) = live.terms.telephone_event
+        {
+            let packet = self.outbox.push(to, Channel::Rtp);
+            self.sender.next_event(payload_type, &press, samples).write(packet);
+            return packet.extend(press.payload);
+        }
         let payload_type = live.terms.payload_type;
         let packet = self.outbox.push(to, Channel::Rtp);
         let spurt = self.playout.begins(now);

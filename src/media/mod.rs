@@ -12,6 +12,7 @@ mod caller;
 mod conceal;
 mod control;
 mod event;
+mod keypad;
 mod ledger;
 mod machine;
 mod outbox;

@@ -1,7 +1,7 @@
 //! The numbering of our outgoing RTP stream.
 
 use super::Settings;
-use crate::rtp::Header;
+use crate::rtp::{Header, telephone_event::Event};
 
 /// Sequence numbers count packets, timestamps count time: what is not sent leaves a hole in the latter only.
 #[derive(Clone, Debug)]
@@ -42,6 +42,19 @@ impl Sender {
         self.packets += 1;
         self.bytes += u64::from(samples);
         header
+    }
+
+    /// The header of a packet of a key press, in place of `samples` of audio.
+    pub(super) fn next_event(&mut self, payload_type: u8, event: &Event, samples: u32) -> Header {
+        let header = self.next(payload_type, false, samples);
+        self.bytes = self.bytes - u64::from(samples) + event.payload.len() as u64;
+        // The audio behind the press begins afresh.
+        self.marked = true;
+        Header {
+            timestamp: event.timestamp,
+            marker: event.marker,
+            ..header
+        }
     }
 
     /// Lets time pass without a packet.

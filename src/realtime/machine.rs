@@ -189,11 +189,23 @@ impl Machine {
         if !self.is_ready() || !matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
             return self.note("digit_dropped", "the session cannot be told of a digit");
         }
-        let text = format!("DTMF {digit}");
-        self.history.push(Speaker::Caller, &text);
+        self.say(now, &format!("DTMF {digit}"));
+    }
+
+    /// The caller wrote something: it interrupts, and asks for an answer.
+    pub fn text(&mut self, now: Instant, text: &str) {
+        if !self.is_ready() || text.trim().is_empty() {
+            return self.note("text_dropped", "the session cannot be told of a text");
+        }
+        self.say(now, text);
+    }
+
+    /// Says something as the caller, in words.
+    fn say(&mut self, now: Instant, text: &str) {
+        self.history.push(Speaker::Caller, text);
         self.responses.overtake();
         self.cut_off(now, true);
-        self.send(&ClientEvent::Say(&text));
+        self.send(&ClientEvent::Say(text));
         self.wish(now, None);
     }
 

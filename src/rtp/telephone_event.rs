@@ -2,7 +2,7 @@
 //! times when it is released, all with the timestamp of the press.
 //!
 //! The reader tells a key the moment it sees it, so that lost packets, the last ones included, cost nothing. The
-//! writer is the other end, for test phones.
+//! writer presses keys at the far end.
 
 /// Tells each press once.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +87,11 @@ impl Press {
         };
         true
     }
+}
+
+/// Whether there is such a key.
+pub fn is_key(key: char) -> bool {
+    KEYS.contains(&key.to_ascii_uppercase())
 }
 
 /// One packet of a press, to be sent.

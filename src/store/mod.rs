@@ -6,5 +6,5 @@ mod file;
 mod record;
 mod writer;
 
-pub use record::{CallRecord, MediaAddresses, OutcomeRecord, RtpRecord, TokensRecord};
+pub use record::{CallRecord, MediaAddresses, OutcomeRecord, RtpRecord, TokensRecord, TransferRecord};
 pub use writer::{RecordSlot, RecordWriter};

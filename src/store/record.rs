@@ -3,6 +3,8 @@
 //! Field names are an interface to other programs: they are added to, never changed. Times are RFC 3339 in UTC with
 //! milliseconds; durations carry their unit in the name; what never happened is `null`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +13,12 @@ use serde::{Deserialize, Serialize};
 pub struct CallRecord {
     /// Our id of the call.
     pub call_id: String,
-    /// The Call-ID the caller's side chose.
+    /// The Call-ID the caller's side chose; empty for a call we placed.
     pub sip_call_id: String,
-    /// The trunk the call came in on.
+    /// `inbound`: the far end called us; `outbound`: we called it.
+    #[serde(default = "inbound")]
+    pub direction: String,
+    /// The trunk the call came in on, or was placed through.
     pub trunk: String,
     /// The route that matched, as the configuration counts them.
     pub route: Option<String>,
@@ -38,9 +43,12 @@ pub struct CallRecord {
     /// When the call was over.
     #[serde(with = "rfc3339")]
     pub ended_at: Timestamp,
-    /// From the INVITE to our 200.
+    /// From the INVITE to the 200.
     pub setup_ms: Option<u64>,
-    /// From our 200 to the end.
+    /// From the first sign of ringing to the 200, or to the end.
+    #[serde(default)]
+    pub ring_ms: Option<u64>,
+    /// From the 200 to the end.
     pub duration_ms: u64,
     /// How long the caller spoke.
     pub caller_talk_ms: u64,
@@ -52,12 +60,41 @@ pub struct CallRecord {
     pub reconnects: u32,
     /// Digits the caller pressed. Only how many: they may be a PIN.
     pub digits: u32,
+    /// What the INVITE said besides who calls whom: identities, diversions, `X-…`; names in lower case.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Whether the caller asked not to be told of. Its name and number in this record are not for everybody.
+    #[serde(default)]
+    pub private: bool,
+    /// What the application that placed the call wanted the agent to know.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// What seems to have answered: `machine_likely`, or nothing.
+    #[serde(default)]
+    pub answered_by: Option<String>,
+    /// The last transfer that was tried.
+    #[serde(default)]
+    pub transfer: Option<TransferRecord>,
     /// The leg's packets.
     pub rtp: RtpRecord,
     /// What the backend charges for.
     pub tokens: TokensRecord,
     /// How the call ended.
     pub outcome: OutcomeRecord,
+}
+
+/// A transfer: whom the far end was to call, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferRecord {
+    /// Whom to.
+    pub to: String,
+    /// The last SIP status heard of it; 0 when none was.
+    pub status: u16,
+}
+
+/// Records of before there were others are of calls that came in.
+fn inbound() -> String {
+    "inbound".to_owned()
 }
 
 /// The two ends of the leg's media.
@@ -108,7 +145,7 @@ pub struct TokensRecord {
 pub struct OutcomeRecord {
     /// The one reason word.
     pub cause: String,
-    /// `caller`, `gateway`, `backend` or `carrier`.
+    /// `caller`, `gateway`, `backend`, `carrier` or `callee`.
     pub fault: String,
     /// The final SIP code of the INVITE.
     pub sip_code: u16,
@@ -170,10 +207,28 @@ pub(super) mod tests {
         assert_eq!(read, written);
     }
 
+    #[test]
+    fn a_record_of_before_there_were_calls_of_ours_still_reads() {
+        let mut json = serde_json::to_value(record("c1")).unwrap();
+        for name in [
+            "direction",
+            "ring_ms",
+            "headers",
+            "private",
+            "variables",
+            "answered_by",
+            "transfer",
+        ] {
+            json.as_object_mut().unwrap().remove(name);
+        }
+        assert_eq!(serde_json::from_value::<CallRecord>(json).unwrap(), record("c1"));
+    }
+
     pub(in crate::store) fn record(call_id: &str) -> CallRecord {
         CallRecord {
             call_id: call_id.to_owned(),
             sip_call_id: "a@b".to_owned(),
+            direction: "inbound".to_owned(),
             trunk: "lan".to_owned(),
             route: None,
             agent: None,
@@ -186,6 +241,12 @@ pub(super) mod tests {
             answered_at: None,
             ended_at: "2026-01-02T04:04:05.25+01:00".parse().unwrap(),
             setup_ms: None,
+            ring_ms: None,
+            headers: BTreeMap::new(),
+            private: false,
+            variables: BTreeMap::new(),
+            answered_by: None,
+            transfer: None,
             duration_ms: 0,
             caller_talk_ms: 0,
             agent_talk_ms: 0,

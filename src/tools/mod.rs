@@ -3,15 +3,25 @@
 //! A tool call is words from a model, so it is read with suspicion and a mistake is explained to the model in its own
 //! terms. Nothing is done here: whoever owns the call performs the [`Action`].
 
-use serde::Deserialize;
-use serde_json::json;
+mod specs;
 
-use crate::realtime::ToolSpec;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::{
+    config::{Agent, Tool},
+    realtime::ToolSpec,
+};
 
 /// The longest reason kept, in bytes; the rest is cut off.
 const REASON_BYTES_MAX: usize = 200;
 
-const HANG_UP: &str = "hang_up";
+/// The longest target of a transfer, in bytes; a longer one is no number.
+const TARGET_BYTES_MAX: usize = 256;
+
+/// Most digits sent at once.
+pub const DIGITS_MAX: usize = 32;
 
 /// A tool call as the session reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,16 +40,28 @@ pub enum Action {
         /// Why, in the model's words; may be empty.
         reason: String,
     },
+    /// Hand the other side on to somebody else.
+    Transfer {
+        /// Whom: a URI, or a number at the call's trunk.
+        to: String,
+    },
+    /// Press keys.
+    SendDigits {
+        /// Which: 0-9, *, #, A-D.
+        digits: String,
+    },
 }
 
 /// A tool call that cannot be done. Its text is the answer to the model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Misuse {
     /// There is no such tool.
-    #[error("There is no tool named \"{name}\". The tools are: {HANG_UP}.")]
+    #[error("There is no tool named \"{name}\". The tools are: {tools}.")]
     NoSuchTool {
         /// The name, shortened.
         name: String,
+        /// Those there are.
+        tools: String,
     },
     /// The arguments do not fit the tool's parameters.
     #[error("The arguments of {tool} are wrong: {problem}. Call it again with arguments that fit its parameters.")]
@@ -51,25 +73,135 @@ pub enum Misuse {
     },
 }
 
-/// The tools every agent is told of.
-pub fn specs() -> Vec<ToolSpec> {
-    vec![hang_up_spec()]
+/// The tools one agent has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toolbox {
+    tools: Vec<Tool>,
+    targets: BTreeMap<String, String>,
+    any_target: bool,
 }
 
-impl Invocation<'_> {
-    /// What this call asks for.
-    pub fn read(&self) -> Result<Action, Misuse> {
-        match self.name {
-            HANG_UP => self.hang_up(),
-            name => Err(Misuse::NoSuchTool { name: shortened(name) }),
+impl Default for Toolbox {
+    /// Hanging up is all an agent may do unless its settings say otherwise.
+    fn default() -> Self {
+        Self::new(vec![Tool::HangUp], BTreeMap::new(), false)
+    }
+}
+
+impl From<&Agent> for Toolbox {
+    fn from(agent: &Agent) -> Self {
+        Self::new(agent.tools.clone(), agent.transfer_targets.clone(), agent.transfer_any)
+    }
+}
+
+impl Toolbox {
+    /// These tools, with whom `transfer` may hand a call on to.
+    pub fn new(tools: Vec<Tool>, targets: BTreeMap<String, String>, any_target: bool) -> Self {
+        Self {
+            tools,
+            targets,
+            any_target,
         }
     }
 
+    /// What the session is told of the tools.
+    pub fn specs(&self) -> Vec<ToolSpec> {
+        self.tools.iter().map(|tool| self.spec(*tool)).collect()
+    }
+
+    fn spec(&self, tool: Tool) -> ToolSpec {
+        match tool {
+            Tool::HangUp => specs::hang_up(),
+            Tool::Transfer => specs::transfer(self.targets.keys(), self.any_target),
+            Tool::SendDtmf => specs::send_dtmf(),
+        }
+    }
+
+    /// What this call asks for.
+    pub fn read(&self, invocation: Invocation<'_>) -> Result<Action, Misuse> {
+        match self.tools.iter().find(|tool| tool.name() == invocation.name) {
+            Some(Tool::HangUp) => invocation.hang_up(),
+            Some(Tool::Transfer) => self.transfer(invocation),
+            Some(Tool::SendDtmf) => invocation.send_dtmf(),
+            None => Err(self.no_such_tool(invocation.name)),
+        }
+    }
+
+    fn no_such_tool(&self, name: &str) -> Misuse {
+        let tools: Vec<&str> = self.tools.iter().map(|tool| tool.name()).collect();
+        Misuse::NoSuchTool {
+            name: shortened(name),
+            tools: if tools.is_empty() {
+                "none".to_owned()
+            } else {
+                tools.join(", ")
+            },
+        }
+    }
+
+    fn transfer(&self, invocation: Invocation<'_>) -> Result<Action, Misuse> {
+        let tool = Tool::Transfer.name();
+        let Transfer { target } = invocation.arguments(tool)?;
+        let target = target.trim();
+        if let Some(to) = self.targets.get(target) {
+            return Ok(Action::Transfer { to: to.clone() });
+        }
+        let free = self.any_target && is_dialable(target);
+        let problem = || match (self.any_target, self.targets.is_empty()) {
+            (true, _) => "target is neither a known name nor a telephone number".to_owned(),
+            (false, true) => "nobody can be transferred to".to_owned(),
+            (false, false) => format!("target must be one of: {}", self.names()),
+        };
+        match free {
+            true => Ok(Action::Transfer { to: target.to_owned() }),
+            false => Err(Misuse::BadArguments {
+                tool,
+                problem: problem(),
+            }),
+        }
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.targets.keys().map(String::as_str).collect();
+        names.join(", ")
+    }
+}
+
+/// A number, or a SIP URI, that a model may have taken from what was said.
+fn is_dialable(target: &str) -> bool {
+    let number = target.strip_prefix('+').unwrap_or(target);
+    let is_number = !number.is_empty()
+        && number
+            .chars()
+            .all(|letter| letter.is_ascii_digit() || matches!(letter, '*' | '#'));
+    let is_uri = ["sip:", "sips:"].iter().any(|scheme| target.starts_with(scheme)) && !target.contains([' ', '<', '>']);
+    target.len() <= TARGET_BYTES_MAX && (is_number || is_uri)
+}
+
+/// Whether these are keys of a telephone, and not too many of them.
+pub fn are_digits(digits: &str) -> bool {
+    let is_key = |key: char| matches!(key, '0'..='9' | '*' | '#' | 'A'..='D');
+    (1..=DIGITS_MAX).contains(&digits.len()) && digits.chars().all(is_key)
+}
+
+impl Invocation<'_> {
     fn hang_up(&self) -> Result<Action, Misuse> {
-        let arguments: HangUp = self.arguments(HANG_UP)?;
+        let arguments: HangUp = self.arguments(Tool::HangUp.name())?;
         Ok(Action::HangUp {
             reason: shortened(arguments.reason.unwrap_or_default().trim()),
         })
+    }
+
+    fn send_dtmf(&self) -> Result<Action, Misuse> {
+        let tool = Tool::SendDtmf.name();
+        let SendDtmf { digits } = self.arguments(tool)?;
+        match are_digits(&digits) {
+            true => Ok(Action::SendDigits { digits }),
+            false => Err(Misuse::BadArguments {
+                tool,
+                problem: format!("digits must be 1 to {DIGITS_MAX} of 0-9, *, # and A-D"),
+            }),
+        }
     }
 
     /// Models leave the arguments of a call without any empty as often as they write `{}`.
@@ -92,20 +224,16 @@ struct HangUp {
     reason: Option<String>,
 }
 
-fn hang_up_spec() -> ToolSpec {
-    ToolSpec {
-        name: HANG_UP.to_owned(),
-        description: "Ends the telephone call. Say goodbye first; call this when the caller has said goodbye or asks \
-                      to end the call."
-            .to_owned(),
-        parameters: json!({
-            "type": "object",
-            "properties": {
-                "reason": { "type": "string", "description": "Why the call ends, in a few words." },
-            },
-            "additionalProperties": false,
-        }),
-    }
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Transfer {
+    target: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SendDtmf {
+    digits: String,
 }
 
 fn shortened(text: &str) -> String {
@@ -127,13 +255,18 @@ mod tests {
     #[test]
     fn a_mistake_tells_the_model_what_is_wrong() {
         let text = read("order_pizza", "{}").unwrap_err().to_string();
-        assert_eq!(text, "There is no tool named \"order_pizza\". The tools are: hang_up.");
+        assert_eq!(
+            text,
+            "There is no tool named \"order_pizza\". The tools are: hang_up, transfer, send_dtmf."
+        );
         let text = read("hang_up", r#"{"cause":1}"#).unwrap_err().to_string();
         assert!(
             text.contains("unknown field `cause`") && text.contains("`reason`"),
             "{text}"
         );
         assert!(read("hang_up", "[1").is_err());
+        let text = read("transfer", r#"{"target":"boss"}"#).unwrap_err().to_string();
+        assert!(text.contains("target must be one of: desk"), "{text}");
     }
 
     #[test]
@@ -144,17 +277,60 @@ mod tests {
         };
         assert!(reason.len() <= REASON_BYTES_MAX);
         assert!(read(&long, "{}").unwrap_err().to_string().len() < 300);
+        assert!(read("send_dtmf", &format!(r#"{{"digits":"{}"}}"#, "1".repeat(33))).is_err());
     }
 
     #[test]
     fn every_tool_offered_is_understood() {
-        for spec in specs() {
-            assert!(read(&spec.name, "{}").is_ok(), "{}", spec.name);
+        for spec in toolbox(false).specs() {
+            let arguments = r#"{"target":"desk","digits":"12#"}"#;
+            let fitting = match spec.name.as_str() {
+                "transfer" => r#"{"target":"desk"}"#,
+                "send_dtmf" => r#"{"digits":"12#"}"#,
+                _ => "{}",
+            };
+            assert!(read(&spec.name, fitting).is_ok(), "{}", spec.name);
+            assert!(read(&spec.name, arguments).is_err(), "{}", spec.name);
         }
     }
 
+    #[test]
+    fn a_tool_the_agent_does_not_have_is_no_tool() {
+        let invocation = Invocation {
+            name: "send_dtmf",
+            arguments: r#"{"digits":"1"}"#,
+        };
+        let misuse = Toolbox::default().read(invocation).unwrap_err();
+        assert!(misuse.to_string().ends_with("The tools are: hang_up."), "{misuse}");
+    }
+
+    #[test]
+    fn free_numbers_are_transferred_to_only_where_that_is_allowed() {
+        let transfer = |any, target: &str| {
+            let arguments = format!(r#"{{"target":"{target}"}}"#);
+            let name = "transfer";
+            toolbox(any).read(Invocation {
+                name,
+                arguments: &arguments,
+            })
+        };
+        let to = |to: &str| Ok(Action::Transfer { to: to.to_owned() });
+        assert_eq!(transfer(false, "desk"), to("sip:desk@example.com"));
+        assert!(transfer(false, "+15550100").is_err());
+        assert_eq!(transfer(true, "+15550100"), to("+15550100"));
+        assert_eq!(transfer(true, "sip:a@b"), to("sip:a@b"));
+        for target in ["", "my mother", "sip:a@b>;x", "tel:1"] {
+            assert!(transfer(true, target).is_err(), "{target}");
+        }
+    }
+
+    fn toolbox(any_target: bool) -> Toolbox {
+        let targets = BTreeMap::from([("desk".to_owned(), "sip:desk@example.com".to_owned())]);
+        Toolbox::new(vec![Tool::HangUp, Tool::Transfer, Tool::SendDtmf], targets, any_target)
+    }
+
     fn read(name: &str, arguments: &str) -> Result<Action, Misuse> {
-        Invocation { name, arguments }.read()
+        toolbox(false).read(Invocation { name, arguments })
     }
 
     fn hang_up(reason: &str) -> Action {

@@ -7,7 +7,7 @@ use std::{
 
 use patchcord::{
     audio::Law,
-    call::Bridge,
+    call::{Bridge, Order},
     media, realtime,
     sdp::{self, Codec, Local},
 };
@@ -96,7 +96,7 @@ impl Line {
         let offer =
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
         let (negotiated, _) = sdp::answer(offer.as_bytes(), &local).unwrap();
-        bridge.apply(now, &negotiated);
+        bridge.obey(now, Order::Apply(Box::new(negotiated)));
         bridge.session_opened(now, realtime::Settings::default());
         let format = r#"{"format":{"type":"audio/pcm","rate":24000}}"#;
         let audio = format!(r#"{{"input":{format},"output":{format}}}"#);

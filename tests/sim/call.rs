@@ -12,14 +12,16 @@ use std::{
 
 use patchcord::{
     call::{
-        Bridge, Cause, Machine, Outage, Outcome, Terms,
+        self, Bridge, Cause, Conductor, Outage, Outcome, Terms,
         bridge::Report,
+        conductor,
         machine::{self, Input},
     },
     media,
     realtime::{FaultClass, ReconnectSettings},
     sdp,
     sip::{Command, Event, Invite, LegId},
+    tools::Toolbox,
 };
 
 use crate::{audit::Audit, dice::Dice};
@@ -61,20 +63,10 @@ pub enum Mail {
 /// What the media driver is told.
 #[derive(Debug)]
 pub enum Order {
-    /// What was negotiated.
-    Apply(Box<sdp::Negotiated>),
+    /// For the bridge.
+    Bridge(call::Order),
     /// Connect the session.
     Dial,
-    /// Let the agent speak first.
-    Greet,
-    /// Switch the comfort tone.
-    Comfort(bool),
-    /// Play the apology.
-    Apologise,
-    /// Report when nothing is left to be heard.
-    AwaitQuiet,
-    /// A tool's result.
-    ToolResult(String, String, bool),
     /// End.
     Close,
 }
@@ -124,10 +116,9 @@ pub struct Call {
     pub session_times: Vec<(Instant, bool)>,
     /// What passes between its parts.
     pub audit: Audit,
-    machine: Machine,
+    conductor: Conductor,
     outage: Outage,
     held: bool,
-    terms: Terms,
     bridge: Bridge,
     open: bool,
     connection: u64,
@@ -170,10 +161,9 @@ impl Call {
             digits: String::new(),
             session_times: Vec::new(),
             audit: Audit::new(now, Duration::from_millis(rules.lag_ms_max), rules.hiccups),
-            machine: Machine::new(now, rules.call),
+            conductor: Conductor::answering(now, settings(rules), terms),
             outage: Outage::new(rules.reconnect, 1),
             held: true,
-            terms,
             bridge: Bridge::new(now, media),
             open: true,
             connection: 0,
@@ -192,8 +182,8 @@ impl Call {
     pub fn handle_mail(&mut self, now: Instant, mail: Mail) {
         match mail {
             Mail::Leg(event) => self.leg_event(now, event),
-            Mail::Report(report) => self.report(now, report),
-            Mail::Session(input) => self.machine.handle(now, input),
+            Mail::Report(report) => self.conductor.handle_report(now, report),
+            Mail::Session(input) => self.conductor.handle(now, input),
             Mail::Ready => self.session_ready(now),
             Mail::Lost(class) => self.session_lost(now, class),
             Mail::DialAgain => self.order(Order::Dial),
@@ -205,7 +195,7 @@ impl Call {
 
     /// The gateway is stopping.
     pub fn finish(&mut self, now: Instant) {
-        self.machine.handle(now, Input::Finish);
+        self.conductor.handle(now, Input::Finish);
         self.perform();
     }
 
@@ -247,8 +237,8 @@ impl Call {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.machine.poll_timeout().is_some_and(|at| at <= now) {
-            self.machine.handle_timeout(now);
+        if self.conductor.poll_timeout().is_some_and(|at| at <= now) {
+            self.conductor.handle_timeout(now);
             self.perform();
         }
         if self.open && self.wake().is_some_and(|at| at <= now) {
@@ -261,7 +251,7 @@ impl Call {
     /// When something is due.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let media = if self.open { self.wake() } else { None };
-        self.machine.poll_timeout().into_iter().chain(media).min()
+        self.conductor.poll_timeout().into_iter().chain(media).min()
     }
 
     /// What to do.
@@ -271,14 +261,15 @@ impl Call {
 
     /// Whether nothing of it is left.
     pub fn is_over(&self) -> bool {
-        !self.open && self.machine.ended() && !self.held
+        !self.open && self.conductor.ended() && !self.held
     }
 }
 
-/// The command that refuses a call for this cause.
-pub fn refuse(cause: Cause) -> Command {
-    Command::Refuse {
-        status: Outcome::refused(cause).sip_code,
-        reason: cause.word().into(),
+fn settings(rules: Rules) -> conductor::Settings {
+    conductor::Settings {
+        machine: rules.call,
+        toolbox: Toolbox::default(),
+        voicemail_after: None,
+        messages: true,
     }
 }

@@ -8,13 +8,13 @@ use std::{
 };
 
 use patchcord::{
-    call::{Cause, Outcome},
+    call::{Cause, Outcome, conductor::refuse},
     sip::{Command, Counts, Endpoint, Event, Flow, Invite, LegId, Output, Peer, Settings, Transport},
 };
 
 use crate::{
     agenda::{Agenda, Queues},
-    call::{Act, Call, Desk, Mail, Rules, refuse},
+    call::{Act, Call, Desk, Mail, Rules},
     dice::Dice,
 };
 

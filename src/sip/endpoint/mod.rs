@@ -265,8 +265,8 @@ fn known_peers(settings: &Settings) -> Vec<Peer> {
             password: String::new(),
             algorithms: Vec::new(),
         }),
-        session_expires: SESSION_EXPIRES,
         uplink: None,
+        session_expires: SESSION_EXPIRES,
     });
     settings.peers.iter().cloned().chain(phones).collect()
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use patchcord::{
     audio::Law,
-    call::bridge::Report,
+    call::{self, bridge::Report},
     media::Channel,
     realtime::{self, FaultClass},
     sdp, tools,
@@ -18,22 +18,24 @@ impl Call {
             return;
         }
         match order {
-            Order::Apply(negotiated) => self.apply(now, &negotiated),
             Order::Dial => self.dial(now),
-            Order::Greet => self.bridge.greet(now),
-            Order::Comfort(on) => self.comfort(on),
-            Order::Apologise => self.apologise(now),
-            Order::AwaitQuiet => self.bridge.await_quiet(now),
-            Order::ToolResult(call_id, output, respond) => self.bridge.tool_result(now, &call_id, &output, respond),
+            Order::Bridge(order) => {
+                self.witness(now, &order);
+                self.bridge.obey(now, order);
+            }
             Order::Close => return self.close(now),
         }
         self.carry(now);
     }
 
-    pub(super) fn apply(&mut self, now: Instant, negotiated: &sdp::Negotiated) {
-        self.audit
-            .settled(now, law(negotiated.codec), negotiated.direction.sends());
-        self.bridge.apply(now, negotiated);
+    /// What the audit has to know of an order.
+    fn witness(&mut self, now: Instant, order: &call::Order) {
+        match order {
+            call::Order::Apply(terms) => self.audit.settled(now, law(terms.codec), terms.direction.sends()),
+            call::Order::Comfort(on) => self.audit.comfort(*on),
+            call::Order::Apologise => self.audit.prompt(),
+            _ => {}
+        }
     }
 
     pub(super) fn dial(&mut self, now: Instant) {
@@ -42,16 +44,6 @@ impl Call {
         self.connection += 1;
         self.connected = false;
         self.acts.push_back(Act::Connect(self.connection));
-    }
-
-    pub(super) fn comfort(&mut self, on: bool) {
-        self.audit.comfort(on);
-        self.bridge.comfort(on);
-    }
-
-    pub(super) fn apologise(&mut self, now: Instant) {
-        self.audit.prompt();
-        self.bridge.apologise(now);
     }
 
     pub(super) fn close(&mut self, now: Instant) {
@@ -140,7 +132,7 @@ pub(super) fn session() -> realtime::Settings {
         instructions: "Repeat what you hear.".to_owned(),
         voice: "marin".to_owned(),
         turn_detection: serde_json::json!({"type": "server_vad"}),
-        tools: tools::specs(),
+        tools: tools::Toolbox::default().specs(),
         greeting: Some("Hello.".to_owned()),
         ..realtime::Settings::default()
     }

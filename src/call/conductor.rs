@@ -1,0 +1,420 @@
+//! The conductor: what one call's leg, media and session report, translated into decisions, and decisions into what they
+//! are to do.
+//!
+//! It owns the [`Machine`], where offer and answer stand, and a transfer under way, and knows the commands of the leg and
+//! the orders of the bridge. It is pure: whoever drives it (an actor in the gateway, a desk in the simulation) brings the
+//! events and performs the acts, in order.
+
+use std::{
+    collections::VecDeque,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Cause, Machine, Outcome, Terms,
+    bridge::Report,
+    machine::{self, Input, Output},
+    order::Order,
+    transfer::{Asker, Transfer},
+};
+use crate::{
+    sdp::{self, Local, Negotiated},
+    sip::{Command, Event, LegId},
+    tools::{Action, Invocation, Toolbox},
+};
+
+mod talk;
+
+#[cfg(test)]
+mod tests;
+
+/// How long a digit by INFO says it was pressed.
+const DIGIT_LENGTH: Duration = Duration::from_millis(160);
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub enum Act {
+    /// Give the leg this command.
+    Leg(Command),
+    /// Give the leg this last command and let it go. Nothing may be left of it already.
+    EndLeg(Command),
+    /// Give the bridge this order. Before there is media there is nothing to order.
+    Media(Order),
+    /// Take ports, start the media and the session, and say so with [`Conductor::located`].
+    StartMedia {
+        /// The address for the sockets.
+        local_ip: IpAddr,
+        /// The address for the description.
+        advertised_ip: IpAddr,
+    },
+    /// For the log, the record and whoever watches.
+    Note(Note),
+    /// The call is over; nothing follows but orders to nobody.
+    End(Outcome),
+}
+
+/// What is worth knowing about a call while it goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// It rings.
+    Ringing,
+    /// There is media before the answer.
+    Early,
+    /// It was answered.
+    Answered,
+    /// Offer and answer settled the media.
+    Agreed(Box<Negotiated>),
+    /// What offered or answered cannot be used, in words.
+    Unusable(String),
+    /// The agent calls a tool.
+    ToolCalled(String),
+    /// The other side pressed a digit.
+    Digit,
+    /// A transfer goes on: whom to, and the last status; 0 before the first.
+    Transfer {
+        /// Whom to.
+        to: String,
+        /// The status.
+        status: u16,
+    },
+    /// What answered is likely a machine.
+    MachineLikely,
+    /// The other side asked us to call somebody else, and was refused.
+    TransferRefused(String),
+}
+
+/// What the configuration says about one call.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// When to answer, and the limits.
+    pub machine: machine::Settings,
+    /// What the agent may do.
+    pub toolbox: Toolbox,
+    /// How long what a callee says first may last before it is called a machine; none is never.
+    pub voicemail_after: Option<Duration>,
+    /// Whether texts of the other side are passed on to the agent.
+    pub messages: bool,
+}
+
+/// Why something cannot be asked of a call now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotNow {
+    /// It has not been answered, or is over.
+    #[error("the call is not answered, or is over")]
+    NotTalking,
+    /// A transfer is under way.
+    #[error("a transfer is under way already")]
+    Transferring,
+}
+
+/// One call's decisions, joined with what they are about.
+#[derive(Debug)]
+pub struct Conductor {
+    machine: Machine,
+    settings: Settings,
+    /// None while a call we place has not found its way.
+    terms: Option<Terms>,
+    talking: bool,
+    transfer: Option<Transfer>,
+    acts: VecDeque<Act>,
+}
+
+impl Conductor {
+    /// A call that came in and whose offer has been settled.
+    pub fn answering(now: Instant, settings: Settings, terms: Terms) -> Self {
+        let machine = Machine::new(now, settings.machine);
+        Self::new(machine, settings, Some(terms))
+    }
+
+    /// A call that is being placed.
+    pub fn placing(now: Instant, settings: Settings) -> Self {
+        let machine = Machine::dial(now, settings.machine);
+        Self::new(machine, settings, None)
+    }
+
+    fn new(machine: Machine, settings: Settings, terms: Option<Terms>) -> Self {
+        let mut conductor = Self {
+            machine,
+            settings,
+            terms,
+            talking: false,
+            transfer: None,
+            acts: VecDeque::new(),
+        };
+        conductor.perform();
+        conductor
+    }
+
+    /// Takes in what the session, the control API or the gateway report.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.machine.handle(now, input);
+        self.perform();
+    }
+
+    /// Takes in what happened to the leg.
+    pub fn handle_leg(&mut self, now: Instant, event: Event) {
+        match event {
+            // The INVITE made this call; the end of the leg is told by `leg_gone`.
+            Event::Incoming(_) | Event::Gone => {}
+            Event::Cancelled => self.handle(now, Input::Cancelled),
+            Event::Confirmed { answer } => self.confirmed(now, answer.as_deref()),
+            Event::Reoffered { offer } => self.reoffered(offer.as_deref()),
+            Event::ByeReceived { .. } => self.handle(now, Input::ByeReceived),
+            Event::Failed { reason } => self.leg_failed(now, reason),
+            Event::Located {
+                local_ip,
+                advertised_ip,
+            } => self.acts.push_back(Act::StartMedia {
+                local_ip,
+                advertised_ip,
+            }),
+            Event::Ringing => self.rung(now, Note::Ringing),
+            Event::Progressed { answer } => self.progressed(now, &answer),
+            Event::Answered { answer } => self.accepted(now, answer.as_deref()),
+            Event::Rejected { status, .. } => self.handle(now, Input::Rejected(status)),
+            // We make no offers inside a call.
+            Event::Reanswered { .. } => {}
+            Event::TransferProgress { status } => self.transfer_progress(now, status),
+            Event::TransferAsked { to, .. } => self.transfer_asked(&to),
+            Event::Digit { digit, .. } => self.digit_by_info(digit),
+            Event::MessageReceived { text } => self.text_by_message(text),
+        }
+    }
+
+    /// Nothing more happens to the leg. Whatever was to be said about it has been said, unless its driver died.
+    pub fn leg_gone(&mut self, now: Instant) {
+        self.handle(now, Input::LegFailed(Cause::Crashed));
+    }
+
+    /// There are ports for a call we place, or there are none.
+    pub fn located(&mut self, now: Instant, local: Result<Local, Cause>) {
+        if self.machine.ended() {
+            return;
+        }
+        match local.and_then(|local| Ok(Terms::new(local, None)?)) {
+            Ok(terms) => {
+                let sdp = terms.body().to_vec();
+                self.terms = Some(terms);
+                self.acts.push_back(Act::Leg(Command::Offer { sdp }));
+            }
+            Err(cause) => self.handle(now, Input::MediaRefused(cause)),
+        }
+    }
+
+    /// Takes in what the media reports.
+    pub fn handle_report(&mut self, now: Instant, report: Report) {
+        match report {
+            Report::Quiet => self.handle(now, Input::Quiet),
+            Report::Said => self.handle(now, Input::Said),
+            Report::CallerSilent => self.handle(now, Input::CallerSilent),
+            Report::MachineLikely => self.note(Note::MachineLikely),
+            Report::Digit(_) => self.note(Note::Digit),
+            Report::ToolCall {
+                call_id,
+                name,
+                arguments,
+            } => self.tool_call(now, call_id, &name, &arguments),
+            // These are for the session and the metrics.
+            Report::Transcript(_)
+            | Report::SessionReady
+            | Report::SessionFault(_)
+            | Report::Responded(_)
+            | Report::BargedIn(_)
+            | Report::PlayoutDropped => {}
+        }
+    }
+
+    /// Takes in that time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.machine.handle_timeout(now);
+        self.perform();
+        if let Some(ended) = self.transfer.as_ref().and_then(|transfer| transfer.handle_timeout(now)) {
+            self.transfer_ended(now, ended);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let transfer = self.transfer.as_ref().and_then(Transfer::poll_timeout);
+        [self.machine.poll_timeout(), transfer].into_iter().flatten().min()
+    }
+
+    /// The next thing to do.
+    pub fn poll_act(&mut self) -> Option<Act> {
+        self.acts.pop_front()
+    }
+
+    /// Whether the outcome has been given.
+    pub fn ended(&self) -> bool {
+        self.machine.ended()
+    }
+
+    /// Where offer and answer stand.
+    pub fn terms(&self) -> Option<&Terms> {
+        self.terms.as_ref()
+    }
+
+    fn perform(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Ring => self.ring(),
+                Output::Progress => self.progress(),
+                Output::Answer => self.answer(),
+                Output::Refuse(cause) => self.acts.push_back(Act::EndLeg(refuse(cause))),
+                Output::Greet => self.order(Order::Greet),
+                Output::Comfort(on) => self.order(Order::Comfort(on)),
+                Output::Apologise => self.order(Order::Apologise),
+                Output::AwaitQuiet => self.order(Order::AwaitQuiet),
+                Output::AwaitSaid => self.order(Order::AwaitSaid),
+                Output::HangUp(cause) => self.acts.push_back(Act::EndLeg(hang_up(cause))),
+                Output::End(outcome) => self.end(outcome),
+            }
+        }
+    }
+
+    fn ring(&mut self) {
+        self.acts.push_back(Act::Leg(Command::Ring));
+        self.note(Note::Ringing);
+    }
+
+    /// From here on the caller hears us, although the call is not answered.
+    fn progress(&mut self) {
+        self.apply_terms();
+        if let Some(sdp) = self.body() {
+            self.acts.push_back(Act::Leg(Command::Progress { sdp }));
+        }
+        self.note(Note::Early);
+    }
+
+    fn answer(&mut self) {
+        self.talking = true;
+        self.note(Note::Answered);
+        // Nothing is sent to the caller's media address while it only rings.
+        self.apply_terms();
+        self.answer_leg();
+    }
+
+    fn answer_leg(&mut self) {
+        if let Some(sdp) = self.body() {
+            self.acts.push_back(Act::Leg(Command::Answer { sdp }));
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.talking = false;
+        self.transfer = None;
+        // Whatever is left of the leg needs no more of us; a leg that is over ignores this.
+        self.acts.push_back(Act::EndLeg(hang_up(outcome.cause)));
+        self.acts.push_back(Act::End(outcome));
+    }
+
+    fn body(&self) -> Option<Vec<u8>> {
+        self.terms.as_ref().map(|terms| terms.body().to_vec())
+    }
+
+    /// Puts into effect what has been agreed on; nothing has while our own offer waits for its answer.
+    fn apply_terms(&mut self) {
+        if let Some(agreed) = self.terms.as_ref().and_then(|terms| terms.agreed().cloned()) {
+            self.note(Note::Agreed(Box::new(agreed.clone())));
+            self.order(Order::Apply(Box::new(agreed)));
+        }
+    }
+
+    fn leg_failed(&mut self, now: Instant, reason: &str) {
+        let cause = Cause::from_word(reason).unwrap_or(Cause::FlowLost);
+        self.handle(now, Input::LegFailed(cause));
+    }
+
+    fn confirmed(&mut self, now: Instant, answer: Option<&[u8]>) {
+        let Some(terms) = &mut self.terms else { return };
+        match terms.acknowledge(answer) {
+            Ok(true) => self.apply_terms(),
+            Ok(false) => {}
+            Err(refusal) => {
+                self.unusable(&refusal);
+                self.handle(now, Input::Confirmed);
+                return self.handle(now, Input::MediaRefused(refusal.into()));
+            }
+        }
+        self.handle(now, Input::Confirmed);
+    }
+
+    fn rung(&mut self, now: Instant, note: Note) {
+        self.handle(now, Input::Rung);
+        self.note(note);
+    }
+
+    /// The callee's side plays something before the answer. It is not passed on to the agent, which would answer a
+    /// recorded voice, and nothing is sent there yet; so the media does not begin.
+    fn progressed(&mut self, now: Instant, answer: &[u8]) {
+        if let Some(terms) = &mut self.terms
+            && let Err(refusal) = terms.answered(Some(answer))
+        {
+            self.unusable(&refusal);
+        }
+        self.rung(now, Note::Early);
+    }
+
+    fn accepted(&mut self, now: Instant, answer: Option<&[u8]>) {
+        let Some(terms) = &mut self.terms else { return };
+        match terms.answered(answer) {
+            Ok(()) => self.talk(now),
+            Err(refusal) => {
+                self.unusable(&refusal);
+                self.handle(now, Input::MediaRefused(refusal.into()));
+            }
+        }
+    }
+
+    fn talk(&mut self, now: Instant) {
+        self.talking = true;
+        self.note(Note::Answered);
+        self.apply_terms();
+        if let Some(limit) = self.settings.voicemail_after {
+            self.order(Order::WatchVoice(limit));
+        }
+        self.handle(now, Input::Accepted);
+    }
+
+    /// A re-INVITE: hold, resume, a new address or codec; or, without an offer, a question for ours.
+    fn reoffered(&mut self, offer: Option<&[u8]>) {
+        let Some(terms) = &mut self.terms else { return };
+        match terms.reoffer(offer) {
+            Ok(()) => {
+                self.apply_terms();
+                self.answer_leg();
+            }
+            Err(refusal) => {
+                self.unusable(&refusal);
+                self.acts.push_back(Act::Leg(refuse(refusal.into())));
+            }
+        }
+    }
+
+    fn unusable(&mut self, refusal: &sdp::Refusal) {
+        self.note(Note::Unusable(refusal.to_string()));
+    }
+
+    fn order(&mut self, order: Order) {
+        self.acts.push_back(Act::Media(order));
+    }
+
+    fn note(&mut self, note: Note) {
+        self.acts.push_back(Act::Note(note));
+    }
+}
+
+/// The command that refuses a call for this cause.
+pub fn refuse(cause: Cause) -> Command {
+    Command::Refuse {
+        status: Outcome::refused(cause).sip_code,
+        reason: cause.word().into(),
+    }
+}
+
+fn hang_up(cause: Cause) -> Command {
+    Command::HangUp {
+        reason: cause.word().into(),
+    }
+}

@@ -1,0 +1,124 @@
+//! What happens inside a call that is answered: tools, transfers, digits, texts.
+
+use std::time::Instant;
+
+use super::{
+    Act, Action, Asker, Command, Conductor, DIGIT_LENGTH, Input, Invocation, LegId, NotNow, Note, Order, Transfer,
+};
+use crate::{call::transfer::Ended, sip::Uri};
+
+/// The longest text of a MESSAGE that the agent is told, in bytes; the rest is cut off.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+impl Conductor {
+    /// Has the other side call somebody else; `replaces` names the leg of ours that the new call takes the place of.
+    pub fn transfer(&mut self, now: Instant, asker: Asker, to: String, replaces: Option<LegId>) -> Result<(), NotNow> {
+        if !self.talking {
+            return Err(NotNow::NotTalking);
+        }
+        if self.transfer.is_some() {
+            return Err(NotNow::Transferring);
+        }
+        self.note(Note::Transfer {
+            to: to.clone(),
+            status: 0,
+        });
+        self.transfer = Some(Transfer::new(now, asker, to.clone()));
+        self.acts.push_back(Act::Leg(Command::Transfer { to, replaces }));
+        Ok(())
+    }
+
+    /// Presses keys at the far end: as telephone-events where they were agreed on, else by INFO.
+    pub fn send_digits(&mut self, digits: &str) -> Result<(), NotNow> {
+        if !self.talking {
+            return Err(NotNow::NotTalking);
+        }
+        let agreed = self.terms.as_ref().and_then(|terms| terms.agreed());
+        if agreed.is_some_and(|agreed| agreed.telephone_event.is_some()) {
+            self.order(Order::SendDigits(digits.to_owned()));
+        } else {
+            let commands = digits.chars().map(|digit| {
+                Act::Leg(Command::SendDigit {
+                    digit,
+                    duration: DIGIT_LENGTH,
+                })
+            });
+            self.acts.extend(commands);
+        }
+        Ok(())
+    }
+
+    pub(super) fn tool_call(&mut self, now: Instant, call_id: String, name: &str, arguments: &str) {
+        self.note(Note::ToolCalled(name.to_owned()));
+        match self.settings.toolbox.read(Invocation { name, arguments }) {
+            Ok(Action::HangUp { .. }) => {
+                self.tool_result(call_id, "the call is being ended".to_owned(), false);
+                self.handle(now, Input::HangUpAsked);
+            }
+            Ok(Action::Transfer { to }) => {
+                let asked = self.transfer(now, Asker::Agent(call_id.clone()), to, None);
+                self.refused(call_id, asked);
+            }
+            Ok(Action::SendDigits { digits }) => match self.send_digits(&digits) {
+                Ok(()) => self.tool_result(call_id, "The keys are being pressed.".to_owned(), false),
+                refused => self.refused(call_id, refused),
+            },
+            Err(misuse) => self.tool_result(call_id, misuse.to_string(), true),
+        }
+    }
+
+    fn refused(&mut self, call_id: String, asked: Result<(), NotNow>) {
+        if let Err(not_now) = asked {
+            self.tool_result(call_id, format!("That is not possible now: {not_now}."), true);
+        }
+    }
+
+    fn tool_result(&mut self, call_id: String, output: String, respond: bool) {
+        self.order(Order::ToolResult {
+            call_id,
+            output,
+            respond,
+        });
+    }
+
+    pub(super) fn transfer_progress(&mut self, now: Instant, status: u16) {
+        let Some(transfer) = &mut self.transfer else { return };
+        let to = transfer.to().to_owned();
+        match transfer.progress(now, status) {
+            Some(ended) => self.transfer_ended(now, ended),
+            None => self.note(Note::Transfer { to, status }),
+        }
+    }
+
+    pub(super) fn transfer_ended(&mut self, now: Instant, ended: Ended) {
+        self.transfer = None;
+        self.note(Note::Transfer {
+            to: ended.to.clone(),
+            status: ended.status,
+        });
+        if let Asker::Agent(call_id) = &ended.asker {
+            self.tool_result(call_id.clone(), ended.explained(), !ended.succeeded());
+        }
+        if ended.succeeded() {
+            self.handle(now, Input::Transferred);
+        }
+    }
+
+    /// The other side wants us to call somebody else. Nobody is called on a stranger's word.
+    pub(super) fn transfer_asked(&mut self, to: &Uri) {
+        self.note(Note::TransferRefused(to.to_string()));
+        self.acts.push_back(Act::Leg(Command::AnswerTransfer { accept: false }));
+    }
+
+    pub(super) fn digit_by_info(&mut self, digit: char) {
+        self.note(Note::Digit);
+        self.order(Order::HearDigit(digit));
+    }
+
+    pub(super) fn text_by_message(&mut self, mut text: String) {
+        if self.settings.messages {
+            text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+            self.order(Order::HearText(text));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What the call's decisions ask of its media and session.
+
+use std::time::Duration;
+
+use crate::sdp::Negotiated;
+
+/// An order to [`Bridge::obey`](super::Bridge::obey).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// Take in what offer and answer settled, now or again.
+    Apply(Box<Negotiated>),
+    /// Let the agent speak first.
+    Greet,
+    /// Start or stop the tone that tells the other side that the line lives.
+    Comfort(bool),
+    /// Play the spoken apology.
+    Apologise,
+    /// Report [`Quiet`](super::bridge::Report::Quiet) once nothing is left to be heard.
+    AwaitQuiet,
+    /// Report [`Said`](super::bridge::Report::Said) once the agent has said something and it has been heard.
+    AwaitSaid,
+    /// Report [`MachineLikely`](super::bridge::Report::MachineLikely) when what is heard first goes on for this long.
+    WatchVoice(Duration),
+    /// A tool's result.
+    ToolResult {
+        /// The session's id of the call.
+        call_id: String,
+        /// What came of it.
+        output: String,
+        /// Whether the agent should say something about it.
+        respond: bool,
+    },
+    /// The other side pressed a digit that did not come by RTP.
+    HearDigit(char),
+    /// The other side wrote something.
+    HearText(String),
+    /// Press these keys, as telephone-events.
+    SendDigits(String),
+}

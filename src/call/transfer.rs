@@ -1,0 +1,119 @@
+//! A transfer of ours: the other side has been asked to call somebody else, and tells how that goes.
+
+use std::time::{Duration, Instant};
+
+/// How long a transfer may go on without a word; then it has failed with 408 and the call goes on.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// Who asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asker {
+    /// The agent; the session's id of its tool call.
+    Agent(String),
+    /// The control API.
+    Api,
+}
+
+/// How a transfer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Who is to be told.
+    pub asker: Asker,
+    /// Whom the other side was to call.
+    pub to: String,
+    /// The status it ended with.
+    pub status: u16,
+}
+
+/// A transfer under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    asker: Asker,
+    to: String,
+    deadline: Option<Instant>,
+}
+
+impl Transfer {
+    /// The other side is being asked now.
+    pub fn new(now: Instant, asker: Asker, to: String) -> Self {
+        Self {
+            asker,
+            to,
+            deadline: now.checked_add(SILENCE_MAX),
+        }
+    }
+
+    /// Whom the other side is to call.
+    pub fn to(&self) -> &str {
+        &self.to
+    }
+
+    /// The other side tells this status. What comes of it, when it is final.
+    pub fn progress(&mut self, now: Instant, status: u16) -> Option<Ended> {
+        self.deadline = now.checked_add(SILENCE_MAX);
+        (status >= 200).then(|| self.ended(status))
+    }
+
+    /// What comes of it when nothing was heard for too long.
+    pub fn handle_timeout(&self, now: Instant) -> Option<Ended> {
+        self.deadline
+            .is_some_and(|deadline| now >= deadline)
+            .then(|| self.ended(408))
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn ended(&self, status: u16) -> Ended {
+        Ended {
+            asker: self.asker.clone(),
+            to: self.to.clone(),
+            status,
+        }
+    }
+}
+
+impl Ended {
+    /// Whether the other side has been handed on.
+    pub fn succeeded(&self) -> bool {
+        self.status < 300
+    }
+
+    /// What the agent is told.
+    pub fn explained(&self) -> String {
+        match self.status {
+            200..=299 => "The call was transferred.".to_owned(),
+            408 => "The transfer failed: nobody answered. The call goes on.".to_owned(),
+            486 | 600 => "The transfer failed: the line is busy. The call goes on.".to_owned(),
+            603 => "The transfer was declined. The call goes on.".to_owned(),
+            status => format!("The transfer failed with SIP status {status}. The call goes on."),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_final_status_ends_it() {
+        let now = Instant::now();
+        let mut transfer = Transfer::new(now, Asker::Api, "200".to_owned());
+        assert_eq!(transfer.progress(now, 100), None);
+        assert!(transfer.progress(now, 200).unwrap().succeeded());
+        let busy = transfer.progress(now, 486).unwrap();
+        assert!(!busy.succeeded() && busy.explained().contains("busy"));
+    }
+
+    #[test]
+    fn a_word_from_the_other_side_extends_the_wait() {
+        let now = Instant::now();
+        let mut transfer = Transfer::new(now, Asker::Api, "200".to_owned());
+        transfer.progress(now + SILENCE_MAX / 2, 180);
+        assert_eq!(transfer.handle_timeout(now + SILENCE_MAX), None);
+        let ended = transfer.handle_timeout(now + SILENCE_MAX * 2).unwrap();
+        assert_eq!((ended.status, ended.succeeded()), (408, false));
+    }
+}

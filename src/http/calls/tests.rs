@@ -1,0 +1,290 @@
+//! The control API against calls that are none.
+
+use std::{sync::Mutex, time::Duration};
+
+use axum::body::Body;
+use futures_util::future::BoxFuture;
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::*;
+use crate::{
+    http::{CallEvent, CallView, Readiness, routes::router},
+    telemetry::Metrics,
+};
+
+#[tokio::test]
+async fn a_call_is_placed_with_everything_that_was_said() {
+    let desk = Desk::new();
+    let body = r#"{"to":"+15550100","trunk":"lan","agent":"a","from":"100","headers":{"X-A":"1"},"ring_timeout_s":9,"variables":{"n":"v"}}"#;
+    let (status, answer) = desk.ask("POST", "/v1/calls", body).await;
+    assert_eq!((status, answer["id"].as_str()), (201, Some("call_1")));
+    let placed = desk.fake.placed.lock().unwrap().clone().unwrap();
+    assert_eq!(
+        (
+            placed.to.as_str(),
+            placed.ring_timeout_s,
+            placed.headers["X-A"].as_str()
+        ),
+        ("+15550100", Some(9), "1")
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_field_is_named() {
+    let desk = Desk::new();
+    for (body, status, field) in [
+        (r#"{"to":"1","trunk":"lan"}"#, 422, "agent"),
+        (r#"{"to":"1","trunk":"lan","agent":"a","tok":1}"#, 422, "tok"),
+        (r#"{"to":"1","trunk":"none","agent":"a"}"#, 404, "trunk"),
+    ] {
+        let (answered, answer) = desk.ask("POST", "/v1/calls", body).await;
+        assert_eq!((answered, answer["field"].as_str()), (status, Some(field)), "{answer}");
+    }
+    assert_eq!(desk.ask("POST", "/v1/calls", "{").await.0, 400);
+    let long = format!(r#"{{"to":"{}"}}"#, "1".repeat(70_000));
+    assert_eq!(desk.ask("POST", "/v1/calls", &long).await.0, 413);
+}
+
+#[tokio::test]
+async fn a_full_gateway_says_when_to_come_again() {
+    let desk = Desk::new();
+    let body = r#"{"to":"1","trunk":"full","agent":"a"}"#;
+    let response = desk.send("POST", "/v1/calls", body, Some("secret")).await;
+    assert_eq!(response.status().as_u16(), 429);
+    assert_eq!(response.headers()["retry-after"], "5");
+}
+
+#[tokio::test]
+async fn without_the_token_nothing_is_shown_or_done() {
+    let desk = Desk::new();
+    for operation in OPERATIONS
+        .iter()
+        .filter(|operation| operation.path != "/v1/openapi.json")
+    {
+        let path = operation.path.replace("{id}", "call_1");
+        for token in [None, Some("wrong")] {
+            let response = desk.send(operation.method.as_str(), &path, "{}", token).await;
+            assert_eq!(response.status().as_u16(), 401, "{} {path}", operation.method);
+        }
+    }
+    let closed = Desk::with_token(None);
+    let (status, answer) = closed.ask("GET", "/v1/calls", "").await;
+    assert_eq!((status, answer["error"].as_str()), (403, Some("no_token_configured")));
+    let open = closed.send("GET", "/healthz", "", None).await;
+    assert_eq!(open.status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn calls_are_shown_ended_handed_on_and_dialled_at() {
+    let desk = Desk::new();
+    let (_, list) = desk.ask("GET", "/v1/calls", "").await;
+    assert_eq!(list["calls"][0]["id"], "call_1");
+    let (status, call) = desk.ask("GET", "/v1/calls/call_1", "").await;
+    assert_eq!((status, &call["state"]), (200, &Value::from("talking")));
+    assert_eq!(desk.ask("GET", "/v1/calls/other", "").await.0, 404);
+    assert_eq!(desk.ask("DELETE", "/v1/calls/call_1", "").await.0, 204);
+    assert_eq!(desk.ask("DELETE", "/v1/calls/ended", "").await.0, 204);
+    assert_eq!(desk.ask("DELETE", "/v1/calls/other", "").await.0, 404);
+    let transfer = r#"{"to":"200","replaces":"call_2"}"#;
+    assert_eq!(desk.ask("POST", "/v1/calls/call_1/transfer", transfer).await.0, 202);
+    assert_eq!(
+        desk.ask("POST", "/v1/calls/call_1/transfer", r#"{"to":" "}"#).await.0,
+        422
+    );
+    assert_eq!(
+        desk.ask("POST", "/v1/calls/call_1/dtmf", r#"{"digits":"1#"}"#).await.0,
+        202
+    );
+    assert_eq!(
+        desk.ask("POST", "/v1/calls/ended/dtmf", r#"{"digits":"1"}"#).await.0,
+        409
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_come_as_they_happen_and_the_stream_ends_with_the_call() {
+    let desk = Desk::new();
+    let response = desk.send("GET", "/v1/calls/call_1/events", "", Some("secret")).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let reading = tokio::spawn(text(response));
+    tokio::time::advance(Duration::from_secs(20)).await;
+    desk.fake.happens("ended");
+    let told = reading.await.unwrap();
+    let dialing = told.find("event: dialing").unwrap();
+    assert!(
+        told[dialing..].contains("event: ended") && told.contains("id: 2"),
+        "{told}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_goes_on_where_it_was_and_no_stream_is_for_ever() {
+    let desk = Desk::new();
+    desk.fake.happens("ringing");
+    let request = Request::get("/v1/calls/call_1/events")
+        .header("authorization", "Bearer secret")
+        .header("last-event-id", "1")
+        .body(Body::empty())
+        .unwrap();
+    let told = text(desk.serve(request).await).await;
+    assert!(
+        told.contains("event: ringing") && !told.contains("event: dialing"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn listeners_are_bounded() {
+    let desk = Desk::new();
+    let mut open = Vec::new();
+    for _ in 0..LISTENERS_MAX {
+        open.push(desk.send("GET", "/v1/calls/call_1/events", "", Some("secret")).await);
+    }
+    let (status, answer) = desk.ask("GET", "/v1/calls/call_1/events", "").await;
+    assert_eq!((status, answer["error"].as_str()), (503, Some("too_many_listeners")));
+    open.pop();
+    let again = desk.send("GET", "/v1/calls/call_1/events", "", Some("secret")).await;
+    assert_eq!(again.status().as_u16(), 200);
+}
+
+struct Desk {
+    fake: Arc<Fake>,
+    router: Router,
+}
+
+struct Fake {
+    placed: Mutex<Option<PlaceCall>>,
+    events: Mutex<Vec<CallEvent>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self::with_token(Some("secret"))
+    }
+
+    fn with_token(token: Option<&str>) -> Self {
+        let fake = Arc::new(Fake {
+            placed: Mutex::default(),
+            events: Mutex::default(),
+            changes: watch::Sender::new(0),
+        });
+        fake.happens("dialing");
+        let state = HttpState::new(Metrics::new(), Readiness::new(), Arc::new(|| {}));
+        let state = state.controlled(fake.clone(), token.map(str::to_owned));
+        Self {
+            fake,
+            router: router(state),
+        }
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let response = self.send(method, path, body, Some("secret")).await;
+        let status = response.status().as_u16();
+        let text = text(response).await;
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    async fn send(&self, method: &str, path: &str, body: &str, token: Option<&str>) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        self.serve(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    async fn serve(&self, request: Request) -> Response {
+        let service = TowerToHyperService::new(self.router.clone());
+        hyper::service::Service::call(&service, request).await.unwrap()
+    }
+}
+
+async fn text(response: Response) -> String {
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+impl Fake {
+    fn happens(&self, event: &'static str) {
+        let mut events = self.events.lock().unwrap();
+        let number = events.len() as u64 + 1;
+        events.push(CallEvent {
+            number,
+            event,
+            at: String::new(),
+            data: Value::Null,
+        });
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn check(id: &str) -> Result<(), Refused> {
+        match id {
+            "call_1" => Ok(()),
+            "ended" => Err(Refused::conflict("ended", "over")),
+            _ => Err(no_such_call()),
+        }
+    }
+}
+
+impl Control for Fake {
+    fn place(&self, call: PlaceCall) -> BoxFuture<'_, Result<String, Refused>> {
+        Box::pin(async move {
+            match call.trunk.as_str() {
+                "lan" => {
+                    *self.placed.lock().unwrap() = Some(call);
+                    Ok("call_1".to_owned())
+                }
+                "full" => Err(Refused::busy(429, "calls_max", "full", Duration::from_secs(5))),
+                _ => Err(Refused::not_found("unknown_trunk", Some("trunk"), "none")),
+            }
+        })
+    }
+
+    fn calls(&self, max: usize) -> Vec<CallView> {
+        self.call("call_1").into_iter().take(max).collect()
+    }
+
+    fn call(&self, id: &str) -> Option<CallView> {
+        (id == "call_1").then(|| CallView {
+            id: id.to_owned(),
+            direction: "outbound".to_owned(),
+            state: "talking",
+            trunk: "lan".to_owned(),
+            agent: None,
+            from: String::new(),
+            to: String::new(),
+            started_at: String::new(),
+            answered_at: None,
+            ended_at: None,
+            answered_by: None,
+            outcome: None,
+        })
+    }
+
+    fn hang_up(&self, id: &str) -> Result<(), Refused> {
+        Self::check(id)
+    }
+
+    fn transfer(&self, id: &str, transfer: Transfer) -> BoxFuture<'_, Result<(), Refused>> {
+        let checked = Self::check(id);
+        assert_eq!(transfer.replaces.as_deref(), Some("call_2"));
+        Box::pin(async { checked })
+    }
+
+    fn send_digits(&self, id: &str, _digits: String) -> BoxFuture<'_, Result<(), Refused>> {
+        let checked = Self::check(id);
+        Box::pin(async { checked })
+    }
+
+    fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>> {
+        let events = self.events.lock().unwrap();
+        let later = events.iter().filter(|event| event.number > after);
+        (id == "call_1").then(|| later.cloned().collect())
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}

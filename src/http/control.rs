@@ -1,0 +1,162 @@
+//! What the control API asks of the calls, and what it is told: plain words, so that nothing here knows how a call works.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// Whoever has the calls. Every answer comes within a bounded time.
+pub trait Control: Send + Sync {
+    /// Places a call; answers its id.
+    fn place(&self, call: PlaceCall) -> BoxFuture<'_, Result<String, Refused>>;
+    /// The calls there are, then those that ended last, newest first; at most so many.
+    fn calls(&self, max: usize) -> Vec<CallView>;
+    /// One call.
+    fn call(&self, id: &str) -> Option<CallView>;
+    /// Ends a call.
+    fn hang_up(&self, id: &str) -> Result<(), Refused>;
+    /// Has the other side call somebody else.
+    fn transfer(&self, id: &str, transfer: Transfer) -> BoxFuture<'_, Result<(), Refused>>;
+    /// Presses keys at the other side.
+    fn send_digits(&self, id: &str, digits: String) -> BoxFuture<'_, Result<(), Refused>>;
+    /// What happened to a call after the event of this number; nothing when there is no such call.
+    fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>>;
+    /// Changes whenever something happens to any call.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// A call to be placed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceCall {
+    /// Whom: a SIP URI, or a number or user name at the trunk.
+    pub to: String,
+    /// The trunk to call through.
+    pub trunk: String,
+    /// Who calls; without it the trunk's identity.
+    pub from: Option<String>,
+    /// The agent that speaks.
+    pub agent: String,
+    /// Headers of the INVITE.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// How long it may ring, in seconds.
+    pub ring_timeout_s: Option<u64>,
+    /// What the agent's texts may name.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+}
+
+/// A transfer to be tried.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    /// Whom the other side is to call.
+    pub to: String,
+    /// The id of a call of ours whose place that one takes.
+    pub replaces: Option<String>,
+}
+
+/// A call as clients see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CallView {
+    /// Its id.
+    pub id: String,
+    /// `inbound` or `outbound`.
+    pub direction: String,
+    /// `dialing`, `ringing`, `early`, `talking` or `ended`.
+    pub state: &'static str,
+    /// The trunk.
+    pub trunk: String,
+    /// The agent; nothing before a route was found.
+    pub agent: Option<String>,
+    /// Who calls.
+    pub from: String,
+    /// Who is called.
+    pub to: String,
+    /// When it began, RFC 3339.
+    pub started_at: String,
+    /// When it was answered.
+    pub answered_at: Option<String>,
+    /// When it ended.
+    pub ended_at: Option<String>,
+    /// `machine_likely`, or nothing.
+    pub answered_by: Option<String>,
+    /// How it ended.
+    pub outcome: Option<OutcomeView>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OutcomeView {
+    /// The reason word.
+    pub cause: &'static str,
+    /// Whose side it is charged to.
+    pub fault: &'static str,
+    /// The final SIP status of the INVITE.
+    pub sip_code: u16,
+}
+
+/// Something that happened to a call.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CallEvent {
+    /// Its number among the events of the call, from 1.
+    pub number: u64,
+    /// What: `dialing`, `ringing`, `early`, `answered`, `machine_likely`, `transfer` or `ended`.
+    pub event: &'static str,
+    /// When, RFC 3339.
+    pub at: String,
+    /// The rest, by event.
+    pub data: serde_json::Value,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The HTTP status.
+    pub status: u16,
+    /// The reason word.
+    pub reason: &'static str,
+    /// The field that is wrong, if one is.
+    pub field: Option<String>,
+    /// What to do about it, for people.
+    pub detail: String,
+    /// When it may be worth asking again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refused {
+    /// There is no such thing.
+    pub fn not_found(reason: &'static str, field: Option<&str>, detail: impl Into<String>) -> Self {
+        Self::new(404, reason, field, detail)
+    }
+
+    /// A field is wrong.
+    pub fn invalid(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(422, "invalid", Some(field), detail)
+    }
+
+    /// Not in the state things are in.
+    pub fn conflict(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(409, reason, None, detail)
+    }
+
+    /// Not now.
+    pub fn busy(status: u16, reason: &'static str, detail: impl Into<String>, retry_after: Duration) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(status, reason, None, detail)
+        }
+    }
+
+    fn new(status: u16, reason: &'static str, field: Option<&str>, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            reason,
+            field: field.map(str::to_owned),
+            detail: detail.into(),
+            retry_after: None,
+        }
+    }
+}
