@@ -178,18 +178,6 @@ fn read_credentials(section: &mut Section<'_>) -> Option<Credentials> {
     }
 }
 
-/// A time that is too short would have calls end while they are well.
-fn read_session_expires(section: &mut Section<'_>) -> Option<Duration> {
-    let expires = section.seconds("session_expires_s", SESSION_EXPIRES, 0..=86_400);
-    if (1..SESSION_EXPIRES_S_MIN).contains(&expires.as_secs()) {
-        section.wrong(
-            "session_expires_s",
-            &format!("is shorter than the {SESSION_EXPIRES_S_MIN} s that peers must accept; 0: never"),
-        );
-    }
-    Some(expires).filter(|expires| !expires.is_zero())
-}
-
 /// The hashes of a login; `has_login` tells whether there is one.
 pub(super) fn read_digest(section: &mut Section<'_>, has_login: bool) -> Vec<Digest> {
     if has_login {
@@ -320,14 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn a_session_interval_is_none_or_one_that_peers_accept() {
+    fn a_session_interval_is_one_that_peers_accept() {
         let expires = |line: &str| read(&format!("{LOGIN}{line}")).trunks[0].session_expires;
-        assert_eq!(expires(""), Some(SESSION_EXPIRES));
-        assert_eq!(expires("session_expires_s = 0"), None);
-        assert_eq!(expires("session_expires_s = 90"), Some(Duration::from_secs(90)));
+        assert_eq!(expires(""), SESSION_EXPIRES);
+        assert_eq!(expires("session_expires_s = 90"), Duration::from_secs(90));
         assert_eq!(
             problems(&format!("{LOGIN}session_expires_s = 89")),
-            ["f.toml:5:21: trunk[0].session_expires_s is shorter than the 90 s that peers must accept; 0: never"]
+            ["f.toml:5:21: trunk[0].session_expires_s = 89 is out of range: 90 to 86400 s"]
         );
     }
 

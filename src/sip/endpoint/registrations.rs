@@ -52,6 +52,13 @@ impl Registrations {
         registrations.chain(probes).min()
     }
 
+    /// The peers whose registration wants something now.
+    fn due(&self, now: Instant) -> Vec<usize> {
+        let is_due = |kept: &Kept| kept.machine.poll_timeout().is_some_and(|at| at <= now);
+        let due = self.live.iter().filter(|(_, kept)| is_due(kept));
+        due.map(|(peer, _)| *peer).collect()
+    }
+
     /// Whether a request that came by this flow came from the registrar of this peer.
     pub(super) fn is_way_of(&self, peer: usize, flow: &Flow) -> bool {
         self.live.get(&peer).is_some_and(|kept| kept.machine.is_way_of(flow))
@@ -106,14 +113,15 @@ impl Endpoint {
 impl Endpoint {
     /// Does everything that is due.
     pub(super) fn handle_registrations(&mut self, now: Instant) {
-        let peers: Vec<usize> = self.registrations.live.keys().copied().collect();
-        for peer in peers {
+        for peer in self.registrations.due(now) {
             while let Some(task) = self.registration_task(now, peer) {
                 match task {
                     Task::Register(asking) => self.send_register(now, peer, &asking),
                     Task::KeepAlive(flow) => self.send(flow, KEEP_ALIVE.to_vec()),
                 }
             }
+        }
+        for peer in self.registrations.live.keys().copied().collect::<Vec<_>>() {
             self.tell_registration(now, peer);
         }
         let due: Vec<usize> = self

@@ -1,0 +1,252 @@
+//! Phones that register here, and their calls.
+
+use super::*;
+use crate::sip::admission::Credentials;
+use crate::sip::challenge::{Keyring, Proven};
+use crate::sip::endpoint::Settings;
+use crate::sip::message::{Request, Response};
+use crate::sip::proof::Algorithm;
+use crate::sip::registrar::RegistrarSettings;
+use crate::sip::test_line::peer;
+use crate::sip::uplink::Login;
+use crate::sip::uri::Uri;
+
+const CONTACT: (&str, &str) = ("Contact", "<sip:alice@10.9.9.9:5060>");
+
+#[test]
+fn a_phone_registers_with_its_password_and_is_found_where_it_came_from() {
+    for algorithm in [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512_256] {
+        let mut line = line(algorithm);
+        line.register(&[CONTACT, ("Expires", "120")]);
+        assert_eq!(line.line.phones[0].statuses(), [401, 200]);
+        let ok = line.line.phones[0].last();
+        assert_eq!(
+            ok.headers.first("Contact"),
+            Some("<sip:alice@10.9.9.9:5060>;expires=120")
+        );
+        let found = line.line.endpoint.phones_of("alice").unwrap();
+        assert_eq!(
+            (found[0].0.as_str(), found[0].1),
+            ("sip:alice@10.9.9.9:5060", line.line.phones[0].flow)
+        );
+        assert_eq!(line.line.endpoint.phones_of("mallory"), None);
+        assert_eq!(line.line.endpoint.registered_contacts(), 1);
+        line.line.run_for(seconds(121));
+        assert_eq!(line.line.endpoint.registered_contacts(), 0);
+        expect_nothing_left(&mut line.line);
+    }
+}
+
+#[test]
+fn a_repeated_register_gets_the_same_answer_though_its_proof_is_used_up() {
+    let mut line = line(Algorithm::Sha256);
+    line.register(&[CONTACT]);
+    let again = line.last_request.clone().unwrap().to_bytes();
+    line.line.inject(line.line.phones[0].flow, &again);
+    assert_eq!(line.line.phones[0].statuses(), [401, 200, 200]);
+}
+
+#[test]
+fn a_wrong_password_or_user_registers_nobody_and_is_reported() {
+    for (user, password) in [("alice", "guess"), ("mallory", "wonderland")] {
+        let mut line = line(Algorithm::Sha256);
+        (line.user, line.password) = (user, password);
+        line.register(&[CONTACT]);
+        assert_eq!(line.line.phones[0].statuses(), [401, 403]);
+        assert_eq!(line.line.refused[0].reason, "auth_failed");
+        assert_eq!(line.line.endpoint.registered_contacts(), 0);
+    }
+}
+
+#[test]
+fn nobody_registers_for_somebody_else() {
+    let mut line = line(Algorithm::Sha256);
+    line.to = "bob";
+    line.register(&[CONTACT]);
+    assert_eq!(line.line.phones[0].statuses(), [401, 403]);
+}
+
+#[test]
+fn what_is_wrong_with_a_register_is_said_and_reported() {
+    for (headers, status) in [
+        (vec![CONTACT, ("Expires", "10")], 423),
+        (vec![("Contact", "*")], 400),
+        (vec![("Contact", "<tel:+49>")], 400),
+    ] {
+        let mut line = line(Algorithm::Sha256);
+        line.register(&headers);
+        assert_eq!(line.line.phones[0].statuses(), [401, status]);
+        let min = line.line.phones[0].last().headers.first("Min-Expires");
+        assert_eq!(min, (status == 423).then_some("60"));
+        assert_eq!(
+            (line.line.refused[0].reason, line.line.refused[0].status),
+            ("bad_request", status)
+        );
+    }
+}
+
+#[test]
+fn registers_from_elsewhere_are_not_served() {
+    let mut line = line(Algorithm::Sha256);
+    line.line.phones.clear();
+    line.line
+        .add_phone_at(Transport::Udp, "198.51.100.1:5060", Habits::default());
+    line.register(&[CONTACT]);
+    assert_eq!(line.line.phones[0].statuses(), [403]);
+    assert_eq!(line.line.refused[0].reason, "unknown_source");
+}
+
+#[test]
+fn a_closed_connection_takes_the_contact_along() {
+    let mut line = line(Algorithm::Sha256);
+    line.line.phones.clear();
+    line.line
+        .add_phone_at(Transport::Tcp, "10.0.0.7:40000", Habits::default());
+    line.register(&[CONTACT]);
+    assert_eq!(line.line.endpoint.registered_contacts(), 1);
+    line.line.close_flow(0);
+    assert_eq!(line.line.endpoint.registered_contacts(), 0);
+}
+
+#[test]
+fn a_registered_phone_calls_as_itself_even_where_a_trunk_lists_its_address() {
+    let mut line = line(Algorithm::Sha256);
+    line.call();
+    assert_eq!(
+        line.line.take_events(),
+        ["Incoming from sip:alice@gw by lan"],
+        "not registered yet"
+    );
+    line.register(&[CONTACT]);
+    line.call();
+    assert!(
+        line.line.phones[0].statuses().ends_with(&[401, 100]),
+        "{:?}",
+        line.line.phones[0].statuses()
+    );
+    assert_eq!(line.line.take_events(), ["Incoming from sip:alice@gw by registrar"]);
+    line.password = "guess";
+    line.call();
+    assert!(line.line.phones[0].statuses().ends_with(&[401, 403]));
+}
+
+#[test]
+fn where_only_phones_are_every_call_is_challenged_as_a_user() {
+    let mut line = line(Algorithm::Sha256);
+    line.line.phones.clear();
+    line.line
+        .add_phone_at(Transport::Udp, "172.16.0.7:40000", Habits::default());
+    line.call();
+    assert_eq!(line.line.phones[0].statuses(), [401, 100]);
+    assert_eq!(line.line.take_events(), ["Incoming from sip:alice@gw by registrar"]);
+    line.password = "";
+    line.user = "";
+    line.call();
+    assert!(line.line.phones[0].statuses().ends_with(&[401, 403]));
+}
+
+/// A line with a registrar for 10/8 and 172.16/12, a trunk `lan` that lists 10/8, and phone 0 at 10.0.0.7.
+struct Line {
+    line: TestLine,
+    user: &'static str,
+    password: &'static str,
+    to: &'static str,
+    count: u32,
+    last_request: Option<Request>,
+}
+
+fn line(algorithm: Algorithm) -> Line {
+    let user = |name: &str| Credentials {
+        username: name.to_owned(),
+        password: "wonderland".to_owned(),
+        algorithms: vec![algorithm],
+    };
+    let registrar = RegistrarSettings {
+        networks: ["10.0.0.0/8", "172.16.0.0/12"]
+            .map(|network| network.parse().unwrap())
+            .to_vec(),
+        users: ["alice", "bob"].map(user).to_vec(),
+        expires_min: seconds(60),
+        expires_max: seconds(3600),
+        contacts_max: 3,
+    };
+    let mut line = TestLine::with_settings(Settings {
+        peers: vec![peer("lan", &["10.0.0.0/8"])],
+        registrar: Some(registrar),
+        ..Settings::new([7; 32], 1)
+    });
+    line.add_phone_at(Transport::Udp, "10.0.0.7:40000", Habits::default());
+    Line {
+        line,
+        user: "alice",
+        password: "wonderland",
+        to: "",
+        count: 0,
+        last_request: None,
+    }
+}
+
+impl Line {
+    fn register(&mut self, headers: &[(&str, &str)]) {
+        let to = if self.to.is_empty() { self.user } else { self.to };
+        self.ask(Method::Register, "sip:gw", to, headers);
+    }
+
+    fn call(&mut self) {
+        self.ask(
+            Method::Invite,
+            "sip:operator@gw",
+            "operator",
+            &[("Contact", "<sip:alice@10.9.9.9>")],
+        );
+    }
+
+    /// Sends a request, and once more with a proof when it is challenged.
+    fn ask(&mut self, method: Method, uri: &str, to: &str, headers: &[(&str, &str)]) {
+        let mut request = Request::new(method, Uri::read(uri).unwrap())
+            .with_header("From", format!("<sip:alice@gw>;tag=f{}", self.count))
+            .with_header("To", format!("<sip:{to}@gw>"))
+            .with_header("Call-ID", format!("call-{}", self.count));
+        headers
+            .iter()
+            .for_each(|(name, value)| request.headers.push(name, *value));
+        self.send(&request, None);
+        let challenged = self.line.phones[0].responses.last().cloned();
+        if let Some(challenge) = challenged.filter(|response| response.status == 401) {
+            self.send(&request, Some(&challenge));
+        }
+    }
+
+    fn send(&mut self, request: &Request, challenge: Option<&Response>) {
+        self.count += 1;
+        let mut request = request.clone();
+        let transport = self.line.phones[0].flow.transport;
+        let branch = format!("z9hG4bK-{}", self.count);
+        request
+            .headers
+            .push_front("Via", format!("SIP/2.0/{transport} 10.9.9.9;rport;branch={branch}"));
+        request
+            .headers
+            .push("CSeq", format!("{} {}", self.count, request.method));
+        if let Some(challenge) = challenge {
+            let mut keyring = Keyring::default();
+            keyring.learn(challenge);
+            let login = Login {
+                username: self.user.to_owned(),
+                password: self.password.to_owned(),
+            };
+            let proven = Proven {
+                method: request.method.as_str(),
+                uri: request.uri.as_str(),
+                body: b"",
+                cnonce: "c",
+                count: 0,
+            };
+            for (name, value) in keyring.prove(&login, &proven) {
+                request.headers.push(name, value);
+            }
+        }
+        self.line.inject(self.line.phones[0].flow, &request.to_bytes());
+        self.last_request = Some(request);
+    }
+}
