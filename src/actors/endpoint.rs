@@ -13,8 +13,10 @@ use crate::{
     config::Config,
     drivers::{
         leg::SipOrder,
-        sip::{self, SipDriver, Sockets},
+        sip::{self, Means, SipDriver, Sockets},
     },
+    net::{resolve::Resolver, sip_tls::SipTls},
+    sip::{Origin, Transport},
     telemetry::Metrics,
 };
 
@@ -37,10 +39,8 @@ pub enum Msg {
 pub struct Access {
     /// The driver's queue.
     pub orders: mpsc::Sender<SipOrder>,
-    /// Bound UDP addresses.
-    pub udp: Vec<SocketAddr>,
-    /// Bound TCP addresses.
-    pub tcp: Vec<SocketAddr>,
+    /// Where each transport is spoken.
+    pub listening: Vec<(Transport, SocketAddr)>,
 }
 
 /// What the actor starts with.
@@ -63,17 +63,25 @@ impl Actor for SipEndpoint {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let sockets = bind::patiently(|| Sockets::bind(&args.config.sip.listen)).await?;
+        let sockets = bind::patiently(|| Sockets::bind(&args.config.sip)).await?;
         let (orders, inbox) = sip::orders(service::legs_max(&args.config));
         let access = Access {
             orders: orders.clone(),
-            udp: sockets.udp_addresses()?,
-            tcp: sockets.tcp_addresses()?,
+            listening: sockets.listeners.iter().map(|one| (one.transport, one.bound)).collect(),
         };
-        let endpoint = service::sip_endpoint(&args.config);
+        let endpoint = service::sip_endpoint(&args.config, sockets.listeners.clone());
         let peers = service::peers(&args.config);
-        let admits = move |origin| peers.iter().any(|peer| peer.may_connect(origin));
-        let driver = SipDriver::new(sockets, endpoint, admits, (orders, inbox), args.metrics)?;
+        let registrar = args.config.registrar.clone();
+        let admits = move |origin: Origin| {
+            peers.iter().any(|peer| peer.may_connect(origin))
+                || origin.addresses().any(|address| registrar.admits(address))
+        };
+        let means = Means {
+            sockets,
+            tls: SipTls::new(args.config.sip.tls.clone())?,
+            resolver: Resolver::new(args.config.sip.resolver)?,
+        };
+        let driver = SipDriver::new(means, endpoint, admits, (orders, inbox), args.metrics)?;
         // An ending that finds the actor gone needs no telling.
         let driver = watch(
             |stop| driver.run(stop.asked()),

@@ -15,7 +15,7 @@ use super::{
     engine::{self, MediaEngine},
     service::{Service, Shared},
 };
-use crate::drivers::leg::SipOrder;
+use crate::{drivers::leg::SipOrder, sip::Transport};
 
 /// The actor.
 pub struct CallPlane;
@@ -55,6 +55,12 @@ pub struct Addresses {
     pub udp: Vec<SocketAddr>,
     /// Bound TCP addresses.
     pub tcp: Vec<SocketAddr>,
+    /// Bound TLS addresses.
+    pub tls: Vec<SocketAddr>,
+    /// Bound WebSocket addresses.
+    pub ws: Vec<SocketAddr>,
+    /// Bound secure WebSocket addresses.
+    pub wss: Vec<SocketAddr>,
 }
 
 /// What the actor knows.
@@ -177,9 +183,19 @@ impl State {
     }
 
     fn addresses(&self) -> Addresses {
+        let of = |kind: Transport| {
+            let listening = self.access.listening.iter();
+            listening
+                .filter(|(transport, _)| *transport == kind)
+                .map(|(_, bound)| *bound)
+                .collect()
+        };
         Addresses {
-            udp: self.access.udp.clone(),
-            tcp: self.access.tcp.clone(),
+            udp: of(Transport::Udp),
+            tcp: of(Transport::Tcp),
+            tls: of(Transport::Tls),
+            ws: of(Transport::Ws),
+            wss: of(Transport::Wss),
         }
     }
 

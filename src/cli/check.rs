@@ -21,8 +21,9 @@ const DEFAULT_PATH: &str = "config/patchcord.toml";
 /// The variable that says where.
 const PATH_VARIABLE: &str = "PATCHCORD_CONFIG";
 
-/// Bytes of a secret's file that are read; one that is longer holds no secret.
-const SECRET_FILE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a secret's or certificates' file that are read; what is longer is cut and found broken. All authorities of a
+/// machine in one file are about a quarter of it.
+const SECRET_FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]

@@ -106,6 +106,16 @@ fn welcome(gateway: &Gateway) {
         let uri = format!("sip:operator@{};transport=tcp", reachable(address));
         say(&format!("SIP over TCP on {address}: call {uri}"));
     }
+    let more = [
+        ("TLS", &gateway.addresses.tls),
+        ("WebSocket", &gateway.addresses.ws),
+        ("secure WebSocket", &gateway.addresses.wss),
+    ];
+    for (name, addresses) in more {
+        addresses
+            .iter()
+            .for_each(|address| say(&format!("SIP over {name} on {address}")));
+    }
     say(&format!("Metrics on http://{}/metrics", gateway.http_address));
     say("Ctrl-C ends it after the sentence, SIGTERM lets calls end first");
 }

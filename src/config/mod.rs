@@ -14,8 +14,10 @@ mod effective;
 mod environment;
 mod file;
 mod http;
+mod identity;
 mod layers;
 mod limits;
+mod listen;
 mod log;
 mod media;
 mod names;
@@ -25,6 +27,7 @@ mod place;
 mod problem;
 mod records;
 mod references;
+mod registrar;
 mod route;
 #[cfg(test)]
 mod sample;
@@ -32,10 +35,12 @@ mod secret;
 mod section;
 mod session;
 mod sip;
+mod sip_tls;
 #[cfg(test)]
 mod tests;
 mod trunk;
 mod turn_detection;
+mod uplink;
 mod value;
 
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -45,17 +50,22 @@ pub use self::{
     backend::{Backend, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
     http::Http,
+    identity::{Identity, IdentityFault, authorities},
     limits::Limits,
+    listen::{Listen, SipTransport},
     log::{Log, LogFormat},
     media::Media,
     place::Place,
     problem::{Problem, Problems},
     records::Records,
+    registrar::{REGISTRAR, REGISTRAR_USERS_MAX, Registrar, RegistrarUser},
     route::Route,
     secret::{Secret, SecretSource},
     session::Session,
-    sip::{Listen, Sip},
+    sip::Sip,
+    sip_tls::SipTls,
     trunk::{Credentials, Digest, Trunk},
+    uplink::{Login, Uplink},
 };
 use self::{effective::Writer, layers::Layers};
 
@@ -78,6 +88,8 @@ pub struct Config {
     pub log: Log,
     /// Who may call, in the order of the file.
     pub trunks: Vec<Trunk>,
+    /// Which phones may register here.
+    pub registrar: Registrar,
     /// Which agent answers, in the order of the file; the first match wins.
     pub routes: Vec<Route>,
     /// What answers, by name.
@@ -105,6 +117,7 @@ pub fn load(
         records: Records::read(layers.section("records")),
         log: Log::read(layers.section("log")),
         trunks: layers.list("trunk", TRUNKS_MAX, Trunk::read),
+        registrar: Registrar::read(layers.section("registrar")),
         routes: layers.list("route", ROUTES_MAX, Route::read),
         agents: layers.named("agents", AGENTS_MAX, |section, name| {
             Arc::new(Agent::read(section, name))
@@ -114,6 +127,7 @@ pub fn load(
     let mut report = layers.report;
     references::check(&config, &mut report);
     references::resolve_secrets(&mut config, &mut report, env, read_file);
+    config.sip.tls.resolve(&mut report, env, read_file);
     report.into_result(config)
 }
 
@@ -129,6 +143,7 @@ impl Config {
         self.records.write(&mut out);
         self.log.write(&mut out);
         self.trunks.iter().for_each(|trunk| trunk.write(&mut out));
+        self.registrar.write(&mut out);
         self.routes.iter().for_each(|route| route.write(&mut out));
         self.agents.values().for_each(|agent| agent.write(&mut out));
         self.backends.values().for_each(|backend| backend.write(&mut out));

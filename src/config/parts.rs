@@ -11,6 +11,7 @@ pub(super) const PARTS: &[(&str, Shape)] = &[
     ("session", Shape::Table),
     ("records", Shape::Table),
     ("log", Shape::Table),
+    ("registrar", Shape::Table),
     ("trunk", Shape::List),
     ("route", Shape::List),
     ("agents", Shape::Named),

@@ -3,19 +3,33 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
-    Agent, Config, Trunk, nearest::suggestion, place::Path, problem::Report, secret::Secret, value::shown_text,
+    Agent, Config, REGISTRAR, Trunk, nearest::suggestion, place::Path, problem::Report, secret::Secret,
+    value::shown_text,
 };
 
 /// Says which names lead nowhere, and which are taken twice.
 pub(super) fn check(config: &Config, report: &mut Report) {
     check_trunks(&config.trunks, report);
+    for (index, _) in config
+        .trunks
+        .iter()
+        .enumerate()
+        .filter(|(_, trunk)| trunk.name == REGISTRAR)
+    {
+        let path = Path::default().key("trunk").index(index).key("name");
+        report.value(
+            &path,
+            format!("{path} = \"{REGISTRAR}\" is what [registrar] is called: take another name"),
+        );
+    }
     for (index, route) in config.routes.iter().enumerate() {
         let path = Path::default().key("route").index(index);
         if !route.agent.is_empty() && !config.agents.contains_key(&route.agent) {
             let agents = config.agents.keys().map(String::as_str);
             dangling(report, &path.key("agent"), "agent", &route.agent, agents);
         }
-        let trunks = || config.trunks.iter().map(|trunk| trunk.name.as_str());
+        let registrar = Some(REGISTRAR).filter(|_| config.registrar.is_open());
+        let trunks = || config.trunks.iter().map(|trunk| trunk.name.as_str()).chain(registrar);
         if let Some(name) = route
             .literal_trunk()
             .filter(|name| !trunks().any(|trunk| trunk == *name))
@@ -105,10 +119,17 @@ pub(super) fn resolve_secrets(
         fetch(&Path::default().key("http").key("token"), token);
     }
     for (index, trunk) in config.trunks.iter_mut().enumerate() {
-        let path = Path::default().key("trunk").index(index).key("password");
+        let path = Path::default().key("trunk").index(index);
         if let Some(credentials) = &mut trunk.credentials {
-            fetch(&path, &mut credentials.password);
+            fetch(&path.key("password"), &mut credentials.password);
         }
+        if let Some(login) = trunk.uplink.as_mut().and_then(|uplink| uplink.login.as_mut()) {
+            fetch(&path.key("login_password"), &mut login.password);
+        }
+    }
+    for (name, user) in config.registrar.users.iter_mut() {
+        let path = Path::default().key("registrar").key("users").key(name);
+        fetch(&path.key("password"), &mut user.password);
     }
     for (name, backend) in config.backends.iter_mut().filter(|(name, _)| used.contains(name)) {
         let path = Path::default().key("backends").key(name).key("api_key");
@@ -162,6 +183,20 @@ mod tests {
         assert_eq!(
             problems("[agents.a]\nbackends = [\"operator\", \"operat\"]"),
             ["f.toml:2:25: agents.a.backends[1] = \"operat\" names no backend: did you mean \"operator\"?"]
+        );
+    }
+
+    #[test]
+    fn the_phones_that_register_are_a_trunk_of_their_own() {
+        let route = "[[route]]\nagent = \"operator\"\ntrunk = \"registrar\"\n";
+        read(&format!("{route}[registrar.users.alice]\npassword = \"env:PASSWORD\""));
+        assert_eq!(
+            problems(route),
+            ["f.toml:3:9: route[0].trunk = \"registrar\" names no trunk: there are none"]
+        );
+        assert_eq!(
+            problems("[[trunk]]\nname = \"registrar\"\nfrom = [\"10.0.0.0/8\"]"),
+            ["f.toml:2:8: trunk[0].name = \"registrar\" is what [registrar] is called: take another name"]
         );
     }
 

@@ -22,7 +22,8 @@ fn every_setting_is_documented_and_every_documented_setting_exists() {
 fn every_documented_default_is_the_real_one() {
     let effective = read(
         "[[trunk]]\nname = \"a\"\nusername = \"u\"\npassword = \"env:PASSWORD\"\n[[trunk]]\nname = \"b\"\n\
-         from = [\"10.0.0.0/8\"]\n[[route]]\nagent = \"operator\"\n[agents.b]\nbackends = [\"operator\"]\n\
+         from = [\"10.0.0.0/8\"]\n[registrar.users.x]\npassword = \"env:PASSWORD\"\n[[route]]\nagent = \"operator\"\n\
+         [agents.b]\nbackends = [\"operator\"]\n\
          [agents.b.turn_detection]\ntype = \"semantic_vad\"\n[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"",
     )
     .effective_toml();
@@ -48,6 +49,8 @@ fn settings_left_out_of_the_sample_are_good_ones() {
     let given = given
         .replace("env:TRUNK_PASSWORD", "env:PASSWORD")
         .replace("env:PATCHCORD_HTTP_TOKEN", "env:PASSWORD")
+        .replace("env:LOGIN_PASSWORD", "env:PASSWORD")
+        .replace("env:ALICE_PASSWORD", "env:PASSWORD")
         .replace("eagerness = \"auto\"", "");
     let env = BTreeMap::from([("PASSWORD".to_owned(), "hunter2".to_owned())]);
     super::load("f.toml", &given, &env, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
@@ -58,7 +61,7 @@ fn documented() -> BTreeMap<Setting, String> {
     let mut documented = BTreeMap::new();
     let (mut section, mut comment) = (String::new(), String::new());
     for line in SAMPLE.lines() {
-        if line.starts_with('[') {
+        if let Some(line) = Some(disabled(line).unwrap_or(line)).filter(|line| line.starts_with('[')) {
             section = kind_of(line);
             documented.extend(inner_table(line).map(|table| (table, "required".to_owned())));
         } else if let Some(text) = line.strip_prefix("# ") {
@@ -80,10 +83,10 @@ fn documented() -> BTreeMap<Setting, String> {
     documented
 }
 
-/// A setting that is left out: `#key = value`.
+/// A setting or a table that is left out: `#key = value`, `#[table]`.
 fn disabled(line: &str) -> Option<&str> {
     line.strip_prefix('#')
-        .filter(|rest| rest.starts_with(|first: char| first.is_ascii_lowercase()))
+        .filter(|rest| rest.starts_with(|first: char| first.is_ascii_lowercase() || first == '['))
 }
 
 /// The section without the name that is not ours.
@@ -91,24 +94,38 @@ fn kind_of(header: &str) -> String {
     let header = header.trim_matches(['[', ']']);
     let last = header.rsplit('.').next().unwrap_or_default();
     match last {
-        "turn_detection" => last.to_owned(),
+        "turn_detection" | "tls" => last.to_owned(),
+        _ if header.starts_with("registrar.users.") => "users".to_owned(),
         _ => header.split('.').next().unwrap_or_default().to_owned(),
     }
 }
 
-/// A table inside a named one is a setting of it.
+/// A table inside a named one, or inside `[sip]`, is a setting of it.
 fn inner_table(header: &str) -> Option<Setting> {
-    let [part, _, table] = header.trim_matches(['[', ']']).split('.').collect::<Vec<_>>()[..] else {
-        return None;
-    };
-    Some((part.to_owned(), table.to_owned()))
+    match header.trim_matches(['[', ']']).split('.').collect::<Vec<_>>()[..] {
+        ["registrar", "users", _] => Some(("registrar".to_owned(), "users".to_owned())),
+        [part, _, table] | [part @ "sip", table] => Some((part.to_owned(), table.to_owned())),
+        _ => None,
+    }
 }
 
 /// The settings the code reads, as it lists them to somebody who gives an unknown one.
 fn known() -> BTreeSet<Setting> {
-    let plain = ["sip", "media", "http", "limits", "session", "records", "log"].map(|name| format!("[{name}]"));
+    let plain = [
+        "sip",
+        "sip.tls",
+        "media",
+        "http",
+        "limits",
+        "session",
+        "records",
+        "log",
+        "registrar",
+    ]
+    .map(|name| format!("[{name}]"));
     let tables = [
         "[[trunk]]\nname = \"a\"\nfrom = [\"10.0.0.0/8\"]",
+        "[registrar.users.x]\npassword = \"env:PASSWORD\"",
         "[[route]]\nagent = \"operator\"",
         "[backends.x]\nkind = \"operator\"",
         "[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"",

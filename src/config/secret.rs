@@ -47,12 +47,30 @@ impl Secret {
         env: &BTreeMap<String, String>,
         read_file: &dyn Fn(&str) -> io::Result<String>,
     ) -> Result<(), String> {
+        self.fetch(env, read_file, sound)
+    }
+
+    /// Fetches one that is a text of several lines, such as a private key.
+    pub(super) fn resolve_text(
+        &mut self,
+        env: &BTreeMap<String, String>,
+        read_file: &dyn Fn(&str) -> io::Result<String>,
+    ) -> Result<(), String> {
+        self.fetch(env, read_file, Ok)
+    }
+
+    fn fetch(
+        &mut self,
+        env: &BTreeMap<String, String>,
+        read_file: &dyn Fn(&str) -> io::Result<String>,
+        check: impl Fn(String) -> Result<String, String>,
+    ) -> Result<(), String> {
         let value = match &self.source {
             SecretSource::Env(name) => env.get(name).cloned().ok_or_else(|| "is not set".to_owned()),
             SecretSource::File(path) => read_file(path).map_err(|error| format!("cannot be read: {error}")),
         };
         let value = value
-            .and_then(sound)
+            .and_then(check)
             .map_err(|fault| format!("{} {fault}", self.source.described()))?;
         self.value = Some(value);
         Ok(())

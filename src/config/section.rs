@@ -39,6 +39,12 @@ impl<'r> Section<'r> {
         self.table.contains_key(key)
     }
 
+    /// Whether a key is given a value that is not the empty text, which stands for none.
+    pub(super) fn gives_text(&self, key: &str) -> bool {
+        let value = self.table.get(key);
+        value.is_some_and(|value| !matches!(&value.kind, ValueKind::String(text) if text.is_empty()))
+    }
+
     /// The first of these keys that is given; where to point when several together are wrong.
     pub(super) fn first_given(&self, keys: &[&'static str]) -> Option<&'static str> {
         keys.iter().copied().find(|key| self.gives(key))
@@ -293,6 +299,37 @@ impl<'r> Section<'r> {
         });
         let table = self.settled(key, fault.unwrap_or_else(|| Ok(Map::new())), Map::new());
         Section::new(self.report, self.path.key(key), table)
+    }
+
+    /// The tables of a table of tables inside this one; those beyond the bound are left out.
+    pub(super) fn inner_named<T>(
+        &mut self,
+        key: &'static str,
+        items_max: usize,
+        fault: fn(&str) -> Option<String>,
+        read: fn(Section<'_>) -> T,
+    ) -> BTreeMap<String, T> {
+        let tables = self.inner(key);
+        let Section {
+            report, path, table, ..
+        } = tables;
+        if table.len() > items_max {
+            let text = format!("there are {} {path}: at most {items_max} are possible", table.len());
+            report.key(&path, text);
+        }
+        let tables: BTreeMap<String, Value> = table.into_iter().collect();
+        let mut read_one = |(name, value): (String, Value)| {
+            let path = path.key(&name);
+            if let Some(fault) = fault(&name) {
+                report.key(&path, format!("{path} {fault}"));
+            }
+            let ValueKind::Table(table) = value.kind else {
+                report.key(&path, format!("{path} must be a table: write {}", path.header()));
+                return None;
+            };
+            Some((name, read(Section::new(report, path, table))))
+        };
+        tables.into_iter().take(items_max).filter_map(&mut read_one).collect()
     }
 
     /// Says which keys nobody knows.

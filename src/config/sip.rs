@@ -1,50 +1,41 @@
 //! `[sip]`: where SIP is spoken.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{effective::Writer, nearest::suggestion, section::Section};
+use super::{
+    effective::Writer,
+    listen::{Listen, SipTransport, read_external_ip},
+    section::Section,
+    sip_tls::SipTls,
+};
 
 /// The port of SIP (RFC 3261 section 19.1.2).
 const SIP_PORT: u16 = 5060;
-
-const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
 
 /// Settings of `[sip]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sip {
     /// The sockets, at least one.
     pub listen: Vec<Listen>,
-    /// The address peers are told to send to; none tells each peer the one it reaches us on.
+    /// The address peers are told to send to where the socket has none of its own; none tells each peer the one it
+    /// reaches us on.
     pub external_ip: Option<IpAddr>,
-}
-
-/// One socket SIP is spoken on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Listen {
-    /// Over UDP; port 0 takes a free one.
-    Udp(SocketAddr),
-    /// Over TCP; port 0 takes a free one.
-    Tcp(SocketAddr),
+    /// The DNS server to ask; none: the machine's.
+    pub resolver: Option<SocketAddr>,
+    /// Certificates and authorities.
+    pub tls: SipTls,
 }
 
 impl Default for Sip {
     fn default() -> Self {
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, SIP_PORT));
         Self {
-            listen: vec![Listen::Udp(any), Listen::Tcp(any)],
+            listen: [SipTransport::Udp, SipTransport::Tcp]
+                .map(|transport| Listen::new(transport, any))
+                .to_vec(),
             external_ip: None,
-        }
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Udp(address) => write!(out, "udp:{address}"),
-            Self::Tcp(address) => write!(out, "tcp:{address}"),
+            resolver: None,
+            tls: SipTls::default(),
         }
     }
 }
@@ -54,58 +45,48 @@ impl Sip {
         let default = Self::default();
         section.refuse_empty("listen", "names no socket: without one nobody can call");
         let sip = Self {
-            listen: section.list("listen", default.listen, read_listen),
-            external_ip: section.parsed("external_ip", default.external_ip, read_external_ip),
+            listen: section.list("listen", default.listen, Listen::read),
+            external_ip: section.parsed("external_ip", default.external_ip, |text| {
+                optional(text, read_external_ip)
+            }),
+            resolver: section.parsed("resolver", default.resolver, |text| optional(text, read_resolver)),
+            tls: SipTls::read(section.inner("tls")),
         };
-        check_listen(&mut section, &sip.listen);
+        check_listen(&mut section, &sip);
         section.finish();
         sip
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
+        let text = |ip: Option<String>| ip.unwrap_or_default();
         out.table("[sip]");
         out.list("listen", &self.listen);
-        out.text(
-            "external_ip",
-            self.external_ip.map(|ip| ip.to_string()).unwrap_or_default(),
-        );
+        out.text("external_ip", text(self.external_ip.map(|ip| ip.to_string())));
+        out.text("resolver", text(self.resolver.map(|server| server.to_string())));
+        self.tls.write(out);
     }
 }
 
-fn read_listen(text: &str) -> Result<Listen, String> {
-    let how = "write \"udp:ADDRESS:PORT\" or \"tcp:ADDRESS:PORT\"";
-    let (transport, address) = text
-        .split_once(':')
-        .ok_or_else(|| format!("names no transport: {how}"))?;
-    let listen = match transport {
-        "udp" => Listen::Udp,
-        "tcp" => Listen::Tcp,
-        other => return Err(format!("has an unknown transport: {}", suggestion(other, TRANSPORTS))),
-    };
-    address
-        .parse()
-        .map(listen)
-        .map_err(|_| format!("has no IP address with a port: {how}"))
-}
-
-fn read_external_ip(text: &str) -> Result<Option<IpAddr>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let ip: IpAddr = text.parse().map_err(|_| "is not an IP address".to_owned())?;
-    match ip.is_unspecified() || ip.is_multicast() {
-        true => Err("is no address of one machine; leave it empty for the address the peer reaches us on".to_owned()),
-        false => Ok(Some(ip)),
+fn optional<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    match text {
+        "" => Ok(None),
+        text => read(text).map(Some),
     }
 }
 
-fn check_listen(section: &mut Section<'_>, listen: &[Listen]) {
-    let fixed = |listen: &Listen| match listen {
-        Listen::Udp(address) | Listen::Tcp(address) => address.port() != 0,
-    };
-    for (index, socket) in listen.iter().enumerate().filter(|(_, socket)| fixed(socket)) {
-        if listen[..index].contains(socket) {
+fn read_resolver(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "is not an IP address with a port: write it like \"192.0.2.53:53\"".to_owned())
+}
+
+fn check_listen(section: &mut Section<'_>, sip: &Sip) {
+    for (index, socket) in sip.listen.iter().enumerate() {
+        if sip.listen.iter().take(index).any(|other| other.collides(socket)) {
             section.wrong("listen", &format!("names {socket} twice"));
+        }
+        if socket.transport.is_secure() && !sip.tls.has_identity() {
+            let text = format!("names {socket}, which needs \"certificate\" and \"key\" in [sip.tls]");
+            section.wrong("listen", &text);
         }
     }
 }
@@ -131,11 +112,11 @@ mod tests {
             problems("[sip]\nlisten = [\"udp:localhost:5060\", \"upd:0.0.0.0:5060\", 5060, \"5060\"]"),
             [
                 "f.toml:2:11: sip.listen[0] = \"udp:localhost:5060\" has no IP address with a port: write \
-                 \"udp:ADDRESS:PORT\" or \"tcp:ADDRESS:PORT\"",
+                 \"udp:ADDRESS:PORT\", or the same with tcp, tls, ws or wss",
                 "f.toml:2:33: sip.listen[1] = \"upd:0.0.0.0:5060\" has an unknown transport: did you mean \"udp\"?",
                 "f.toml:2:53: sip.listen[2] = 5060 is not a text: put it in quotes",
-                "f.toml:2:59: sip.listen[3] = \"5060\" names no transport: write \"udp:ADDRESS:PORT\" or \
-                 \"tcp:ADDRESS:PORT\"",
+                "f.toml:2:59: sip.listen[3] = \"5060\" names no transport: write \"udp:ADDRESS:PORT\", or \
+                 the same with tcp, tls, ws or wss",
             ]
         );
     }
@@ -149,6 +130,19 @@ mod tests {
         assert_eq!(
             problems("[sip]\nlisten = [\"udp:0.0.0.0:5060\", \"udp:0.0.0.0:5060\"]"),
             ["f.toml:2:10: sip.listen names udp:0.0.0.0:5060 twice"]
+        );
+    }
+
+    #[test]
+    fn a_resolver_is_an_address_with_a_port() {
+        let resolver = "192.0.2.53:53".parse().unwrap();
+        assert_eq!(read("[sip]\nresolver = \"192.0.2.53:53\"").sip.resolver, Some(resolver));
+        assert_eq!(
+            problems("[sip]\nresolver = \"192.0.2.53\""),
+            [
+                "f.toml:2:12: sip.resolver = \"192.0.2.53\" is not an IP address with a port: write it like \
+              \"192.0.2.53:53\""
+            ]
         );
     }
 

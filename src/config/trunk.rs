@@ -1,6 +1,6 @@
-//! `[[trunk]]`: who may call.
+//! `[[trunk]]`: who may call, and whom we may call.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
@@ -9,20 +9,37 @@ use super::{
     names,
     secret::Secret,
     section::{Section, one_of},
+    uplink::Uplink,
 };
 
-const DIGESTS: &[(&str, Digest)] = &[("sha-256", Digest::Sha256), ("md5", Digest::Md5)];
+const DIGESTS: &[(&str, Digest)] = &[
+    ("sha-512-256", Digest::Sha512_256),
+    ("sha-256", Digest::Sha256),
+    ("md5", Digest::Md5),
+];
+
+/// The session interval asked for unless the settings say otherwise (RFC 4028 section 4.2).
+const SESSION_EXPIRES: Duration = Duration::from_secs(1800);
+
+/// The shortest session interval there may be (RFC 4028 section 4.2).
+const SESSION_EXPIRES_S_MIN: u64 = 90;
 
 /// A SIP peer. With networks it is known by its source address, with credentials its calls are challenged; with
-/// credentials alone it may call from anywhere.
+/// credentials alone it may call from anywhere; with an uplink calls are placed at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trunk {
     /// Its name.
     pub name: String,
-    /// Where it sends from; empty only when it has credentials.
+    /// Where it sends from; empty only when it has credentials or an uplink.
     pub from: Vec<IpNet>,
     /// What it logs in with.
     pub credentials: Option<Credentials>,
+    /// How we reach it; none for a trunk that only calls us.
+    pub uplink: Option<Uplink>,
+    /// After how long without a sign of life a call with it is given up (RFC 4028); none never asks for one.
+    pub session_expires: Option<Duration>,
+    /// Whether texts that come inside a call (MESSAGE) are passed on to the agent.
+    pub messages: bool,
 }
 
 /// A user name and its password.
@@ -39,6 +56,8 @@ pub struct Credentials {
 /// A hash that SIP digest may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digest {
+    /// SHA-512/256 (RFC 8760).
+    Sha512_256,
     /// SHA-256 (RFC 8760).
     Sha256,
     /// MD5, for the many phones that know nothing else.
@@ -51,11 +70,17 @@ impl Trunk {
         let name = section.parsed("name", String::new(), read_name);
         let from = read_networks(&mut section);
         let credentials = read_credentials(&mut section);
+        let uplink = Uplink::read(&mut section);
+        let session_expires = read_session_expires(&mut section);
+        let messages = section.optional_truth("messages").unwrap_or(true);
         section.finish();
         Self {
             name,
             from,
             credentials,
+            uplink,
+            session_expires,
+            messages,
         }
     }
 
@@ -77,6 +102,9 @@ impl Trunk {
             "digest",
             self.credentials.iter().flat_map(|credentials| &credentials.digest),
         );
+        Uplink::write(self.uplink.as_ref(), out);
+        out.whole("session_expires_s", self.session_expires.unwrap_or_default().as_secs());
+        out.whole("messages", self.messages);
     }
 
     /// Whether it may call from anywhere, with its credentials.
@@ -97,19 +125,21 @@ fn read_name(text: &str) -> Result<String, String> {
 }
 
 fn read_networks(section: &mut Section<'_>) -> Vec<IpNet> {
-    if section.first_given(&["from", "username", "password"]).is_none() {
-        section.wrong_table("needs \"from\", or \"username\" and \"password\": it does not say who may call");
+    if section.first_given(&["from", "username", "password", "host"]).is_none() {
+        section.wrong_table(
+            "needs \"from\", or \"username\" and \"password\", or \"host\": it does not say who may call or be called",
+        );
     }
-    if section.first_given(&["username", "password"]).is_none() {
+    if section.first_given(&["username", "password", "host"]).is_none() {
         section.refuse_empty(
             "from",
-            "names no network, and there is no \"username\": nobody could call",
+            "names no network, and there is neither \"username\" nor \"host\": nobody could call or be called",
         );
     }
     section.list("from", Vec::new(), read_network)
 }
 
-fn read_network(text: &str) -> Result<IpNet, String> {
+pub(super) fn read_network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse().map(|address: IpAddr| IpNet::from(address));
     let network: IpNet = text.parse().or_else(|_| address()).map_err(|_| {
         "is not a network: write it like \"192.168.0.0/16\", or one address like \"192.0.2.7\"".to_owned()
@@ -147,11 +177,24 @@ fn read_credentials(section: &mut Section<'_>) -> Option<Credentials> {
     }
 }
 
-fn read_digest(section: &mut Section<'_>, has_login: bool) -> Vec<Digest> {
+/// A time that is too short would have calls end while they are well.
+fn read_session_expires(section: &mut Section<'_>) -> Option<Duration> {
+    let expires = section.seconds("session_expires_s", SESSION_EXPIRES, 0..=86_400);
+    if (1..SESSION_EXPIRES_S_MIN).contains(&expires.as_secs()) {
+        section.wrong(
+            "session_expires_s",
+            &format!("is shorter than the {SESSION_EXPIRES_S_MIN} s that peers must accept; 0: never"),
+        );
+    }
+    Some(expires).filter(|expires| !expires.is_zero())
+}
+
+/// The hashes of a login; `has_login` tells whether there is one.
+pub(super) fn read_digest(section: &mut Section<'_>, has_login: bool) -> Vec<Digest> {
     if has_login {
         section.refuse_empty(
             "digest",
-            "names no algorithm: leave it out, or name \"sha-256\" or \"md5\"",
+            "names no algorithm: leave it out, or name \"sha-512-256\", \"sha-256\" or \"md5\"",
         );
     }
     let is_given = section.gives("digest");
@@ -206,11 +249,17 @@ mod tests {
     fn a_trunk_says_who_may_call() {
         assert_eq!(
             problems("[[trunk]]\nname = \"lan\""),
-            ["f.toml:1:1: [[trunk]] needs \"from\", or \"username\" and \"password\": it does not say who may call"]
+            [
+                "f.toml:1:1: [[trunk]] needs \"from\", or \"username\" and \"password\", or \"host\": it does not say who may \
+                 call or be called"
+            ]
         );
         assert_eq!(
             problems("[[trunk]]\nname = \"lan\"\nfrom = []"),
-            ["f.toml:3:8: trunk[0].from names no network, and there is no \"username\": nobody could call"]
+            [
+                "f.toml:3:8: trunk[0].from names no network, and there is neither \"username\" nor \"host\": nobody could \
+                 call or be called"
+            ]
         );
     }
 
@@ -243,12 +292,16 @@ mod tests {
             problems(&format!("{LOGIN}digest = [\"sha256\", \"crc\"]")),
             [
                 "f.toml:5:11: trunk[0].digest[0] = \"sha256\" is not known: did you mean \"sha-256\"?",
-                "f.toml:5:21: trunk[0].digest[1] = \"crc\" is not known: there are \"sha-256\" and \"md5\"",
+                "f.toml:5:21: trunk[0].digest[1] = \"crc\" is not known: there are \"sha-512-256\", \"sha-256\" and \
+                 \"md5\"",
             ]
         );
         assert_eq!(
             problems(&format!("{LOGIN}digest = []")),
-            ["f.toml:5:10: trunk[0].digest names no algorithm: leave it out, or name \"sha-256\" or \"md5\""]
+            [
+                "f.toml:5:10: trunk[0].digest names no algorithm: leave it out, or name \"sha-512-256\", \
+              \"sha-256\" or \"md5\""
+            ]
         );
         assert_eq!(
             problems(&format!("{LOGIN}digest = [\"md5\", \"md5\"]")),
@@ -263,6 +316,18 @@ mod tests {
             ["f.toml:4:10: trunk[0].digest has no \"username\" and \"password\" beside it"]
         );
         read("[[trunk]]\nname = \"lan\"\nfrom = [\"10.0.0.0/8\"]\ndigest = []");
+    }
+
+    #[test]
+    fn a_session_interval_is_none_or_one_that_peers_accept() {
+        let expires = |line: &str| read(&format!("{LOGIN}{line}")).trunks[0].session_expires;
+        assert_eq!(expires(""), Some(SESSION_EXPIRES));
+        assert_eq!(expires("session_expires_s = 0"), None);
+        assert_eq!(expires("session_expires_s = 90"), Some(Duration::from_secs(90)));
+        assert_eq!(
+            problems(&format!("{LOGIN}session_expires_s = 89")),
+            ["f.toml:5:21: trunk[0].session_expires_s is shorter than the 90 s that peers must accept; 0: never"]
+        );
     }
 
     #[test]

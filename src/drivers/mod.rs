@@ -12,7 +12,6 @@ pub mod operator;
 pub mod post;
 pub mod realtime;
 pub mod sip;
-pub mod sip_tcp;
 pub mod worker;
 
 /// Sleeps until a machine's deadline; for ever when it has none.

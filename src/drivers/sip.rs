@@ -1,40 +1,49 @@
-//! The SIP driver: UDP sockets, TCP connections and the [`Endpoint`] machine between them.
+//! The SIP driver: sockets, connections and the DNS on one side, the [`Endpoint`] machine on the other.
 //!
 //! One task owns the endpoint. Readers put what arrives into one bounded queue; what the endpoint wants sent goes out
 //! without waiting: a datagram the kernel does not take is lost like any datagram, a connection that does not drain is
 //! closed. The driver decides nothing about calls.
+//!
+//! - `sockets`: what is bound. `udp`: datagrams. `ways`: our end of what we send by ourselves.
+//! - `accept`, `dial`: how connections come about; `line`: TCP, TLS and WebSocket made ready. `connections`: all of them.
+//! - `stream`, `ws`: messages on a connection. `resolve`: looking targets up.
+
+mod accept;
+mod connections;
+mod dial;
+mod line;
+mod resolve;
+mod sockets;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod udp;
+mod ways;
+mod ws;
 
 use std::{
     collections::HashMap,
     future::Future,
     io,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{
-    net::{TcpListener, UdpSocket},
-    sync::mpsc,
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 
+pub use self::sockets::Sockets;
+use self::{accept::Gate, connections::Connections, resolve::Lookups, udp::Datagrams, ways::Ways};
 use super::{
     leg::{IncomingLeg, LEG_EVENTS_MAX, LegHandle, OutgoingLeg, SipOrder},
     post::{Post, post},
-    sip_tcp::{self, Connections},
 };
 use crate::{
-    config::Listen,
-    net::{
-        tcp,
-        udp::{self, LocalAddresses},
-    },
+    net::{resolve::Resolver, sip_tls::SipTls},
     sip::{
         Command, Endpoint, Event, Flow, Invite, LegId, Message, NotPlaced, Origin, Outgoing, Output, QueryId,
-        ReadError, Refused, Target, Transport,
+        ReadError, Refused, Target, Transport, TrunkReport,
     },
-    telemetry::{Metrics, Queue},
+    telemetry::{Level, Metrics, Queue, TrunkState},
 };
 
 /// Messages that may wait for the endpoint. Past it datagrams are dropped (peers retransmit) and connections wait.
@@ -42,9 +51,6 @@ const INBOUND_MAX: usize = 4096;
 
 /// How long a stopping driver waits for the answers to its goodbyes.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
-
-/// The largest datagram read; the reader refuses what is longer than its own bound.
-const DATAGRAM_BYTES_MAX: usize = 65_535;
 
 /// What readers hand to the driver.
 #[derive(Debug)]
@@ -75,44 +81,24 @@ impl Inbound {
     }
 }
 
-/// The bound sockets.
-#[derive(Debug, Default)]
-pub struct Sockets {
-    /// UDP sockets.
-    pub udp: Vec<UdpSocket>,
-    /// TCP listeners.
-    pub tcp: Vec<TcpListener>,
-}
-
-impl Sockets {
-    /// Binds what the configuration names.
-    pub fn bind(listen: &[Listen]) -> io::Result<Self> {
-        let mut sockets = Self::default();
-        for listen in listen {
-            match listen {
-                Listen::Udp(address) => sockets.udp.push(udp::bind_sip(*address)?),
-                Listen::Tcp(address) => sockets.tcp.push(tcp::listen(*address)?),
-            }
-        }
-        Ok(sockets)
-    }
-
-    /// Where the UDP sockets are bound.
-    pub fn udp_addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.udp.iter().map(UdpSocket::local_addr).collect()
-    }
-
-    /// Where the TCP listeners are bound.
-    pub fn tcp_addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.tcp.iter().map(TcpListener::local_addr).collect()
-    }
+/// What the driver works with besides the endpoint.
+pub struct Means {
+    /// Bound sockets.
+    pub sockets: Sockets,
+    /// How connections are secured.
+    pub tls: SipTls,
+    /// Who is asked for names.
+    pub resolver: Resolver,
 }
 
 /// The SIP side of the gateway, ready to [`run`](Self::run).
 pub struct SipDriver {
     endpoint: Endpoint,
-    udp: HashMap<SocketAddr, Arc<UdpSocket>>,
+    datagrams: Datagrams,
     connections: Connections,
+    opened: JoinSet<()>,
+    lookups: Lookups,
+    tls: Arc<SipTls>,
     orders: mpsc::Receiver<SipOrder>,
     orders_sender: mpsc::Sender<SipOrder>,
     inbound: mpsc::Receiver<Inbound>,
@@ -131,7 +117,7 @@ pub fn orders(legs_max: usize) -> (mpsc::Sender<SipOrder>, mpsc::Receiver<SipOrd
 impl SipDriver {
     /// Takes over the sockets and starts their readers.
     pub fn new(
-        sockets: Sockets,
+        means: Means,
         endpoint: Endpoint,
         admits: impl Fn(Origin) -> bool + Clone + Send + 'static,
         orders: (mpsc::Sender<SipOrder>, mpsc::Receiver<SipOrder>),
@@ -139,30 +125,33 @@ impl SipDriver {
     ) -> io::Result<Self> {
         let (sender, inbound) = mpsc::channel(INBOUND_MAX);
         let mut readers = JoinSet::new();
-        let mut udp = HashMap::new();
-        for socket in sockets.udp {
-            let socket = Arc::new(socket);
-            let bound = socket.local_addr()?;
-            udp.insert(bound, socket.clone());
-            readers.spawn(read_datagrams(socket, bound, sender.clone(), metrics.clone()));
-        }
-        let connections = Connections::new(sender, metrics.clone());
-        for listener in sockets.tcp {
-            readers.spawn(sip_tcp::accept(listener, connections.clone(), admits.clone()));
+        let sockets = means.sockets;
+        let bound = sockets.listeners.iter().map(|one| (one.transport, one.bound));
+        let lookups = Lookups::new(means.resolver, Ways::new(bound.collect()));
+        let datagrams = Datagrams::start(sockets.udp, &sender, &mut readers, &metrics)?;
+        let gate = Gate {
+            connections: Connections::new(sender, metrics.clone()),
+            admits,
+            tls: Arc::new(means.tls),
+            told: Arc::default(),
+        };
+        for (transport, listener) in sockets.streams {
+            readers.spawn(accept::accept(listener, transport, gate.clone()));
         }
         let (orders_sender, orders) = orders;
-        let legs = HashMap::new();
-        let incoming = None;
         Ok(Self {
             endpoint,
-            udp,
-            connections,
+            datagrams,
+            connections: gate.connections,
+            opened: JoinSet::new(),
+            lookups,
+            tls: gate.tls,
             orders,
             orders_sender,
             inbound,
             readers,
-            incoming,
-            legs,
+            incoming: None,
+            legs: HashMap::new(),
             metrics,
         })
     }
@@ -173,7 +162,7 @@ impl SipDriver {
         let mut stop = std::pin::pin!(stop);
         let mut stop_by = None;
         loop {
-            if stop_by.is_some_and(|by| Instant::now() >= by || self.endpoint.counts().legs == 0) {
+            if stop_by.is_some_and(|by| Instant::now() >= by || self.has_left()) {
                 return;
             }
             let deadline = self.endpoint.poll_timeout();
@@ -189,6 +178,8 @@ impl SipDriver {
                 () = super::sleep_until(deadline) => self.endpoint.handle_timeout(Instant::now()),
                 () = super::sleep_until(stop_by) => return,
                 () = &mut stop, if stop_by.is_none() => stop_by = Some(self.say_farewells()),
+                (query, hops) = self.lookups.next() => self.endpoint.handle_resolved(Instant::now(), query, hops),
+                Some(_) = self.opened.join_next() => {}
                 Some(_) = self.readers.join_next() => {
                     tracing::error!("a SIP socket failed; the endpoint starts again");
                     return;
@@ -198,19 +189,28 @@ impl SipDriver {
         }
     }
 
-    /// Takes the orders that wait, and says until when their answers are waited for.
+    /// Takes the orders that wait, takes registrations back, and says until when the answers are waited for.
     fn say_farewells(&mut self) -> Instant {
         while let Ok(order) = self.orders.try_recv() {
             self.obey(order);
         }
+        self.endpoint.unregister(Instant::now());
         Instant::now() + FAREWELL_MAX
+    }
+
+    /// Whether everybody has been told that we go.
+    fn has_left(&self) -> bool {
+        self.endpoint.counts().legs == 0 && !self.endpoint.is_registered()
     }
 
     fn obey(&mut self, order: SipOrder) {
         match order {
             SipOrder::Leg(leg, command) => self.endpoint.command(Instant::now(), leg, command),
             SipOrder::Serve(post) => self.incoming = Some(post),
-            SipOrder::Drain => self.endpoint.set_draining(true),
+            SipOrder::Drain => {
+                self.endpoint.set_draining(true);
+                self.endpoint.unregister(Instant::now());
+            }
             // An unread answer drops the leg's handle, which ends the call.
             SipOrder::Place(outgoing, reply) => drop(reply.send(self.place(*outgoing))),
         }
@@ -237,7 +237,7 @@ impl SipDriver {
         match inbound {
             Inbound::Datagram(flow, bytes) => self.endpoint.handle_datagram(now, flow, &bytes),
             Inbound::Message(flow, message) => self.endpoint.handle_message(now, flow, message.map(|message| *message)),
-            Inbound::Closed(flow) => self.endpoint.handle_flow_closed(flow),
+            Inbound::Closed(flow) => self.endpoint.handle_flow_closed(now, flow),
         }
     }
 
@@ -247,41 +247,39 @@ impl SipDriver {
                 Output::Send { flow, bytes } => self.send(flow, bytes),
                 Output::Event { leg, event } => self.event(leg, event),
                 Output::Refused(refused) => self.refused(&refused),
-                Output::Resolve { query, target } => self.resolve(query, &target),
-                Output::Open { flow, .. } => self.endpoint.handle_flow_closed(flow),
-                Output::Trunk(_) => {}
+                Output::Resolve { query, target } => self.resolve(query, target),
+                Output::Open { flow, name } => self.open(flow, name),
+                Output::Trunk(report) => self.trunk(report),
             }
         }
         let counts = self.endpoint.counts();
         self.metrics
             .sip_counts(counts.legs, counts.dialogs, counts.transactions);
+        self.metrics
+            .set_level(Level::RegistrarContacts, self.endpoint.registered_contacts());
     }
 
-    fn resolve(&mut self, query: QueryId, target: &Target) {
-        let host = target.host.as_str();
-        self.endpoint
-            .handle_resolved(Instant::now(), query, Err(format!("{host} cannot be looked up")));
+    fn resolve(&mut self, query: QueryId, target: Target) {
+        if let Some(hops) = self.lookups.start(query, target) {
+            self.endpoint.handle_resolved(Instant::now(), query, hops);
+        }
+    }
+
+    fn open(&mut self, flow: Flow, name: String) {
+        match self.connections.reserve(flow) {
+            Ok(place) => drop(self.opened.spawn(dial::dial(place, name, self.tls.clone()))),
+            Err(_) => {
+                self.metrics.sip_refused("connections_max");
+                tracing::warn!(remote = %flow.remote, name, "a SIP connection is not opened: too many are open");
+                self.endpoint.handle_flow_closed(Instant::now(), flow);
+            }
+        }
     }
 
     fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
         match flow.transport {
-            Transport::Udp => self.send_datagram(flow, &bytes),
+            Transport::Udp => self.datagrams.send(flow, &bytes),
             _ => self.connections.send(flow.connection, bytes),
-        }
-    }
-
-    fn send_datagram(&self, flow: Flow, bytes: &[u8]) {
-        let Some(socket) = self
-            .udp
-            .iter()
-            .find(|(bound, _)| serves(**bound, flow))
-            .map(|(_, socket)| socket)
-        else {
-            return;
-        };
-        if let Err(error) = socket.try_send_to(bytes, flow.remote) {
-            self.metrics.queue_drop(Queue::SipDatagrams);
-            tracing::debug!(remote = %flow.remote, %error, "a SIP datagram was not sent");
         }
     }
 
@@ -331,6 +329,26 @@ impl SipDriver {
         }
     }
 
+    /// Notes how a trunk is doing, and logs what changed.
+    fn trunk(&self, report: TrunkReport) {
+        let TrunkReport {
+            trunk,
+            reachable,
+            registered,
+            expires,
+            error,
+        } = report;
+        let state = TrunkState {
+            trunk,
+            registered,
+            registered_until: expires.map(|expires| Instant::now() + expires),
+            reachable,
+            error,
+        };
+        let before = self.metrics.trunks().note(state.clone());
+        log_trunk(before, state);
+    }
+
     fn refused(&self, refused: &Refused) {
         let Refused {
             source,
@@ -345,44 +363,33 @@ impl SipDriver {
     }
 }
 
+/// A trunk is news when it comes, goes, or fails in another way than before.
+fn log_trunk(before: Option<TrunkState>, state: TrunkState) {
+    let was = |of: fn(&TrunkState) -> Option<bool>| before.as_ref().and_then(of);
+    let TrunkState {
+        trunk,
+        registered,
+        reachable,
+        error,
+        ..
+    } = &state;
+    if !error.is_empty() && before.as_ref().is_none_or(|before| before.error != *error) {
+        tracing::warn!(trunk, error, registered, reachable, "a trunk fails");
+    }
+    if *registered == Some(true) && was(|state| state.registered) != Some(true) {
+        tracing::info!(trunk, "registered at the trunk");
+    }
+    if *registered == Some(false) && was(|state| state.registered) == Some(true) && error.is_empty() {
+        tracing::info!(trunk, "not registered at the trunk any more");
+    }
+    if *reachable == Some(true) && was(|state| state.reachable) != Some(true) {
+        tracing::info!(trunk, "the trunk is reachable");
+    }
+}
+
 fn overloaded() -> Command {
     Command::Refuse {
         status: 503,
         reason: "overloaded".into(),
-    }
-}
-
-/// Whether the socket bound here is the one a flow came in on; a wildcard socket serves every local address.
-fn serves(bound: SocketAddr, flow: Flow) -> bool {
-    bound.port() == flow.local.port()
-        && (bound.ip() == flow.local.ip() || (bound.ip().is_unspecified() && bound.is_ipv4() == flow.local.is_ipv4()))
-}
-
-async fn read_datagrams(socket: Arc<UdpSocket>, bound: SocketAddr, inbound: mpsc::Sender<Inbound>, metrics: Metrics) {
-    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
-    let mut addresses = LocalAddresses::new(bound);
-    loop {
-        match socket.recv_from(&mut buffer).await {
-            Ok((length, remote)) => {
-                let flow = Flow {
-                    transport: Transport::Udp,
-                    local: addresses.facing(remote),
-                    remote,
-                    connection: 0,
-                };
-                if inbound
-                    .try_send(Inbound::Datagram(flow, buffer[..length].to_vec()))
-                    .is_err()
-                {
-                    metrics.queue_drop(Queue::SipInbound);
-                }
-            }
-            // Linux reports a peer's ICMP refusal here; it concerns one peer, not the socket.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            Err(error) => {
-                tracing::error!(%bound, %error, "the SIP socket cannot be read");
-                return;
-            }
-        }
     }
 }

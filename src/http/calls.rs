@@ -19,6 +19,7 @@ use super::{
     events, openapi,
     routes::HttpState,
     token::Token,
+    trunks,
 };
 
 /// Calls in a list; those that go on come first.
@@ -69,6 +70,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(Method::GET, "/v1/calls/{id}/events", |method| {
         on(method, events::listen)
     }),
+    operation(Method::GET, "/v1/trunks", |method| on(method, trunks::list)),
     operation(Method::GET, "/v1/openapi.json", |method| on(method, openapi::show)),
 ];
 

@@ -14,6 +14,7 @@ mod readiness;
 mod routes;
 mod server;
 mod token;
+mod trunks;
 
 pub use control::{CallEvent, CallView, Control, OutcomeView, PlaceCall, Refused, Transfer};
 pub use readiness::Readiness;

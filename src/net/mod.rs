@@ -1,4 +1,4 @@
-//! Sockets: SIP over UDP and TCP, the RTP port pool, and the WebSockets to the backends.
+//! Sockets: SIP over UDP, TCP, TLS and WebSocket, the DNS, the RTP port pool, and the WebSockets to the backends.
 //!
 //! Everything here opens, marks, limits and names sockets. What travels on them is the business of the drivers and of
 //! the pure modules behind them.
@@ -6,6 +6,9 @@
 mod connect_error;
 mod dial;
 pub mod ports;
+pub mod resolve;
+pub mod sip_tls;
+pub mod sip_websocket;
 mod socket;
 mod stream;
 mod target;

@@ -1,4 +1,4 @@
-//! What a WebSocket runs over: TCP, TLS, or a pipe in memory to the operator of this very process.
+//! What connections run over: TCP, TLS, or a pipe in memory to the operator of this very process.
 
 use std::{
     io,
@@ -10,9 +10,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::TcpStream,
 };
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::{client, server};
 
-/// A byte stream to a backend, which counts what passes.
+/// A byte stream to a backend or a SIP peer, which counts what passes.
 #[derive(Debug)]
 pub struct Stream {
     kind: Kind,
@@ -32,8 +32,10 @@ pub struct Traffic {
 enum Kind {
     /// In the clear.
     Tcp(TcpStream),
-    /// Secured.
-    Tls(Box<TlsStream<TcpStream>>),
+    /// Secured, to a server.
+    Tls(Box<client::TlsStream<TcpStream>>),
+    /// Secured, to a client.
+    Served(Box<server::TlsStream<TcpStream>>),
     /// Within the process.
     Memory(DuplexStream),
 }
@@ -58,9 +60,15 @@ impl From<TcpStream> for Stream {
     }
 }
 
-impl From<TlsStream<TcpStream>> for Stream {
-    fn from(stream: TlsStream<TcpStream>) -> Self {
+impl From<client::TlsStream<TcpStream>> for Stream {
+    fn from(stream: client::TlsStream<TcpStream>) -> Self {
         Self::new(Kind::Tls(Box::new(stream)))
+    }
+}
+
+impl From<server::TlsStream<TcpStream>> for Stream {
+    fn from(stream: server::TlsStream<TcpStream>) -> Self {
+        Self::new(Kind::Served(Box::new(stream)))
     }
 }
 
@@ -77,6 +85,7 @@ impl AsyncRead for Stream {
         let polled = match &mut this.kind {
             Kind::Tcp(stream) => Pin::new(stream).poll_read(context, buf),
             Kind::Tls(stream) => Pin::new(stream).poll_read(context, buf),
+            Kind::Served(stream) => Pin::new(stream).poll_read(context, buf),
             Kind::Memory(stream) => Pin::new(stream).poll_read(context, buf),
         };
         this.traffic.read += (buf.filled().len() - before) as u64;
@@ -90,6 +99,7 @@ impl AsyncWrite for Stream {
         let polled = match &mut this.kind {
             Kind::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Kind::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Kind::Served(stream) => Pin::new(stream).poll_write(context, bytes),
             Kind::Memory(stream) => Pin::new(stream).poll_write(context, bytes),
         };
         if let Poll::Ready(Ok(length)) = polled {
@@ -102,6 +112,7 @@ impl AsyncWrite for Stream {
         match &mut self.get_mut().kind {
             Kind::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Kind::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Kind::Served(stream) => Pin::new(stream).poll_flush(context),
             Kind::Memory(stream) => Pin::new(stream).poll_flush(context),
         }
     }
@@ -110,6 +121,7 @@ impl AsyncWrite for Stream {
         match &mut self.get_mut().kind {
             Kind::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Kind::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Kind::Served(stream) => Pin::new(stream).poll_shutdown(context),
             Kind::Memory(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }

@@ -1,9 +1,13 @@
-//! Listening TCP sockets.
+//! TCP sockets: listening, and connecting to SIP peers.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, SocketAddrV6},
+    time::Duration,
+};
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::socket::{self, Traffic};
 
@@ -53,6 +57,20 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
+/// Connects from this address of ours, marked as signalling. How long it may take is for the caller to bound.
+pub async fn connect(local: IpAddr, remote: SocketAddr) -> io::Result<TcpStream> {
+    let local = match (local, remote) {
+        // A link-local address means nothing without its link.
+        (IpAddr::V6(local), SocketAddr::V6(remote)) => SocketAddrV6::new(local, 0, 0, remote.scope_id()).into(),
+        (local, _) => SocketAddr::new(local, 0),
+    };
+    let socket = socket::tcp(remote, Traffic::Signalling)?;
+    socket.bind(&local.into())?;
+    let stream = TcpSocket::from_std_stream(socket.into()).connect(remote).await?;
+    tune(&stream);
+    Ok(stream)
+}
+
 /// Small messages leave at once, and a dead peer is noticed. Neither is worth losing the connection for.
 pub fn tune(stream: &TcpStream) {
     let keepalive = TcpKeepalive::new()
@@ -86,6 +104,15 @@ mod tests {
         assert_eq!(client.unwrap().local_addr().unwrap(), peer);
         assert!(server.nodelay().unwrap());
         assert!(SockRef::from(&server).keepalive().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_connection_leaves_from_the_address_it_is_told() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let local = IpAddr::from([127, 0, 0, 5]);
+        let (client, (_server, peer)) = tokio::join!(connect(local, address), accept(&listener));
+        assert_eq!((client.unwrap().local_addr().unwrap(), peer.ip()), (peer, local));
     }
 
     #[tokio::test]

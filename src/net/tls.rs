@@ -46,15 +46,21 @@ pub fn install_crypto_provider() {
     let _ = ring::default_provider().install_default();
 }
 
+/// The authorities this machine trusts.
+pub(super) fn native_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    for error in native.errors {
+        tracing::warn!(%error, "a certificate authority of this machine cannot be read");
+    }
+    roots.add_parsable_certificates(native.certs);
+    roots
+}
+
 impl Tls {
     /// Trusts the machine's authorities, and those in `extra` besides. Reads some hundred files: make it once.
     pub fn new(extra: Option<&Path>) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        let native = rustls_native_certs::load_native_certs();
-        for error in native.errors {
-            tracing::warn!(%error, "a certificate authority of this machine cannot be read");
-        }
-        roots.add_parsable_certificates(native.certs);
+        let mut roots = native_roots();
         if let Some(path) = extra {
             roots.add_parsable_certificates(read(path)?);
         }

@@ -45,7 +45,8 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 #[derive(Debug)]
 pub struct LocalAddresses {
     bound: SocketAddr,
-    ways: HashMap<IpAddr, Way>,
+    /// By the peer's address, and its link where the address means nothing without.
+    ways: HashMap<(IpAddr, u32), Way>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,19 +70,19 @@ impl LocalAddresses {
         if !self.bound.ip().is_unspecified() {
             return self.bound;
         }
-        let (remote, now) = (remote.ip(), Instant::now());
+        let now = Instant::now();
         let local = self
             .remembered(remote, now)
             .unwrap_or_else(|| self.look_up(remote, now));
         SocketAddr::new(local, self.bound.port())
     }
 
-    fn remembered(&self, remote: IpAddr, now: Instant) -> Option<IpAddr> {
-        let way = self.ways.get(&remote)?;
+    fn remembered(&self, remote: SocketAddr, now: Instant) -> Option<IpAddr> {
+        let way = self.ways.get(&key(remote))?;
         (now.saturating_duration_since(way.found) < REMEMBERED_FOR).then_some(way.local)
     }
 
-    fn look_up(&mut self, remote: IpAddr, now: Instant) -> IpAddr {
+    fn look_up(&mut self, remote: SocketAddr, now: Instant) -> IpAddr {
         let local = source_address(remote).unwrap_or_else(|error| {
             tracing::debug!(%remote, %error, "there is no way to a peer");
             self.bound.ip()
@@ -90,22 +91,31 @@ impl LocalAddresses {
         local
     }
 
-    fn remember(&mut self, remote: IpAddr, way: Way) {
+    fn remember(&mut self, remote: SocketAddr, way: Way) {
         if self.ways.len() >= REMEMBERED_MAX {
             self.ways.clear();
         }
-        self.ways.insert(remote, way);
+        self.ways.insert(key(remote), way);
     }
 }
 
+fn key(remote: SocketAddr) -> (IpAddr, u32) {
+    let link = match remote {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(remote) => remote.scope_id(),
+    };
+    (remote.ip(), link)
+}
+
 /// Connecting a UDP socket sends nothing, but makes the kernel choose the route and with it our address.
-fn source_address(remote: IpAddr) -> io::Result<IpAddr> {
+fn source_address(mut remote: SocketAddr) -> io::Result<IpAddr> {
     let any: IpAddr = match remote {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = std::net::UdpSocket::bind((any, 0))?;
-    socket.connect((remote, ANY_PORT))?;
+    remote.set_port(ANY_PORT);
+    socket.connect(remote)?;
     Ok(socket.local_addr()?.ip())
 }
 
@@ -134,7 +144,7 @@ mod tests {
             found: Instant::now(),
         };
         for peer in 0..3 * REMEMBERED_MAX as u32 {
-            addresses.remember(IpAddr::V4(Ipv4Addr::from_bits(peer)), way);
+            addresses.remember((Ipv4Addr::from_bits(peer), 5060).into(), way);
             assert!(addresses.ways.len() <= REMEMBERED_MAX);
         }
     }
@@ -143,15 +153,16 @@ mod tests {
     fn a_way_is_asked_for_again_when_it_is_old() {
         let mut addresses = everywhere();
         let now = Instant::now();
+        let peer = (LOOPBACK, 5060).into();
         addresses.remember(
-            LOOPBACK,
+            peer,
             Way {
                 local: LOOPBACK,
                 found: now,
             },
         );
-        assert_eq!(addresses.remembered(LOOPBACK, now), Some(LOOPBACK));
-        assert_eq!(addresses.remembered(LOOPBACK, now + REMEMBERED_FOR), None);
+        assert_eq!(addresses.remembered(peer, now), Some(LOOPBACK));
+        assert_eq!(addresses.remembered(peer, now + REMEMBERED_FOR), None);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use ipnet::IpNet as Network;
 
@@ -13,6 +13,7 @@ use super::digest::{Authenticator, Outcome};
 use super::flow::Origin;
 use super::message::Request;
 use super::proof::Algorithm;
+use super::session_timer::SESSION_EXPIRES;
 use super::uplink::Uplink;
 
 /// A trunk as SIP sees it. With networks it is found by source address; with credentials its INVITEs are challenged;
@@ -27,6 +28,8 @@ pub struct Peer {
     pub credentials: Option<Credentials>,
     /// How requests of ours reach it; `None`: it only calls us.
     pub uplink: Option<Uplink>,
+    /// The session timer we ask for and agree to, at most (RFC 4028).
+    pub session_expires: Duration,
 }
 
 impl Peer {
@@ -95,6 +98,17 @@ pub enum Verdict {
     Failed(String),
 }
 
+/// Whether one of several users is who it says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Proved {
+    /// It is this user.
+    User(String),
+    /// It has to prove it: the WWW-Authenticate values of the 401.
+    Challenged(Vec<String>),
+    /// The proof was wrong, in this way.
+    Failed(String),
+}
+
 /// The doorkeeper.
 #[derive(Debug)]
 pub struct Admission {
@@ -129,6 +143,18 @@ impl Admission {
     /// The name of a peer.
     pub fn name(&self, peer: usize) -> &str {
         self.peers.get(peer).map_or("", |peer| &peer.name)
+    }
+
+    /// The longest a call with this peer may live without a sign of life.
+    pub fn session_expires(&self, peer: usize) -> Duration {
+        self.peers
+            .get(peer)
+            .map_or(SESSION_EXPIRES, |peer| peer.session_expires)
+    }
+
+    /// How requests of ours reach a peer.
+    pub fn uplink(&self, peer: usize) -> Option<&Uplink> {
+        self.peers.get(peer)?.uplink.as_ref()
     }
 
     /// The name of the peer that calls from there.
@@ -181,6 +207,31 @@ impl Admission {
             },
             Outcome::Challenge { stale, .. } => Verdict::Challenged(self.authenticator.challenge(now, stale, &offered)),
             Outcome::Denied(denial) => Verdict::Failed(denial.to_string()),
+        }
+    }
+}
+
+/// Users of our own, whoever keeps them.
+impl Admission {
+    /// Checks a request that only one of the users `known` may send; `asked` is whose algorithms are offered.
+    pub fn check_users(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        known: &[&Credentials],
+        asked: &[&Credentials],
+    ) -> Proved {
+        let offered = offered(asked.iter().map(|user| user.algorithms.as_slice()));
+        let find = |name: &str| known.iter().find(|user| user.username == name);
+        let password = |name: &str| find(name).map(|user| user.password.as_str());
+        match self.authenticator.check(now, request, &offered, password) {
+            Outcome::Accepted { username, algorithm } => match find(&username) {
+                Some(user) if user.algorithms.contains(&algorithm) => Proved::User(username),
+                Some(user) => Proved::Challenged(self.authenticator.challenge(now, true, &user.algorithms)),
+                None => Proved::Failed("no such user".to_owned()),
+            },
+            Outcome::Challenge { stale, .. } => Proved::Challenged(self.authenticator.challenge(now, stale, &offered)),
+            Outcome::Denied(denial) => Proved::Failed(denial.to_string()),
         }
     }
 }
@@ -307,6 +358,7 @@ mod tests {
             networks,
             credentials,
             uplink: None,
+            session_expires: SESSION_EXPIRES,
         }
     }
 

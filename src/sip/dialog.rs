@@ -7,8 +7,8 @@ use super::defect::HeaderError;
 use super::headers::Headers;
 use super::message::{InDialog, Request};
 use super::method::Method;
+use super::replaces::Replaces;
 use super::uri::Uri;
-use super::via::Via;
 
 /// What both sides know a dialog by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +19,15 @@ pub struct DialogId {
 }
 
 impl DialogId {
+    /// The dialog with these tags.
+    pub fn new(call_id: &str, local_tag: &str, remote_tag: &str) -> Self {
+        Self {
+            call_id: call_id.to_owned(),
+            local_tag: local_tag.to_owned(),
+            remote_tag: remote_tag.to_owned(),
+        }
+    }
+
     /// The dialog a request from the peer belongs to; `None` when its To has no tag, so that it stands outside any
     /// dialog.
     pub fn of_request(headers: &Headers) -> Option<Self> {
@@ -81,6 +90,26 @@ impl Dialog {
         &self.id
     }
 
+    /// How somebody else's call takes the place of this one (RFC 3891): the tags are named as the peer sees them.
+    pub fn replaces(&self) -> Replaces {
+        Replaces {
+            call_id: self.id.call_id.clone(),
+            to_tag: self.id.remote_tag.clone(),
+            from_tag: self.id.local_tag.clone(),
+            early_only: false,
+        }
+    }
+
+    /// Who we are in this call.
+    pub fn local(&self) -> &NameAddr {
+        &self.local
+    }
+
+    /// Where the peer wants requests of this dialog.
+    pub fn target(&self) -> &Uri {
+        &self.target
+    }
+
     /// Our tag.
     pub fn local_tag(&self) -> &str {
         &self.id.local_tag
@@ -105,13 +134,25 @@ impl Dialog {
         }
     }
 
-    /// The next request of ours. `Request::in_dialog` follows the route set, strict routers included.
-    pub fn request(&mut self, method: Method, via: &Via) -> Request {
+    /// Where our requests go first: to the nearest proxy, or to the peer itself.
+    pub fn next_hop(&self) -> &Uri {
+        self.routes.first().map_or(&self.target, |route| &route.uri)
+    }
+
+    /// The next sequence number of ours. They stay below 2^31 (section 12.2.1.1); no call sends that many requests.
+    pub fn next_sequence(&mut self) -> u32 {
         self.local_sequence = self.local_sequence.wrapping_add(1);
+        self.local_sequence
+    }
+
+    /// The next request of ours, still without Via. `Request::in_dialog` follows the route set, strict routers
+    /// included.
+    pub fn draft(&mut self, method: Method) -> Request {
+        self.next_sequence();
         Request::in_dialog(
             method,
             &InDialog {
-                via,
+                via: None,
                 target: &self.target,
                 routes: &self.routes,
                 from: &self.local,
@@ -139,12 +180,12 @@ mod tests {
     #[test]
     fn our_bye_mirrors_the_invite() {
         let mut dialog = Dialog::begin(&invite(), "ours").unwrap();
-        let bye = dialog.request(Method::Bye, &via());
+        let bye = dialog.draft(Method::Bye);
         assert_eq!(bye.uri.as_str(), "sip:caller@192.0.2.7:5070");
         assert_eq!(bye.headers.from().unwrap().tag(), Some("ours"));
         assert_eq!(bye.headers.to().unwrap().tag(), Some("theirs"));
         assert_eq!(bye.headers.cseq().unwrap().to_string(), "1 BYE");
-        assert_eq!(dialog.request(Method::Bye, &via()).headers.cseq().unwrap().number, 2);
+        assert_eq!(dialog.draft(Method::Bye).headers.cseq().unwrap().number, 2);
     }
 
     #[test]
@@ -174,7 +215,7 @@ mod tests {
         moved.push("Contact", "<sip:caller@192.0.2.8>");
         dialog.refresh_target(&moved);
         dialog.refresh_target(&Headers::new());
-        let bye = dialog.request(Method::Bye, &via());
+        let bye = dialog.draft(Method::Bye);
         assert_eq!(bye.uri.as_str(), "sip:caller@192.0.2.8");
         assert_eq!(bye.headers.routes().unwrap().len(), 2);
     }
@@ -195,9 +236,5 @@ mod tests {
             .with_header("Call-ID", "c1")
             .with_header("CSeq", "7 INVITE")
             .with_header("Contact", "<sip:caller@192.0.2.7:5070>")
-    }
-
-    fn via() -> Via {
-        Via::new("UDP", "192.0.2.1:5060".parse().unwrap(), "z9hG4bKx")
     }
 }

@@ -122,18 +122,14 @@ impl Authenticator {
         let Some(algorithm) = usable(&proof, offered) else {
             return challenge(Unproven::Algorithm);
         };
-        let Some(quality) = proof
-            .quality
-            .as_ref()
-            .filter(|quality| quality.qop.eq_ignore_ascii_case("auth"))
-        else {
+        let Some(quality) = proof.quality.as_ref().filter(|quality| is_taken(&quality.qop)) else {
             return challenge(Unproven::Quality);
         };
         if !is_same_uri(&proof.uri, &request.uri) {
             return Outcome::Denied(Denial::Uri);
         }
         let username = resolved(&proof.username);
-        if !is_proved(&proof, algorithm, request.method.as_str(), password(&username)) {
+        if !is_proved(&proof, algorithm, request, password(&username)) {
             return Outcome::Denied(Denial::Password);
         }
         match self.nonces.spend(now, &proof.nonce, quality.count) {
@@ -177,10 +173,22 @@ fn is_same_uri(claimed: &str, actual: &Uri) -> bool {
     claimed == actual.as_str() || Uri::read(&resolved(claimed)).is_ok_and(|claimed| claimed.same_resource(actual))
 }
 
+/// Only `auth` is offered, but who covers the body as well proves more, not less.
+fn is_taken(qop: &str) -> bool {
+    ["auth", "auth-int"]
+        .into_iter()
+        .any(|taken| qop.eq_ignore_ascii_case(taken))
+}
+
 /// Takes as long for a user there is not as for one with another password.
-fn is_proved(proof: &Proof, algorithm: Algorithm, method: &str, password: Option<&str>) -> bool {
+fn is_proved(proof: &Proof, algorithm: Algorithm, request: &Request, password: Option<&str>) -> bool {
     let expected = proof
-        .expected(algorithm, method, password.unwrap_or_default())
+        .expected(
+            algorithm,
+            request.method.as_str(),
+            &request.body,
+            password.unwrap_or_default(),
+        )
         .unwrap_or_default();
     let equal = expected
         .as_bytes()
@@ -351,7 +359,7 @@ mod tests {
             (Some(claim("other", "")), Unproven::NoCredentials),
             (Some(claim(REALM, "")), Unproven::Quality),
             (
-                Some(claim(REALM, ",qop=auth-int,nc=00000001,cnonce=c")),
+                Some(claim(REALM, ",qop=auth-conf,nc=00000001,cnonce=c")),
                 Unproven::Quality,
             ),
             (Some(claim(REALM, ",algorithm=MD5-sess")), Unproven::Algorithm),
@@ -485,7 +493,7 @@ mod tests {
                 algorithm: None,
                 quality: Some(quality),
             };
-            let response = proof.expected(*algorithm, "INVITE", self.password).unwrap();
+            let response = proof.expected(*algorithm, "INVITE", b"", self.password).unwrap();
             format!(
                 "Digest username=\"{username}\", realm=\"{REALM}\", nonce=\"{nonce}\", uri=\"{uri}\", qop=auth, \
                  nc={nc}, cnonce=\"c\", algorithm={algorithm}, response=\"{response}\""

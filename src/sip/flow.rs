@@ -1,8 +1,9 @@
 //! Flow: the way a message came, which is also the way back (RFC 3261 section 18.2, RFC 3581).
 //!
-//! A flow is a value; the sockets belong to the driver. Requests inside a dialog go to the flow the dialog's last
-//! request asked its responses to be sent to, not to an address taken from Contact or Route: behind a NAT only that way
-//! is open, and behind a proxy that way leads to the proxy, which follows the Request-URI and Route we write.
+//! A flow is a value; the sockets belong to the driver. Requests of ours inside a dialog, ACK included, go where RFC 3261
+//! section 12.2.1.1 says, to the first Route or to the peer's Contact, with one exception: they stay on the flow of the
+//! peer's last message when the peer opened that connection, when it is behind a NAT, when the flow leads there anyway,
+//! or when the address cannot be looked up ([`super::whereabouts`]). Behind a NAT only that way is open.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -116,6 +117,11 @@ impl Flow {
             remote: SocketAddr::new(self.remote.ip(), port),
             ..*self
         }
+    }
+
+    /// Whether it is a connection that we opened.
+    pub fn is_ours(&self) -> bool {
+        self.connection >= OPENED_BY_US
     }
 
     /// Whether both use the same connection; never true of UDP.

@@ -222,7 +222,7 @@ impl Headers {
         self.all("Authorization")
     }
 
-    fn single(&self, name: &'static str) -> Result<&str, HeaderError> {
+    pub(super) fn single(&self, name: &'static str) -> Result<&str, HeaderError> {
         let mut values = self.all(name);
         let first = values.next().ok_or(HeaderError::Missing(name))?;
         match values.next() {

@@ -7,11 +7,17 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use super::challenge::Keyring;
 use super::dialog::Dialog;
+use super::errand::Course;
 use super::flow::Flow;
+use super::message::Request;
 use super::reply::Reply;
+use super::target::Target;
 use super::transaction::servers::ServerId;
 use super::transaction::timers::{GIVE_UP, T1, doubled};
+use super::usages::Usages;
+use super::whereabouts::Whereabouts;
 
 /// Names one leg for as long as the process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,12 +30,18 @@ pub struct Leg {
     pub peer: usize,
     /// The dialog of the INVITE.
     pub dialog: Dialog,
-    /// Where the peer listened last; requests of ours go there.
+    /// Where the peer listened last.
     pub flow: Flow,
     /// The connection of `flow` has closed, so nothing can be sent.
     pub flow_lost: bool,
+    /// What its last request told about where it is.
+    pub whereabouts: Whereabouts,
     /// Where the leg stands.
     pub phase: Phase,
+    /// What its dialog holds beside the call.
+    pub usages: Usages,
+    /// Whom we have proved who we are to in this call.
+    pub keyring: Keyring,
 }
 
 /// Where a leg stands.
@@ -120,10 +132,23 @@ pub enum LegStep {
 }
 
 impl Leg {
-    /// A fresh request came: from now on ours go where it wants its responses.
-    pub fn follow(&mut self, flow: Flow) {
-        self.flow = flow;
+    /// A fresh request came by `flow`: from now on that is the flow to the peer.
+    pub fn follow(&mut self, request: &Request, flow: &Flow) {
+        let reply_flow = Reply::to(request, flow).flow();
+        let same_flow = self.flow.remote == reply_flow.remote;
+        self.whereabouts = self.whereabouts.after(request, flow, same_flow);
+        self.flow = reply_flow;
         self.flow_lost = false;
+    }
+
+    /// How our requests inside the dialog go; `None` when there is no way any more.
+    pub fn course(&self) -> Option<Course> {
+        let near = (!self.flow_lost).then_some(self.flow);
+        let next = self.dialog.next_hop();
+        match Target::of(next) {
+            Ok(target) if !self.whereabouts.stays(&self.flow, next) => Some(Course::Target { target, near }),
+            _ => near.map(Course::Flow),
+        }
     }
 
     /// Runs the deadlines of the phase.
@@ -135,12 +160,13 @@ impl Leg {
         }
     }
 
-    /// When [`Self::handle_timeout`] is next due.
+    /// When [`Self::handle_timeout`] or that of the usages is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match &self.phase {
+        let phase = match &self.phase {
             Phase::Asked(asked) => Some(asked.give_up_at),
             Phase::Answered(answered) => Some(answered.resend_at.min(answered.give_up_at)),
             Phase::Talking | Phase::Leaving => None,
-        }
+        };
+        phase.into_iter().chain(self.usages.poll_timeout()).min()
     }
 }

@@ -52,9 +52,10 @@ impl Request {
     /// (no `lr`), the request goes to that router and the target travels as the last Route.
     pub fn in_dialog(method: Method, dialog: &InDialog<'_>) -> Self {
         let (uri, routes) = request_target(dialog);
-        let mut request = Self::new(method, uri)
-            .with_header("Via", dialog.via.to_string())
-            .with_header("Max-Forwards", MAX_FORWARDS.to_string());
+        let mut request = Self::new(method, uri).with_header("Max-Forwards", MAX_FORWARDS.to_string());
+        if let Some(via) = dialog.via {
+            request.headers.push_front("Via", via.to_string());
+        }
         for route in routes {
             request.headers.push("Route", route.to_string());
         }
@@ -62,6 +63,23 @@ impl Request {
         request.headers.push("To", dialog.to.to_string());
         request.headers.push("Call-ID", dialog.call_id);
         let cseq = format!("{} {}", dialog.sequence, request.method);
+        request.with_header("CSeq", cseq)
+    }
+
+    /// The request that goes with this one over the same hop: the CANCEL of an INVITE, or the ACK of its refusal (RFC
+    /// 3261 sections 9.1 and 17.1.1.3).
+    pub fn beside(&self, method: Method) -> Self {
+        let mut request = Self::new(method, self.uri.clone());
+        if let Ok(via) = self.headers.via() {
+            request.headers.push("Via", via.to_string());
+        }
+        for name in ["Max-Forwards", "Route", "From", "To", "Call-ID"] {
+            self.headers
+                .all(name)
+                .for_each(|value| request.headers.push(name, value));
+        }
+        let number = self.headers.cseq().map_or(0, |cseq| cseq.number);
+        let cseq = format!("{number} {}", request.method);
         request.with_header("CSeq", cseq)
     }
 
@@ -82,8 +100,8 @@ impl Request {
 /// What a request inside a dialog takes from the dialog.
 #[derive(Debug, Clone, Copy)]
 pub struct InDialog<'a> {
-    /// Our Via with a new branch.
-    pub via: &'a Via,
+    /// Our Via with a new branch; `None` when the way, and so the Via, comes later.
+    pub via: Option<&'a Via>,
     /// The remote target: the peer's Contact.
     pub target: &'a Uri,
     /// The route set, nearest proxy first.
@@ -233,7 +251,7 @@ mod tests {
     fn bye_over(routes: &[&str]) -> Request {
         let routes: Vec<_> = routes.iter().map(|route| NameAddr::read(route).unwrap()).collect();
         let dialog = InDialog {
-            via: &Via::new("UDP", "192.0.2.1:5060".parse().unwrap(), "z9hG4bKx"),
+            via: Some(&Via::new("UDP", "192.0.2.1:5060".parse().unwrap(), "z9hG4bKx")),
             target: &Uri::read("sip:peer@192.0.2.9").unwrap(),
             routes: &routes,
             from: &NameAddr::read("<sip:us@h>;tag=1").unwrap(),

@@ -44,6 +44,11 @@ impl Mint {
         u64::from(hash[0]) % max.saturating_add(1)
     }
 
+    /// A word for whatever has to be unique.
+    pub fn word(&mut self) -> String {
+        self.next("word")
+    }
+
     /// The tag of an answer for which nothing is remembered.
     pub fn stateless_tag(&self, headers: &Headers) -> String {
         let part = |name| headers.first(name).unwrap_or_default().as_bytes();

@@ -11,27 +11,38 @@
 
 pub mod address;
 mod admission;
+pub mod challenge;
+mod connections;
 pub mod defect;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;
+mod errand;
 pub mod flow;
 pub mod grammar;
 pub mod head;
 pub mod headers;
 pub mod host;
+mod keypad;
 mod leg;
+pub mod locate;
 pub mod message;
 pub mod method;
 mod mint;
 pub mod names;
 pub mod nonce;
 pub mod params;
+pub mod probe;
 pub mod proof;
+mod provisional;
 pub mod reader;
 pub mod reason;
 mod refusal;
+pub mod registrar;
+pub mod registration;
+mod replaces;
 mod reply;
+mod session_timer;
 pub mod stream;
 pub mod target;
 #[cfg(test)]
@@ -41,10 +52,13 @@ pub(crate) mod test_phone;
 #[cfg(test)]
 mod torture;
 pub mod transaction;
+mod transfer;
 pub mod uplink;
 pub mod uri;
+mod usages;
 pub mod via;
 pub mod vocabulary;
+pub(crate) mod whereabouts;
 mod writer;
 
 pub use address::NameAddr;
@@ -52,7 +66,8 @@ pub use admission::{Credentials, Network, Peer};
 pub use defect::{Defect, HeaderError, Malformed, ReadError};
 pub use digest::Authenticator;
 pub use endpoint::{
-    Command, Counts, Endpoint, Event, Invite, NotPlaced, Outgoing, Output, QueryId, Refused, Settings, TrunkReport,
+    Command, Counts, Endpoint, Event, Invite, Listener, NotPlaced, Outgoing, Output, QueryId, Refused, Settings,
+    TEXT_BYTES_MAX, TrunkReport,
 };
 pub use flow::{Flow, Origin, Transport};
 pub use headers::{Header, Headers};
@@ -65,6 +80,8 @@ pub use params::{Param, Params};
 pub use proof::Algorithm;
 pub use reader::read_datagram;
 pub use reason::Reason;
+pub use registrar::RegistrarSettings;
+pub use session_timer::SESSION_EXPIRES;
 pub use stream::{PONG, StreamEvent, StreamReader};
 pub use target::{Hop, Target};
 pub use uplink::{Login, Uplink};

@@ -1,12 +1,13 @@
 //! What a client sends to prove it knows a password: the Digest credentials of an Authorization header, and the
-//! hash they must hold (RFC 7616 section 3.4, RFC 8760).
+//! hash they must hold (RFC 7616 section 3.4, RFC 8760). Servers compare it; [`super::challenge`] fills it in when it is us
+//! who prove.
 //!
 //! Values keep the escapes they were written with, because the hash covers them that way.
 
 use std::fmt;
 
 use md5::Md5;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512_256};
 
 use super::{
     defect::Malformed,
@@ -16,6 +17,8 @@ use super::{
 /// A hash function Digest may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
+    /// SHA-512/256 (RFC 8760).
+    Sha512_256,
     /// SHA-256 (RFC 8760).
     Sha256,
     /// MD5, for the many phones that know nothing else.
@@ -25,7 +28,7 @@ pub enum Algorithm {
 impl Algorithm {
     /// Reads an algorithm's name; one that is not ours is `None`.
     pub fn read(text: &str) -> Option<Self> {
-        [Algorithm::Sha256, Algorithm::Md5]
+        [Algorithm::Sha512_256, Algorithm::Sha256, Algorithm::Md5]
             .into_iter()
             .find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text))
     }
@@ -33,18 +36,24 @@ impl Algorithm {
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
+            Algorithm::Sha512_256 => "SHA-512-256",
             Algorithm::Sha256 => "SHA-256",
             Algorithm::Md5 => "MD5",
         }
     }
 
     /// The hash in hexadecimal of the parts with colons between them.
-    fn hash(self, parts: &[&str]) -> String {
+    pub(super) fn hash(self, parts: &[&str]) -> String {
         let mut bytes = Vec::new();
         bytes_of(&parts.join(":"), &mut bytes);
+        self.hash_bytes(&bytes)
+    }
+
+    fn hash_bytes(self, bytes: &[u8]) -> String {
         match self {
-            Algorithm::Sha256 => hexadecimal(&Sha256::digest(&bytes)),
-            Algorithm::Md5 => hexadecimal(&Md5::digest(&bytes)),
+            Algorithm::Sha512_256 => hexadecimal(&Sha512_256::digest(bytes)),
+            Algorithm::Sha256 => hexadecimal(&Sha256::digest(bytes)),
+            Algorithm::Md5 => hexadecimal(&Md5::digest(bytes)),
         }
     }
 }
@@ -77,7 +86,7 @@ pub struct Proof {
 /// What a client adds when it answers with `qop`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quality {
-    /// `auth`, or something we do not take.
+    /// `auth`, `auth-int`, or something we do not take.
     pub qop: String,
     /// The client's own nonce.
     pub cnonce: String,
@@ -101,12 +110,25 @@ impl Proof {
         self.algorithm.as_deref().map_or(Some(Algorithm::Md5), Algorithm::read)
     }
 
-    /// The hash a client with this password sends; nothing for credentials without qop.
-    pub fn expected(&self, algorithm: Algorithm, method: &str, password: &str) -> Option<String> {
-        let Quality { qop, cnonce, nc, .. } = self.quality.as_ref()?;
+    /// The hash a client with this password sends with a request of this method and body; nothing for credentials
+    /// without qop, because nothing keeps those from being sent again.
+    pub fn expected(&self, algorithm: Algorithm, method: &str, body: &[u8], password: &str) -> Option<String> {
+        self.quality.as_ref()?;
         let who = algorithm.hash(&[&self.username, &self.realm, password]);
-        let what = algorithm.hash(&[method, &self.uri]);
-        Some(algorithm.hash(&[&who, &self.nonce, nc, cnonce, qop, &what]))
+        Some(self.made(algorithm, &who, method, body))
+    }
+
+    /// The hash of these credentials; `who` is the hash of A1 (RFC 7616 section 3.4.2). Without qop it is the one of
+    /// RFC 2069, which old servers still ask for.
+    pub(super) fn made(&self, algorithm: Algorithm, who: &str, method: &str, body: &[u8]) -> String {
+        let Some(Quality { qop, cnonce, nc, .. }) = &self.quality else {
+            return algorithm.hash(&[who, &self.nonce, &algorithm.hash(&[method, &self.uri])]);
+        };
+        let what = match qop.eq_ignore_ascii_case("auth-int") {
+            true => algorithm.hash(&[method, &self.uri, &algorithm.hash_bytes(body)]),
+            false => algorithm.hash(&[method, &self.uri]),
+        };
+        algorithm.hash(&[who, &self.nonce, nc, cnonce, qop, &what])
     }
 }
 
@@ -186,7 +208,7 @@ fn read_quality(qop: String, cnonce: Option<String>, nc: Option<String>) -> Resu
 }
 
 /// The value without the quotes around it.
-fn content(value: &str) -> Result<&str, Malformed> {
+pub(super) fn content(value: &str) -> Result<&str, Malformed> {
     let Some(inner) = value.strip_prefix('"') else {
         return Ok(value);
     };
@@ -222,10 +244,44 @@ mod tests {
             let proof = proof.unwrap().unwrap();
             assert_eq!(proof.algorithm(), Some(algorithm));
             assert_eq!(
-                proof.expected(algorithm, "GET", "Circle of Life").as_deref(),
+                proof.expected(algorithm, "GET", b"", "Circle of Life").as_deref(),
                 Some(response)
             );
         }
+    }
+
+    #[test]
+    fn the_hash_of_rfc_2617_section_3_5_comes_out() {
+        let proof = Proof::read(
+            "Digest username=\"Mufasa\", realm=\"testrealm@host.com\", nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", \
+             uri=\"/dir/index.html\", qop=auth, nc=00000001, cnonce=\"0a4f113b\", response=\"\", \
+             opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"",
+        );
+        let proof = proof.unwrap().unwrap();
+        assert_eq!(
+            proof.expected(Algorithm::Md5, "GET", b"", "Circle Of Life").as_deref(),
+            Some("6629fae49393a05397450978507c4ef1")
+        );
+    }
+
+    #[test]
+    fn sha_512_256_is_the_hash_of_fips_180_4() {
+        assert_eq!(
+            Algorithm::Sha512_256.hash(&["abc"]),
+            "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
+        );
+    }
+
+    #[test]
+    fn auth_int_covers_the_body() {
+        let proof = |qop: &str| {
+            let text =
+                format!("Digest username=a,realm=r,nonce=n,uri=\"sip:h\",response=x,qop={qop},nc=00000001,cnonce=c");
+            Proof::read(&text).unwrap().unwrap()
+        };
+        let hash = |qop, body: &[u8]| proof(qop).expected(Algorithm::Sha256, "INVITE", body, "p").unwrap();
+        assert_eq!(hash("auth", b"v=0"), hash("auth", b"v=1"));
+        assert_ne!(hash("auth-int", b"v=0"), hash("auth-int", b"v=1"));
     }
 
     #[test]

@@ -7,10 +7,22 @@ use super::flow::Flow;
 use super::headers::Headers;
 use super::message::{Request, Response};
 
-/// The methods the endpoint serves.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
-/// The only body the endpoint understands.
+/// The methods the endpoint serves, most of them inside a call only.
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, REFER, NOTIFY";
+/// The methods it serves outside a call.
+pub const ALLOW_OUTSIDE: &str = "INVITE, ACK, CANCEL, OPTIONS";
+/// The extensions it supports, which a peer may therefore require. `norefersub` (RFC 4488): no NOTIFY need follow.
+pub const SUPPORTED: &str = "timer, 100rel, replaces, norefersub";
+/// The event packages whose NOTIFYs it takes.
+pub const EVENTS: &str = "refer";
+/// The only body of INVITE, ACK, UPDATE and PRACK it understands.
 pub const ACCEPT: &str = "application/sdp";
+/// The bodies of INFO it understands.
+pub const ACCEPT_INFO: &str = "application/dtmf-relay, application/dtmf";
+/// The body of MESSAGE it understands.
+pub const ACCEPT_TEXT: &str = "text/plain";
+/// All bodies it understands in some request.
+pub const ACCEPT_ALL: &str = "application/sdp, application/dtmf-relay, application/dtmf, text/plain, message/sipfrag";
 
 /// The way and the headers of every response to one request.
 #[derive(Debug, Clone)]
@@ -61,7 +73,10 @@ impl Reply {
         for route in &self.record_routes {
             response.headers.push("Record-Route", route);
         }
-        response.with_header("Contact", contact).with_header("Allow", ALLOW)
+        response
+            .with_header("Contact", contact)
+            .with_header("Allow", ALLOW)
+            .with_header("Supported", SUPPORTED)
     }
 }
 

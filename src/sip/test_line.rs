@@ -16,6 +16,7 @@ use super::leg::LegId;
 use super::message::Message;
 use super::method::Method;
 use super::reader::read_datagram;
+use super::session_timer::SESSION_EXPIRES;
 use super::target::{Hop, Target};
 use super::test_phone::{Habits, Phone};
 
@@ -71,6 +72,10 @@ pub(crate) struct TestLine {
     pub(crate) sent: Vec<(Duration, Flow, String)>,
     /// Each INVITE that reached the endpoint, by its branch, and the different final statuses the endpoint sent to it.
     pub(crate) finals: BTreeMap<String, BTreeSet<u16>>,
+    /// The connections the endpoint asked for, and the names of the peers.
+    pub(crate) opened: Vec<(Flow, String)>,
+    /// The names that are known, and where they lead.
+    pub(crate) names: BTreeMap<String, Vec<(Transport, SocketAddr)>>,
     /// What the network does.
     pub(crate) weather: Weather,
     /// Answers events with commands after a delay.
@@ -114,6 +119,8 @@ impl TestLine {
             trunks: Vec::new(),
             sent: Vec::new(),
             finals: BTreeMap::new(),
+            opened: Vec::new(),
+            names: BTreeMap::new(),
             weather: Weather::default(),
             application: None,
             dice: Dice(1),
@@ -169,7 +176,7 @@ impl TestLine {
 
     /// Closes the connection of a phone.
     pub(crate) fn close_flow(&mut self, number: usize) {
-        self.endpoint.handle_flow_closed(self.phones[number].flow);
+        self.endpoint.handle_flow_closed(self.now, self.phones[number].flow);
         self.settle();
     }
 
@@ -259,26 +266,30 @@ impl TestLine {
             Output::Send { flow, bytes } => self.take_send(flow, bytes),
             Output::Resolve { query, target } => self.take_resolve(query, &target),
             // A connection is there as soon as it is asked for; a phone answers at its address.
-            Output::Open { .. } => {}
+            Output::Open { flow, name } => self.opened.push((flow, name)),
             Output::Trunk(report) => self.trunks.push(report),
         }
     }
 
-    /// Addresses resolve to themselves; names are known to nobody.
+    /// Addresses resolve to themselves; names to what [`Self::names`] says.
     fn take_resolve(&mut self, query: QueryId, target: &Target) {
-        let hops = match target.host.ip() {
-            Some(ip) => {
-                let transport = target.transport.unwrap_or(Transport::Udp);
-                let port = target.port.unwrap_or(transport.default_port());
-                Ok(vec![Hop {
-                    transport,
-                    local: OURS.parse().unwrap(),
-                    remote: SocketAddr::new(ip, port),
-                    name: target.host.as_str().to_owned(),
-                }])
-            }
-            None => Err(format!("{} is not known", target.host.as_str())),
+        let name = target.host.as_str();
+        let hop = |transport: Transport, remote: SocketAddr| Hop {
+            transport,
+            local: OURS.parse().unwrap(),
+            remote,
+            name: name.to_owned(),
         };
+        let known = self.names.get(name).map(|places| {
+            let places = places.iter().map(|(transport, remote)| hop(*transport, *remote));
+            places.collect()
+        });
+        let address = || {
+            let transport = target.transport.unwrap_or(Transport::Udp);
+            let port = target.port.unwrap_or(transport.default_port());
+            Some(vec![hop(transport, SocketAddr::new(target.host.ip()?, port))])
+        };
+        let hops = known.or_else(address).ok_or_else(|| format!("{name} is not known"));
         self.endpoint.handle_resolved(self.now, query, hops);
     }
 
@@ -350,6 +361,7 @@ pub(crate) fn peer(name: &str, networks: &[&str]) -> Peer {
         networks,
         credentials: None,
         uplink: None,
+        session_expires: SESSION_EXPIRES,
     }
 }
 

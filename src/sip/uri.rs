@@ -48,6 +48,16 @@ impl Uri {
         uri
     }
 
+    /// A URI of this scheme for one of our addresses: `sips:` when it is that, else `sip:`.
+    pub fn own(scheme: &Scheme, user: Option<&str>, address: SocketAddr) -> Self {
+        let mut uri = Self::sip(user, address);
+        if *scheme == Scheme::Sips {
+            uri.scheme = Scheme::Sips;
+            uri.render();
+        }
+        uri
+    }
+
     /// The same URI with a parameter set; a URI of a scheme we do not take apart stays as it is.
     pub fn with_param(mut self, name: &str, value: Option<&str>) -> Self {
         if !matches!(self.scheme, Scheme::Other(_)) {
@@ -63,6 +73,17 @@ impl Uri {
         if self.headers.is_some() || self.params.contains("method") {
             self.headers = None;
             self.params.remove("method");
+            self.render();
+        }
+        self
+    }
+
+    /// The place alone, without who is meant there and without parameters: what a REGISTER is sent to (RFC 3261 section
+    /// 10.2).
+    pub fn without_user(mut self) -> Self {
+        if self.host.is_some() {
+            (self.user, self.password, self.headers) = (None, None, None);
+            self.params = Params::default();
             self.render();
         }
         self
@@ -255,7 +276,7 @@ fn cut(text: &str, separator: char) -> (&str, Option<&str>) {
         .map_or((text, None), |(head, tail)| (head, Some(tail)))
 }
 
-fn escape_user(user: &str) -> String {
+pub(super) fn escape_user(user: &str) -> String {
     let mut escaped = String::with_capacity(user.len());
     for byte in user.bytes() {
         match byte {
@@ -266,8 +287,20 @@ fn escape_user(user: &str) -> String {
     escaped
 }
 
+/// A value as it may stand behind `?name=` in a URI: every character that means something there is escaped.
+pub(super) fn escape_header(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            _ if byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte) => escaped.push(byte.into()),
+            _ => write!(escaped, "%{byte:02X}").unwrap_or_default(),
+        }
+    }
+    escaped
+}
+
 /// Resolves `%41`; a `%` that starts no escape stays, and bytes that are not UTF-8 are replaced.
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

@@ -12,6 +12,7 @@ use prometheus::{
 use super::{
     metric::{Kind, Metric},
     process::Process,
+    trunks::Trunks,
 };
 
 /// One handle per metric, already registered.
@@ -40,6 +41,11 @@ pub(super) struct Handles {
     pub(super) sip_connections: IntGauge,
     pub(super) sip_messages_received: IntCounterVec,
     pub(super) sip_refused: IntCounterVec,
+    pub(super) trunk_registered: IntGaugeVec,
+    pub(super) trunk_registration_expires: IntGaugeVec,
+    pub(super) trunk_reachable: IntGaugeVec,
+    pub(super) registrar_contacts: IntGauge,
+    pub(super) trunks: Trunks,
     pub(super) rtp_ports_in_use: IntGauge,
     pub(super) tokens: IntCounterVec,
     pub(super) records_written: IntCounter,
@@ -88,6 +94,11 @@ impl Handles {
             sip_connections: make.gauge(Metric::SipConnections),
             sip_messages_received: make.counter_vec(Metric::SipMessagesReceived),
             sip_refused: make.counter_vec(Metric::SipRefused),
+            trunk_registered: make.gauge_vec(Metric::TrunkRegistered),
+            trunk_registration_expires: make.gauge_vec(Metric::TrunkRegistrationExpires),
+            trunk_reachable: make.gauge_vec(Metric::TrunkReachable),
+            registrar_contacts: make.gauge(Metric::RegistrarContacts),
+            trunks: Trunks::default(),
             rtp_ports_in_use: make.gauge(Metric::RtpPortsInUse),
             tokens: make.counter_vec(Metric::Tokens),
             records_written: make.counter(Metric::RecordsWritten),

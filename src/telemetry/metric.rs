@@ -53,6 +53,14 @@ pub enum Metric {
     SipMessagesReceived,
     /// SIP requests refused before there was a call.
     SipRefused,
+    /// Whether we are registered at a trunk.
+    TrunkRegistered,
+    /// How long a registration of ours still lasts.
+    TrunkRegistrationExpires,
+    /// Whether a trunk answers our OPTIONS.
+    TrunkReachable,
+    /// Contacts of phones that registered here.
+    RegistrarContacts,
     /// RTP ports in use.
     RtpPortsInUse,
     /// Tokens the backends counted.
@@ -101,7 +109,7 @@ struct Row {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 40] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -125,6 +133,10 @@ impl Metric {
         Self::SipConnections,
         Self::SipMessagesReceived,
         Self::SipRefused,
+        Self::TrunkRegistered,
+        Self::TrunkRegistrationExpires,
+        Self::TrunkReachable,
+        Self::RegistrarContacts,
         Self::RtpPortsInUse,
         Self::Tokens,
         Self::RecordsWritten,
@@ -320,6 +332,37 @@ const ROWS: &[(Metric, Row)] = &[
             "SIP requests refused before they became a call, by reason word.",
         )
         .by(&["reason"]),
+    ),
+    (
+        Metric::TrunkRegistered,
+        gauge(
+            "patchcord_trunk_registered",
+            "Whether we are registered at the trunk, 1 or 0, by trunk.",
+        )
+        .by(&["trunk"]),
+    ),
+    (
+        Metric::TrunkRegistrationExpires,
+        gauge(
+            "patchcord_trunk_registration_expires_seconds",
+            "Time until our registration at the trunk ends unless it is refreshed, by trunk.",
+        )
+        .by(&["trunk"]),
+    ),
+    (
+        Metric::TrunkReachable,
+        gauge(
+            "patchcord_trunk_reachable",
+            "Whether the trunk answers our OPTIONS, 1 or 0, by trunk.",
+        )
+        .by(&["trunk"]),
+    ),
+    (
+        Metric::RegistrarContacts,
+        gauge(
+            "patchcord_registrar_contacts",
+            "Contacts of phones that are registered here.",
+        ),
     ),
     (
         Metric::RtpPortsInUse,

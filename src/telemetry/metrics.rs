@@ -6,7 +6,7 @@
 use std::{
     fmt,
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use prometheus::{IntGauge, TextEncoder};
@@ -14,6 +14,7 @@ use prometheus::{IntGauge, TextEncoder};
 use super::{
     handles::{Handles, whole},
     process::Process,
+    trunks::Trunks,
 };
 
 /// Longest label value that is exported; a longer or ill-formed fixed word counts as `other`.
@@ -61,6 +62,8 @@ pub enum Level {
     SipTransactions,
     /// Stream connections of SIP peers.
     SipConnections,
+    /// Contacts of phones that are registered here.
+    RegistrarContacts,
     /// RTP/RTCP port pairs taken.
     RtpPortsInUse,
 }
@@ -111,6 +114,7 @@ impl Metrics {
     /// Everything in the Prometheus text format; reads the process figures first.
     pub fn render(&self) -> String {
         self.refresh_process();
+        self.refresh_trunks(Instant::now());
         let mut text = String::new();
         // Encoding into a string fails only for a family without a name or samples, which the registry does not give.
         if let Err(error) = TextEncoder::new().encode_utf8(&self.handles.registry.gather(), &mut text) {
@@ -274,7 +278,35 @@ impl Metrics {
             Level::SipDialogs => &self.handles.sip_dialogs,
             Level::SipTransactions => &self.handles.sip_transactions,
             Level::SipConnections => &self.handles.sip_connections,
+            Level::RegistrarContacts => &self.handles.registrar_contacts,
             Level::RtpPortsInUse => &self.handles.rtp_ports_in_use,
+        }
+    }
+
+    /// What is known of the trunks.
+    pub fn trunks(&self) -> &Trunks {
+        &self.handles.trunks
+    }
+
+    /// What is not known of a trunk is not shown.
+    fn refresh_trunks(&self, now: Instant) {
+        for state in self.handles.trunks.snapshot() {
+            let trunk = [state.trunk.as_str()];
+            if let Some(registered) = state.registered {
+                let expires = state.expires_in(now).unwrap_or_default();
+                self.handles
+                    .trunk_registered
+                    .with_label_values(&trunk)
+                    .set(registered.into());
+                let gauge = self.handles.trunk_registration_expires.with_label_values(&trunk);
+                gauge.set(whole(expires.as_secs()));
+            }
+            if let Some(reachable) = state.reachable {
+                self.handles
+                    .trunk_reachable
+                    .with_label_values(&trunk)
+                    .set(reachable.into());
+            }
         }
     }
 

@@ -8,6 +8,8 @@ pub mod log;
 mod metric;
 pub mod metrics;
 mod process;
+mod trunks;
 
 pub use metric::{Kind, Metric};
 pub use metrics::{Held, Level, Metrics, Queue};
+pub use trunks::{TrunkState, Trunks};

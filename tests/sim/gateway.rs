@@ -66,6 +66,7 @@ impl Gateway {
             networks,
             credentials: None,
             uplink: None,
+            session_expires: patchcord::sip::SESSION_EXPIRES,
         }];
         let settings = Settings {
             peers,

@@ -43,7 +43,7 @@ async fn a_callee_hears_the_greeting_from_its_first_sample_and_hangs_up() {
     );
     assert_eq!(exchange.view(&id).state, "talking");
     callee.tells(Event::ByeReceived { reason: None });
-    callee.is_gone();
+    callee.goes();
     let ended = exchange.ended(&id).await;
     assert_eq!(ended.outcome.unwrap().cause, "callee_hung_up");
     assert_eq!(exchange.events(&id), ["dialing", "ringing", "answered", "ended"]);
@@ -59,7 +59,7 @@ async fn a_callee_that_is_busy_is_told_by_its_status() {
         phrase: String::new(),
         retry_after: None,
     });
-    callee.is_gone();
+    callee.goes();
     let outcome = exchange.ended(&id).await.outcome.unwrap();
     assert_eq!(
         (outcome.cause, outcome.fault, outcome.sip_code),
@@ -75,7 +75,7 @@ async fn a_call_may_be_given_up_while_it_rings() {
     callee.rings(&exchange, &id).await;
     exchange.switchboard().hang_up(&id).unwrap();
     assert!(matches!(exchange.command().await, Command::HangUp { reason } if reason == "api_hung_up"));
-    callee.is_gone();
+    callee.goes();
     let outcome = exchange.ended(&id).await.outcome.unwrap();
     assert_eq!((outcome.cause, outcome.sip_code), ("api_hung_up", 487));
     assert_eq!(exchange.switchboard().hang_up(&id).unwrap_err().reason, "ended");
@@ -98,7 +98,7 @@ async fn a_call_is_handed_on_and_ends() {
     assert_eq!(again.unwrap_err().reason, "transferring");
     callee.tells(Event::TransferProgress { status: 200 });
     assert!(matches!(exchange.command().await, Command::HangUp { reason } if reason == "transferred"));
-    callee.is_gone();
+    callee.goes();
     assert_eq!(exchange.ended(&id).await.outcome.unwrap().cause, "transferred");
 }
 
@@ -316,7 +316,7 @@ impl Callee {
     }
 
     /// Nothing more happens to the leg.
-    fn is_gone(mut self) {
+    fn goes(mut self) {
         self.events = None;
     }
 

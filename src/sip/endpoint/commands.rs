@@ -3,45 +3,45 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use super::errands::Purpose;
+use super::update::timed;
 use super::{Endpoint, Event};
+use crate::sip::errand::Draft;
 use crate::sip::leg::{Answered, Asked, Leg, LegId, Phase};
 use crate::sip::message::Response;
 use crate::sip::method::Method;
 use crate::sip::reason::Reason;
-use crate::sip::reply::ACCEPT;
 use crate::sip::transaction::servers::ServerId;
-use crate::sip::via::Via;
 
 /// What the application's decision becomes on the wire.
 impl Endpoint {
-    pub(super) fn ring(&mut self, now: Instant, id: LegId) {
-        let Some(Leg {
-            phase: Phase::Asked(asked),
-            dialog,
-            ..
-        }) = self.legs.get(&id)
-        else {
-            return;
-        };
-        if !asked.first {
+    pub(super) fn answer(&mut self, now: Instant, id: LegId, sdp: Vec<u8>) {
+        if self.answer_reoffer(now, id, &sdp) {
             return;
         }
-        let contact = self.contact(&asked.reply.flow());
-        let ringing = asked.reply.dialog_response(180, dialog.local_tag(), &contact);
-        self.respond(now, asked.transaction, ringing);
+        if let Some(sdp) = self.usages(id).and_then(|usages| usages.provisionals.answer(sdp)) {
+            self.answer_invite(now, id, sdp);
+        }
     }
 
-    pub(super) fn answer(&mut self, now: Instant, id: LegId, sdp: Vec<u8>) {
+    /// Sends the 2xx to the waiting INVITE.
+    pub(super) fn answer_invite(&mut self, now: Instant, id: LegId, sdp: Vec<u8>) {
         let Some(asked) = self.take_asked(id) else { return };
         let contact = self.contact(&asked.reply.flow());
         let ok = asked.reply.dialog_response(200, &self.local_tag(id), &contact);
-        let bytes = self.respond(now, asked.transaction, ok.with_body(ACCEPT, sdp));
+        let timer = self.usages(id).and_then(|usages| usages.timer_offered.take());
+        let ok = self.with_answer(id, asked.first, timed(ok, timer), sdp);
+        let bytes = self.respond(now, asked.transaction, ok);
         self.enter(id, Phase::Answered(Answered::sent(now, &asked, bytes)));
+        self.start_timer(now, id, timer);
     }
 
     pub(super) fn refuse(&mut self, now: Instant, id: LegId, status: u16, reason: &str) {
-        let Some(asked) = self.take_asked(id) else { return };
         let status = if (300..=699).contains(&status) { status } else { 500 };
+        if self.refuse_reoffer(now, id, status, reason) {
+            return;
+        }
+        let Some(asked) = self.take_asked(id) else { return };
         self.refuse_asked(now, id, &asked, status, reason);
         if asked.first {
             self.finish(id);
@@ -49,6 +49,7 @@ impl Endpoint {
     }
 
     pub(super) fn hang_up(&mut self, now: Instant, id: LegId, reason: Cow<'static, str>) {
+        self.refuse_reoffer(now, id, 487, &reason);
         let Some(leg) = self.legs.get_mut(&id) else { return };
         match &mut leg.phase {
             Phase::Asked(asked) if asked.first => self.refuse(now, id, 503, &reason),
@@ -75,6 +76,9 @@ impl Endpoint {
     }
 
     pub(super) fn refuse_asked(&mut self, now: Instant, id: LegId, asked: &Asked, status: u16, reason: &str) {
+        if asked.first {
+            self.close_usages(now, id);
+        }
         let response = asked.reply.response(status, &self.local_tag(id));
         let mut response = response.with_header("Reason", Reason::sip(status, reason).to_string());
         if status == 503 {
@@ -85,22 +89,13 @@ impl Endpoint {
 
     /// Says goodbye; when that is impossible the leg ends here.
     pub(super) fn send_bye(&mut self, now: Instant, id: LegId, reason: &str) {
-        let branch = self.mint.branch();
-        let Some(Leg {
-            flow, flow_lost: false, ..
-        }) = self.legs.get(&id)
-        else {
+        self.close_usages(now, id);
+        if self.legs.get(&id).and_then(Leg::course).is_none() {
             return self.fail(id, "flow_lost");
-        };
-        let (flow, sent_by) = (*flow, self.advertised(flow));
-        let via = Via::new(flow.transport.as_str(), sent_by, &branch);
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let bye = leg.dialog.request(Method::Bye, &via);
-        let bye = bye.with_header("Reason", Reason::sip(200, reason).to_string());
-        let bytes = bye.with_header("User-Agent", &self.settings.user_agent).to_bytes();
+        }
         self.enter(id, Phase::Leaving);
-        self.clients.open(now, branch, flow, id, bytes.clone());
-        self.send(flow, bytes);
+        let bye = Draft::new(Method::Bye).with_header("Reason", Reason::sip(200, reason).to_string());
+        self.send_in_dialog(now, id, bye, Purpose::Bye(id));
     }
 
     /// The leg ends by itself.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::sip::address::NameAddr;
 use crate::sip::admission::Peer;
-use crate::sip::flow::Flow;
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::headers::Headers;
 use crate::sip::leg::LegId;
+use crate::sip::registrar::RegistrarSettings;
 use crate::sip::target::Target;
 use crate::sip::uri::Uri;
 
@@ -21,13 +22,20 @@ pub const TRANSACTIONS_MAX: usize = 50_000;
 /// a proxy on the way fires earlier (RFC 3261 section 16.6). Then the caller gets 503 `session_unavailable`.
 pub const RING_MAX: Duration = Duration::from_secs(240);
 
+/// What the phones that register here are called together where a trunk's name is asked for.
+pub const REGISTRAR: &str = "registrar";
+
 /// How the endpoint is set up.
 #[derive(Clone)]
 pub struct Settings {
-    /// The address peers reach us on; `None`: the local address of the flow.
+    /// What we listen on.
+    pub listeners: Vec<Listener>,
+    /// The address peers reach us on where we do not listen; `None`: the local address of the flow.
     pub external_ip: Option<IpAddr>,
     /// Who may call; the first whose networks contain the source is taken.
     pub peers: Vec<Peer>,
+    /// The phones that may register here; `None`: nobody.
+    pub registrar: Option<RegistrarSettings>,
     /// The realm of our digest challenges.
     pub realm: String,
     /// Keys tags, branches and nonces.
@@ -48,8 +56,10 @@ impl Settings {
     /// Settings with this secret and seed and nobody who may call.
     pub fn new(secret: [u8; 32], seed: u64) -> Self {
         Self {
+            listeners: Vec::new(),
             external_ip: None,
             peers: Vec::new(),
+            registrar: None,
             realm: "patchcord".to_owned(),
             secret,
             seed,
@@ -58,6 +68,26 @@ impl Settings {
             transactions_max: TRANSACTIONS_MAX,
             ring_max: RING_MAX,
         }
+    }
+}
+
+/// One socket of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// What is spoken there.
+    pub transport: Transport,
+    /// Where it is bound, perhaps to all addresses.
+    pub bound: SocketAddr,
+    /// The address peers reach it on; `None`: the local address of the flow.
+    pub external_ip: Option<IpAddr>,
+}
+
+impl Listener {
+    /// Whether a flow with this end of ours came through it, or would come back through it.
+    pub fn serves(&self, transport: Transport, local: SocketAddr) -> bool {
+        let (ours, local_ip) = (self.bound.ip(), local.ip().to_canonical());
+        let same_ip = ours == local_ip || (ours.is_unspecified() && ours.is_ipv4() == local_ip.is_ipv4());
+        self.transport == transport && self.bound.port() == local.port() && same_ip
     }
 }
 
@@ -350,6 +380,6 @@ pub struct Counts {
     pub legs: usize,
     /// Dialogs.
     pub dialogs: usize,
-    /// Transactions, those that only absorb retransmissions included.
+    /// Transactions, those that only absorb retransmissions included, and names being looked up for one.
     pub transactions: usize,
 }

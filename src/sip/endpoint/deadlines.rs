@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use super::{Endpoint, Event};
 use crate::sip::leg::{LegId, LegStep, Phase};
+use crate::sip::registrar::Registrar;
 use crate::sip::transaction::clients::Due;
+use crate::sip::usages::UsageStep;
 
 impl Endpoint {
     /// Runs everything that is due.
@@ -15,9 +17,13 @@ impl Endpoint {
         while let Some(due) = self.clients.handle_timeout(now) {
             match due {
                 Due::Send(flow, bytes) => self.send(flow, bytes),
-                // The peer never answered our BYE; there is nothing more to say to it.
-                Due::TimedOut(leg) => self.finish(leg),
+                Due::TimedOut(errand) => self.errand_timed_out(now, errand),
+                Due::Over(errand) => self.invite_over(now, errand),
             }
+        }
+        self.handle_registrations(now);
+        if let Some(registrar) = &mut self.registrar {
+            registrar.handle_timeout(now);
         }
         while let Some(leg) = self.deadlines.pop_due(now) {
             self.handle_leg_timeout(now, leg);
@@ -30,6 +36,8 @@ impl Endpoint {
             self.servers.poll_timeout(),
             self.clients.poll_timeout(),
             self.deadlines.next(),
+            self.registrations.poll_timeout(),
+            self.registrar.as_ref().and_then(Registrar::poll_timeout),
         ];
         all.into_iter().flatten().min()
     }
@@ -43,6 +51,27 @@ impl Endpoint {
             LegStep::Send(flow, bytes) => self.send(flow, bytes),
             LegStep::NotAnswered => self.give_up_asking(now, id),
             LegStep::NotAcknowledged => self.give_up_waiting(now, id),
+        }
+        while let Some(step) = self.usages(id).and_then(|usages| usages.handle_timeout(now)) {
+            self.arm(id);
+            self.handle_usage(now, id, step);
+        }
+    }
+
+    fn handle_usage(&mut self, now: Instant, id: LegId, step: UsageStep) {
+        match step {
+            UsageStep::Send(flow, bytes) => self.send(flow, bytes),
+            UsageStep::NotAcknowledged => self.give_up_prack(now, id),
+            UsageStep::ReofferForgotten(waiting) => {
+                self.refuse_waiting(now, &waiting, 500, "session_unavailable");
+                self.release_answer(now, id);
+            }
+            UsageStep::TransferForgotten(asked) => self.refuse_waiting(now, &asked.waiting, 603, "transfer_refused"),
+            UsageStep::TransferOver(Some(status)) => self.tell(id, Event::TransferProgress { status }),
+            UsageStep::TransferOver(None) => {}
+            UsageStep::FollowingForgotten(following) => self.forget_transfer(now, id, &following),
+            UsageStep::Refresh => self.refresh(now, id),
+            UsageStep::Expired => self.expire(now, id),
         }
     }
 
@@ -61,10 +90,10 @@ impl Endpoint {
     /// moment for one that has been waiting.
     fn give_up_waiting(&mut self, now: Instant, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
+        let lost = leg.course().is_none();
         let Phase::Answered(answered) = &mut leg.phase else {
             return;
         };
-        let lost = leg.flow_lost;
         match answered.hang_up.take() {
             Some(reason) => self.send_bye(now, id, &reason),
             None if lost => self.fail(id, "ack_timeout"),

@@ -9,11 +9,12 @@ use crate::sip::flow::Flow;
 use crate::sip::leg::{Asked, LegId, Phase};
 use crate::sip::message::{Request, Response};
 use crate::sip::method::Method;
-use crate::sip::reply::Reply;
+use crate::sip::reply::{ALLOW, Reply};
+use crate::sip::session_timer::Agreed;
 use crate::sip::transaction::Key;
 
 /// Longest wait in seconds asked of a caller whose re-INVITE came too early (RFC 3261 section 14.2).
-const REOFFER_RETRY_S_MAX: u64 = 10;
+pub(super) const REOFFER_RETRY_S_MAX: u64 = 10;
 
 impl Endpoint {
     pub(super) fn handle_in_dialog(&mut self, now: Instant, flow: Flow, key: Key, request: Request, dialog: &DialogId) {
@@ -23,11 +24,36 @@ impl Endpoint {
         if let Err(refusal) = self.take_sequence(leg, &flow, &request) {
             return self.refuse_in_dialog(now, &flow, key, &request, &refusal);
         }
+        if let Err(refusal) = self.check_usage(leg, &request) {
+            return self.refuse_in_dialog(now, &flow, key, &request, &refusal);
+        }
         match request.method {
             Method::Invite => self.handle_reinvite(now, leg, flow, key, request),
             Method::Bye => self.handle_bye(now, leg, &flow, key, &request),
             Method::Options => self.reply_in_dialog(now, &flow, key, &request, 200, capabilities),
-            _ => self.refuse_in_dialog(now, &flow, key, &request, &Refusal::of_method(&request.method)),
+            Method::Update => self.handle_update(now, leg, &flow, key, &request),
+            Method::Prack => self.handle_prack(now, leg, &flow, key, &request),
+            Method::Info => self.handle_info(now, leg, &flow, key, &request),
+            Method::Message => self.handle_message_inside(now, leg, &flow, key, &request),
+            Method::Refer => self.handle_refer(now, leg, &flow, key, &request),
+            Method::Notify => self.handle_notify(now, leg, &flow, key, &request),
+            _ => self.refuse_in_dialog(now, &flow, key, &request, &Refusal::of_method(&request.method, ALLOW)),
+        }
+    }
+
+    /// What holds for every request that uses the dialog. INVITE has checks of its own, and a BYE is welcome whatever
+    /// it requires.
+    fn check_usage(&self, id: LegId, request: &Request) -> Result<(), Refusal> {
+        if matches!(request.method, Method::Invite | Method::Bye) {
+            return Ok(());
+        }
+        let leaving = self
+            .legs
+            .get(&id)
+            .is_some_and(|leg| matches!(leg.phase, Phase::Leaving));
+        match leaving && request.method != Method::Options {
+            true => Err(Refusal::new(481, "bad_request", "the call is over")),
+            false => check_extensions(request),
         }
     }
 
@@ -65,7 +91,9 @@ impl Endpoint {
     fn leg_of(&self, dialog: &DialogId, flow: &Flow) -> Option<LegId> {
         let id = *self.dialogs.get(dialog)?;
         let leg = self.legs.get(&id)?;
-        let welcome = flow.source_ip() == leg.flow.source_ip() || self.admission.may_send(leg.peer, flow.origin());
+        let welcome = flow.source_ip() == leg.flow.source_ip()
+            || self.admission.may_send(leg.peer, flow.origin())
+            || self.registrations.is_way_of(leg.peer, &flow);
         welcome.then_some(id)
     }
 
@@ -83,7 +111,7 @@ impl Endpoint {
         };
         let order = leg.dialog.advance(sequence(request));
         order.map_err(|error| Refusal::new(500, "bad_request", error.to_string()))?;
-        leg.follow(Reply::to(request, flow).flow());
+        leg.follow(request, flow);
         Ok(())
     }
 
@@ -100,8 +128,11 @@ impl Endpoint {
             reply,
             transaction,
         };
-        match self.check_reinvite(id, &arrival.request) {
-            Ok(()) => self.begin_reoffer(now, id, arrival),
+        let checked = self
+            .check_reinvite(id, &arrival.request)
+            .and_then(|()| self.timer_for(id, &arrival.request));
+        match checked {
+            Ok(timer) => self.begin_reoffer(now, id, arrival, timer),
             Err(refusal) => self.refuse_arrival(now, &arrival, "", &refusal),
         }
     }
@@ -120,16 +151,21 @@ impl Endpoint {
                 "bad_request",
                 "another INVITE of this call is not acknowledged",
             )),
+            Some(Phase::Talking) if self.legs.get(&id).is_some_and(|leg| leg.usages.reoffer.is_some()) => {
+                Err(self.offer_waits())
+            }
             Some(Phase::Talking) => check_extensions(request).and_then(|()| check_body(request)),
             Some(Phase::Leaving) | None => Err(Refusal::no_dialog()),
         }
     }
 
-    fn begin_reoffer(&mut self, now: Instant, id: LegId, arrival: Arrival) {
+    fn begin_reoffer(&mut self, now: Instant, id: LegId, arrival: Arrival, timer: Option<Agreed>) {
         let offer = offer_of(&arrival.request);
         self.servers.set_owner(arrival.transaction, id);
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.dialog.refresh_target(&arrival.request.headers);
+            leg.usages.learn(&arrival.request.headers);
+            leg.usages.timer_offered = timer;
         }
         let asked = self.asked(now, arrival, false);
         self.enter(id, Phase::Asked(asked));
@@ -139,6 +175,7 @@ impl Endpoint {
     /// The caller hangs up. An INVITE still waiting gets 487 (section 15.1.2).
     fn handle_bye(&mut self, now: Instant, id: LegId, flow: &Flow, key: Key, bye: &Request) {
         self.reply_in_dialog(now, flow, key, bye, 200, |response| response);
+        self.close_usages(now, id);
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let phase = std::mem::replace(&mut leg.phase, Phase::Leaving);
         let reason = bye.headers.first("Reason").map(str::to_owned);
@@ -171,7 +208,7 @@ impl Endpoint {
             return;
         }
         let (hang_up, offered) = (answered.hang_up.take(), answered.offered);
-        leg.follow(Reply::to(ack, flow).flow());
+        leg.follow(ack, flow);
         let answer = offer_of(ack).filter(|_| !offered && check_body(ack).is_ok());
         self.enter(id, Phase::Talking);
         match hang_up {
@@ -202,7 +239,7 @@ impl Endpoint {
         Some(asked)
     }
 
-    fn reply_in_dialog(
+    pub(super) fn reply_in_dialog(
         &mut self,
         now: Instant,
         flow: &Flow,
@@ -219,7 +256,14 @@ impl Endpoint {
         self.send(reply.flow(), bytes);
     }
 
-    fn refuse_in_dialog(&mut self, now: Instant, flow: &Flow, key: Key, request: &Request, refusal: &Refusal) {
+    pub(super) fn refuse_in_dialog(
+        &mut self,
+        now: Instant,
+        flow: &Flow,
+        key: Key,
+        request: &Request,
+        refusal: &Refusal,
+    ) {
         if request.method == Method::Invite {
             return self.refuse_stateless(flow, request, refusal);
         }

@@ -8,7 +8,9 @@
 //!
 //! - `contract`: settings, events, commands.
 //! - `requests`: requests outside a dialog. `in_dialog`: requests inside one, ACK and CANCEL.
+//! - `registrations`: what we keep going at other people's. `phones`: who registers here.
 //! - `commands`: what the application decides, and the ways a leg ends.
+//! - `errands`: requests of ours, from the first hop tried to the answer that counts.
 //! - `deadlines`: what happens when time passes.
 //!
 //! Deliberately absent: RFC 2543 transaction matching (refused with 400), reliable provisionals, session timers,
@@ -18,23 +20,39 @@
 mod commands;
 mod contract;
 mod deadlines;
+mod errands;
 mod in_dialog;
+mod messages;
+mod phones;
+mod provisionals;
+mod refresh;
+mod registrations;
+mod replacing;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod transfers;
+mod update;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+pub use messages::TEXT_BYTES_MAX;
+
 pub use contract::{
-    Command, Counts, Event, Invite, LEGS_MAX, NotPlaced, Outgoing, Output, QueryId, RING_MAX, Refused, Settings,
-    TRANSACTIONS_MAX, TrunkReport,
+    Command, Counts, Event, Invite, LEGS_MAX, Listener, NotPlaced, Outgoing, Output, QueryId, REGISTRAR, RING_MAX,
+    Refused, Settings, TRANSACTIONS_MAX, TrunkReport,
 };
 
-use super::admission::Admission;
+use errands::Errands;
+use registrations::Registrations;
+
+use super::admission::{Admission, Credentials, Peer};
+use super::connections::Connections;
 use super::defect::{Defect, ReadError};
 use super::dialog::DialogId;
+use super::errand::{ErrandId, OwnContact};
 use super::flow::{Flow, Transport};
 use super::leg::{Leg, LegId};
 use super::message::{Message, Request, Response};
@@ -42,13 +60,15 @@ use super::method::Method;
 use super::mint::Mint;
 use super::reader::read_datagram;
 use super::reason::Reason;
-use super::reply::{ALLOW, Reply, stamp};
+use super::registrar::Registrar;
+use super::reply::{Reply, stamp};
+use super::session_timer::SESSION_EXPIRES;
 use super::target::Hop;
 use super::transaction::Key;
 use super::transaction::clients::Clients;
 use super::transaction::servers::Servers;
 use super::transaction::timers::Deadlines;
-use super::uri::Uri;
+use super::uri::{Scheme, Uri};
 
 /// Seconds a refused caller is asked to stay away, at least; the peers' returns are spread over as much again.
 const RETRY_AFTER_S_MIN: u64 = 5;
@@ -59,31 +79,43 @@ pub struct Endpoint {
     admission: Admission,
     mint: Mint,
     servers: Servers<LegId>,
-    clients: Clients<LegId>,
+    clients: Clients<ErrandId>,
+    errands: Errands,
+    registrations: Registrations,
+    registrar: Option<Registrar>,
+    connections: Connections,
     legs: HashMap<LegId, Leg>,
     dialogs: HashMap<DialogId, LegId>,
     deadlines: Deadlines<LegId>,
     outputs: VecDeque<Output>,
     draining: bool,
     last_leg: u64,
+    last_query: u64,
 }
 
 impl Endpoint {
     /// An endpoint that holds nothing yet.
     pub fn new(now: Instant, settings: Settings) -> Self {
-        Self {
-            admission: Admission::new(now, settings.peers.clone(), &settings.realm, settings.secret),
+        let mut endpoint = Self {
+            admission: Admission::new(now, known_peers(&settings), &settings.realm, settings.secret),
+            registrations: Registrations::default(),
+            registrar: settings.registrar.clone().map(Registrar::new),
             mint: Mint::new(&settings.secret, settings.seed),
             settings,
             servers: Servers::default(),
             clients: Clients::default(),
+            errands: Errands::default(),
+            connections: Connections::default(),
             legs: HashMap::new(),
             dialogs: HashMap::new(),
             deadlines: Deadlines::default(),
             outputs: VecDeque::new(),
             draining: false,
             last_leg: 0,
-        }
+            last_query: 0,
+        };
+        endpoint.begin_registrations(now);
+        endpoint
     }
 
     /// Takes a UDP datagram.
@@ -93,24 +125,29 @@ impl Endpoint {
 
     /// Takes a message read from a connection, or what was wrong with it.
     pub fn handle_message(&mut self, now: Instant, flow: Flow, message: Result<Message, ReadError>) {
+        self.connections.heard(&flow);
         match message {
             Ok(Message::Request(request)) => self.handle_request(now, flow, request),
-            Ok(Message::Response(response)) => self.handle_response(now, &response),
+            Ok(Message::Response(response)) => self.handle_response(now, response),
             Err(error) => self.handle_unreadable(&flow, &error),
         }
     }
 
     /// A connection has closed. Calls being set up over it end; established ones wait for the caller to come back on
     /// another connection and end when something must be sent to them before.
-    pub fn handle_flow_closed(&mut self, flow: Flow) {
+    pub fn handle_flow_closed(&mut self, now: Instant, flow: Flow) {
+        self.connections.closed(&flow);
         self.servers.handle_flow_closed(&flow);
-        for leg in self.clients.handle_flow_closed(&flow) {
-            self.finish(leg);
+        if let Some(registrar) = &mut self.registrar {
+            registrar.handle_flow_closed(&flow);
         }
+        let lost = self.clients.handle_flow_closed(&flow);
+        self.errands_lost(now, lost);
         let on_flow = self.legs.iter().filter(|(_, leg)| leg.flow.shares_connection(&flow));
         let mut on_flow: Vec<_> = on_flow.map(|(id, _)| *id).collect();
         on_flow.sort_unstable();
         on_flow.into_iter().for_each(|leg| self.lose_flow(leg));
+        self.registrations_lost(now, &flow);
     }
 
     /// Places a call. The leg it becomes asks for its offer next ([`Event::Located`]).
@@ -122,7 +159,9 @@ impl Endpoint {
     }
 
     /// The hops of an [`Output::Resolve`], best first, or why there are none.
-    pub fn handle_resolved(&mut self, _now: Instant, _query: QueryId, _hops: Result<Vec<Hop>, String>) {}
+    pub fn handle_resolved(&mut self, now: Instant, query: QueryId, hops: Result<Vec<Hop>, String>) {
+        self.errand_resolved(now, query, hops);
+    }
 
     /// Takes the application's decision about a leg.
     pub fn command(&mut self, now: Instant, leg: LegId, command: Command) {
@@ -131,13 +170,13 @@ impl Endpoint {
             Command::Answer { sdp } => self.answer(now, leg, sdp),
             Command::Refuse { status, reason } => self.refuse(now, leg, status, &reason),
             Command::HangUp { reason } => self.hang_up(now, leg, reason),
-            Command::Progress { .. }
-            | Command::Offer { .. }
-            | Command::Transfer { .. }
-            | Command::SendDigit { .. }
-            | Command::SendMessage { .. }
-            | Command::AnswerTransfer { .. }
-            | Command::NotifyTransfer { .. } => {}
+            Command::Progress { sdp } => self.progress(now, leg, sdp),
+            Command::AnswerTransfer { accept } => self.answer_transfer(now, leg, accept),
+            Command::Transfer { to, replaces } => self.transfer(now, leg, &to, replaces),
+            Command::NotifyTransfer { status } => self.notify_transfer(now, leg, status),
+            Command::SendDigit { digit, duration } => self.send_digit(now, leg, digit, duration),
+            Command::SendMessage { text } => self.send_text(now, leg, text),
+            Command::Offer { .. } => {}
         }
     }
 
@@ -157,7 +196,7 @@ impl Endpoint {
         Counts {
             legs: self.legs.len(),
             dialogs: self.dialogs.len(),
-            transactions: self.servers.len() + self.clients.len(),
+            transactions: self.servers.len() + self.clients.len() + self.errands.queries(),
         }
     }
 
@@ -182,18 +221,6 @@ impl Endpoint {
         match DialogId::of_request(&request.headers) {
             Some(dialog) => self.handle_in_dialog(now, flow, key, request, &dialog),
             None => self.handle_out_of_dialog(now, flow, key, request),
-        }
-    }
-
-    fn handle_response(&mut self, now: Instant, response: &Response) {
-        let Ok(via) = response.headers.via() else { return };
-        let of_bye = response.headers.cseq().is_ok_and(|cseq| cseq.method == Method::Bye);
-        let Some(branch) = via.branch().filter(|_| of_bye) else {
-            return;
-        };
-        // Whatever the peer thinks of our BYE (401, 481, ...), the call is over.
-        if let Some(leg) = self.clients.handle_response(now, branch, response.status) {
-            self.finish(leg);
         }
     }
 
@@ -227,6 +254,23 @@ impl Endpoint {
     }
 }
 
+/// The peers, and behind them the phones that register here, when there are any.
+fn known_peers(settings: &Settings) -> Vec<Peer> {
+    let phones = settings.registrar.as_ref().map(|registrar| Peer {
+        name: REGISTRAR.to_owned(),
+        networks: registrar.networks.clone(),
+        // Nobody is let in as this peer without being asked who it is: [`Endpoint::check_phone`].
+        credentials: Some(Credentials {
+            username: String::new(),
+            password: String::new(),
+            algorithms: Vec::new(),
+        }),
+        uplink: None,
+        session_expires: SESSION_EXPIRES,
+    });
+    settings.peers.iter().cloned().chain(phones).collect()
+}
+
 /// Why a request is refused.
 struct Refusal {
     status: u16,
@@ -251,9 +295,9 @@ impl Refusal {
     }
 
     /// 405 when the method is one of SIP's, else 501.
-    fn of_method(method: &Method) -> Self {
+    fn of_method(method: &Method, allow: &str) -> Self {
         let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
-        Self::new(status, "bad_request", format!("{method} is not served")).with_header("Allow", ALLOW)
+        Self::new(status, "bad_request", format!("{method} is not served")).with_header("Allow", allow)
     }
 
     fn write_into(&self, mut response: Response) -> Response {
@@ -319,8 +363,12 @@ impl Endpoint {
     /// Our address as the peer behind this flow reaches it.
     fn advertised_ip(&self, flow: &Flow) -> IpAddr {
         let local = flow.local.ip().to_canonical();
-        self.settings
-            .external_ip
+        let mut listeners = self.settings.listeners.iter();
+        let external = match listeners.find(|one| one.serves(flow.transport, flow.local)) {
+            Some(listener) => listener.external_ip,
+            None => self.settings.external_ip,
+        };
+        external
             .filter(|external| external.is_ipv4() == local.is_ipv4())
             .unwrap_or(local)
     }
@@ -330,13 +378,24 @@ impl Endpoint {
     }
 
     fn contact(&self, flow: &Flow) -> String {
-        let uri = Uri::sip(None, self.advertised(flow));
-        match flow.transport {
-            Transport::Udp => format!("<{uri}>"),
-            other => format!(
-                "<{}>",
-                uri.with_param("transport", Some(&other.as_str().to_ascii_lowercase()))
-            ),
+        self.own_contact(flow, &Scheme::Sip, &OwnContact::default())
+    }
+
+    /// Where the peer behind this flow reaches us. A request to a `sips:` URI names a `sips:` one (RFC 3261 section
+    /// 8.1.1.8).
+    fn own_contact(&self, flow: &Flow, scheme: &Scheme, contact: &OwnContact) -> String {
+        let mut uri = Uri::own(scheme, contact.user.as_deref(), self.advertised(flow));
+        if let Some(line) = &contact.line {
+            uri = uri.with_param("line", Some(line));
         }
+        let params = &contact.params;
+        let transport = match flow.transport {
+            Transport::Udp => return format!("<{uri}>{params}"),
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            // RFC 7118 section 5.2.4 knows no other word; whether it is encrypted is for the scheme to say.
+            Transport::Ws | Transport::Wss => "ws",
+        };
+        format!("<{}>{params}", uri.with_param("transport", Some(transport)))
     }
 }

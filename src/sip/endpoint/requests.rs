@@ -4,31 +4,40 @@ use std::time::{Duration, Instant};
 
 use super::{Endpoint, Event, Invite, Refusal};
 use crate::sip::admission::{Source, Verdict};
+use crate::sip::challenge::Keyring;
 use crate::sip::defect::HeaderError;
 use crate::sip::dialog::Dialog;
 use crate::sip::flow::Flow;
 use crate::sip::leg::{Asked, Leg, LegId, Phase};
 use crate::sip::message::{Request, Response};
 use crate::sip::method::Method;
-use crate::sip::reply::{ACCEPT, ALLOW, Reply};
+use crate::sip::reply::{ACCEPT, ACCEPT_ALL, ALLOW, ALLOW_OUTSIDE, EVENTS, Reply, SUPPORTED};
+use crate::sip::session_timer::Agreed;
 use crate::sip::transaction::Key;
 use crate::sip::transaction::servers::{MergeKey, ServerId};
 use crate::sip::uri::Scheme;
+use crate::sip::usages::Usages;
+use crate::sip::whereabouts::Whereabouts;
 
 /// How long the application may leave a re-INVITE without an answer; the caller then keeps what it had.
 const REOFFER_WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl Endpoint {
     pub(super) fn handle_out_of_dialog(&mut self, now: Instant, flow: Flow, key: Key, request: Request) {
-        let source = self.admission.source(flow.origin());
+        let source = self.source_of(&flow, &request);
+        if request.method == Method::Register && self.may_register(&flow) {
+            return self.handle_register(now, &flow, key, &request);
+        }
         if source == Source::Unknown {
             return self.refuse_stranger(&flow, &request);
         }
         match request.method {
             Method::Invite => self.handle_invite(now, flow, key, request, source),
             Method::Options => self.handle_options(&flow, &request),
-            Method::Bye => self.refuse_stateless(&flow, &request, &Refusal::no_dialog()),
-            _ => self.refuse_stateless(&flow, &request, &Refusal::of_method(&request.method)),
+            Method::Bye | Method::Prack | Method::Update | Method::Info | Method::Notify => {
+                self.refuse_stateless(&flow, &request, &Refusal::no_dialog());
+            }
+            _ => self.refuse_stateless(&flow, &request, &Refusal::of_method(&request.method, ALLOW_OUTSIDE)),
         }
     }
 
@@ -49,7 +58,11 @@ impl Endpoint {
             let refusal = self.overloaded("as many transactions as allowed are live");
             return self.refuse_stateless(&flow, &request, &refusal);
         }
-        match self.admission.check(now, source, &request) {
+        let verdict = match self.check_phone(now, source, &flow, &request) {
+            Some(verdict) => verdict,
+            None => self.admission.check(now, source, &request),
+        };
+        match verdict {
             Verdict::Admitted(peer) => self.handle_admitted(now, flow, key, request, peer),
             Verdict::Challenged(challenges) => self.challenge(&flow, &request, challenges),
             Verdict::Failed(detail) => {
@@ -58,7 +71,7 @@ impl Endpoint {
         }
     }
 
-    fn challenge(&mut self, flow: &Flow, request: &Request, challenges: Vec<String>) {
+    pub(super) fn challenge(&mut self, flow: &Flow, request: &Request, challenges: Vec<String>) {
         let write = |mut response: Response| {
             challenges
                 .into_iter()
@@ -81,7 +94,7 @@ impl Endpoint {
                 "bad_request",
                 "the same INVITE came by another way already",
             )),
-            false => self.check_invite(&request, &tag),
+            false => self.check_invite(&request, &tag, peer),
         };
         let arrival = Arrival {
             flow,
@@ -90,30 +103,44 @@ impl Endpoint {
             transaction,
         };
         match checked {
-            Ok(dialog) => self.begin_leg(now, arrival, peer, dialog),
+            Ok(welcome) => self.begin_leg(now, arrival, peer, welcome),
             Err(refusal) => self.refuse_arrival(now, &arrival, &tag, &refusal),
         }
     }
 
-    fn check_invite(&mut self, request: &Request, tag: &str) -> Result<Dialog, Refusal> {
+    fn check_invite(&mut self, request: &Request, tag: &str, peer: usize) -> Result<Welcome, Refusal> {
         check_destination(request)?;
         check_extensions(request)?;
         check_body(request)?;
         if self.legs.len() >= self.settings.legs_max {
             return Err(self.overloaded("as many legs as allowed are live"));
         }
-        Dialog::begin(request, tag).map_err(|error| Refusal::new(400, "bad_request", error.to_string()))
+        let dialog = Dialog::begin(request, tag);
+        Ok(Welcome {
+            replaces: self.replaced_by(request, peer)?,
+            timer: self.timer_offered(peer, request)?,
+            dialog: dialog.map_err(|error| Refusal::new(400, "bad_request", error.to_string()))?,
+        })
     }
 
-    fn begin_leg(&mut self, now: Instant, arrival: Arrival, peer: usize, dialog: Dialog) {
-        let Ok(invite) = self.invite(&arrival, peer) else {
+    fn begin_leg(&mut self, now: Instant, arrival: Arrival, peer: usize, welcome: Welcome) {
+        let Ok(mut invite) = self.invite(&arrival, peer) else {
             return;
         };
+        invite.replaces = welcome.replaces;
+        let dialog = welcome.dialog;
+        let mut usages = Usages {
+            provisionals: self.provisionals_for(&arrival.request),
+            timer_offered: welcome.timer,
+            ..Usages::default()
+        };
+        usages.learn(&arrival.request.headers);
         self.last_leg = self.last_leg.wrapping_add(1);
         let id = LegId(self.last_leg);
         self.servers.set_owner(arrival.transaction, id);
         self.dialogs.insert(dialog.id().clone(), id);
         let flow = arrival.reply.flow();
+        let whereabouts = Whereabouts::of(&arrival.request, &arrival.flow);
         let phase = Phase::Asked(self.asked(now, arrival, true));
         self.legs.insert(
             id,
@@ -122,7 +149,10 @@ impl Endpoint {
                 dialog,
                 flow,
                 flow_lost: false,
+                whereabouts,
                 phase,
+                usages,
+                keyring: Keyring::default(),
             },
         );
         self.arm(id);
@@ -191,6 +221,13 @@ impl Endpoint {
     }
 }
 
+/// What becomes of an INVITE that is let in.
+struct Welcome {
+    dialog: Dialog,
+    replaces: Option<LegId>,
+    timer: Option<Agreed>,
+}
+
 /// An INVITE that has its transaction.
 pub(super) struct Arrival {
     pub(super) flow: Flow,
@@ -232,9 +269,11 @@ fn check_destination(request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// We support no extension, so whatever is required is unsupported (RFC 3261 section 8.2.2.3).
+/// What is required beyond what we support is refused by name (RFC 3261 section 8.2.2.3).
 pub(super) fn check_extensions(request: &Request) -> Result<(), Refusal> {
-    let required: Vec<_> = request.headers.tokens("Require").collect();
+    let supported = |token: &str| SUPPORTED.split(", ").any(|one| one.eq_ignore_ascii_case(token));
+    let required = request.headers.tokens("Require");
+    let required: Vec<_> = required.filter(|token| !supported(token)).collect();
     if required.is_empty() {
         return Ok(());
     }
@@ -271,6 +310,7 @@ pub(super) fn check_body(request: &Request) -> Result<(), Refusal> {
 pub(super) fn capabilities(response: Response) -> Response {
     response
         .with_header("Allow", ALLOW)
-        .with_header("Accept", ACCEPT)
-        .with_header("Supported", "")
+        .with_header("Accept", ACCEPT_ALL)
+        .with_header("Allow-Events", EVENTS)
+        .with_header("Supported", SUPPORTED)
 }

@@ -6,6 +6,7 @@
 //!
 //! Unit tests of this crate use it as `crate::sip::test_phone::Phone`.
 
+mod inside;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -43,6 +44,13 @@ pub(crate) struct Habits {
     pub(crate) extra: Vec<(&'static str, &'static str)>,
     /// The host of its Via and Contact, when it does not know its own address.
     pub(crate) claims: Option<&'static str>,
+    /// What it answers requests inside a call with, other than BYE: the status (nothing when `None`) and headers. Those
+    /// not listed get 200.
+    pub(crate) answers: Vec<(Method, Option<u16>, &'static [(&'static str, &'static str)])>,
+    /// Acknowledges each reliable provisional.
+    pub(crate) pracks: bool,
+    /// Its whole Contact, when it wants to be reached elsewhere.
+    pub(crate) contact: Option<String>,
 }
 
 impl Default for Habits {
@@ -57,6 +65,9 @@ impl Default for Habits {
             login: None,
             extra: Vec::new(),
             claims: None,
+            answers: Vec::new(),
+            pracks: true,
+            contact: None,
         }
     }
 }
@@ -85,6 +96,7 @@ pub(crate) struct Phone {
     invites: Vec<Invite>,
     others: Vec<Other>,
     outputs: VecDeque<Vec<u8>>,
+    pracked: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -127,6 +139,7 @@ impl Phone {
             invites: Vec::new(),
             others: Vec::new(),
             outputs: VecDeque::new(),
+            pracked: BTreeSet::new(),
         }
     }
 
@@ -150,7 +163,10 @@ impl Phone {
     /// Offers something else inside the call.
     pub(crate) fn reinvite(&mut self, now: Instant, offer: Option<&[u8]>) {
         if let Some(invite) = self.inside_dialog(Method::Invite) {
-            let invite = invite.with_header("Contact", format!("<{}>", self.contact()));
+            let mut invite = invite.with_header("Contact", format!("<{}>", self.contact()));
+            for (name, value) in self.habits.extra.clone() {
+                invite.headers.push(name, value);
+            }
             self.send_invite(now, with_offer(invite, offer));
         }
     }
@@ -234,6 +250,12 @@ impl Phone {
 impl Phone {
     fn handle_request(&mut self, request: Request) {
         self.requests.push(request.clone());
+        if request.method == Method::Ack {
+            return;
+        }
+        if request.method != Method::Bye {
+            return self.answer_inside(&request);
+        }
         self.in_call = false;
         if let Some(status) = self.habits.bye_status {
             self.outputs.push_back(Response::standard(&request, status).to_bytes());
@@ -267,7 +289,12 @@ impl Phone {
             self.invites[index].machine.handle_response(now, response.status),
             response.status,
         ) {
-            (Reception::Fresh, 101..=199) => self.learn_peer(&response),
+            (Reception::Fresh, 101..=199) => {
+                self.learn_peer(&response);
+                if self.habits.pracks && response.headers.contains("RSeq") {
+                    self.prack_once(now, &response);
+                }
+            }
             (Reception::Fresh, 200..=299) => self.handle_accepted(index, &response),
             (Reception::Fresh, 300..) => self.handle_refused(now, index, &response),
             (Reception::Repeated, _) => {

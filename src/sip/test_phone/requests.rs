@@ -56,7 +56,7 @@ impl Phone {
             algorithm: Some(algorithm.to_string()),
             quality: Some(quality),
         };
-        let response = proof.expected(algorithm, "INVITE", password).unwrap();
+        let response = proof.expected(algorithm, "INVITE", b"", password).unwrap();
         let Proof { realm, nonce, uri, .. } = proof;
         format!(
             "Digest username=\"{username}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
@@ -88,7 +88,7 @@ impl Phone {
         let via = self.via(&branch);
         let (peer, first) = (self.peer.as_ref()?, self.first.as_ref()?);
         let dialog = InDialog {
-            via: &via,
+            via: Some(&via),
             target: &peer.target,
             routes: &peer.routes,
             from: &first.headers.from().unwrap(),
@@ -116,6 +116,9 @@ impl Phone {
     }
 
     pub(super) fn contact(&self) -> Uri {
+        if let Some(contact) = &self.habits.contact {
+            return Uri::read(contact).unwrap();
+        }
         let uri = match self.habits.claims {
             Some(host) => Uri::read(&format!("sip:{}@{host}", self.name)).unwrap(),
             None => Uri::sip(Some(&self.name), self.flow.remote),

@@ -137,6 +137,14 @@ impl RequestClient {
         matches!(self.state, RequestState::Terminated)
     }
 
+    /// No final response has come yet.
+    pub fn is_pending(&self) -> bool {
+        matches!(
+            self.state,
+            RequestState::Trying { .. } | RequestState::Proceeding { .. }
+        )
+    }
+
     fn complete(&mut self, now: Instant) -> Reception {
         self.state = match self.reliable {
             true => RequestState::Terminated,

@@ -52,7 +52,7 @@ impl InviteClient {
 
     /// Takes a response to the INVITE. After a fresh 3xx-6xx the owner calls [`Self::acknowledge`].
     pub fn handle_response(&mut self, now: Instant, status: u16) -> Reception {
-        let pending = matches!(self.state, InviteState::Calling { .. } | InviteState::Proceeding);
+        let pending = self.is_pending();
         match status {
             100..=199 if pending => self.state = InviteState::Proceeding,
             200..=299 if pending => self.state = InviteState::Accepted { until: now + GIVE_UP },
@@ -113,6 +113,11 @@ impl InviteClient {
     /// The transaction may be forgotten.
     pub fn is_terminated(&self) -> bool {
         matches!(self.state, InviteState::Terminated)
+    }
+
+    /// No final response has come yet.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.state, InviteState::Calling { .. } | InviteState::Proceeding)
     }
 
     fn ends_at(&self) -> Option<Instant> {

@@ -1,12 +1,11 @@
 //! Transactions: one request and its responses (RFC 3261 section 17, RFC 6026).
 //!
-//! [`server`] and [`client`] hold the machines (and `invite_client` the one of the phones in the tests), [`servers`] and [`clients`] all transactions of an
+//! [`server`], [`client`] and [`invite_client`] hold the machines, [`servers`] and [`clients`] all transactions of an
 //! endpoint with their matching and deadlines, [`timers`] the intervals. Nothing here knows dialogs or decides an
 //! answer.
 
 pub mod client;
 pub mod clients;
-#[cfg(test)]
 pub mod invite_client;
 pub mod server;
 pub mod servers;

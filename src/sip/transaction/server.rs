@@ -157,11 +157,11 @@ impl InviteServer {
     }
 }
 
-/// The server transaction of any other request. The endpoint answers these at once, so it begins in Completed (timer
-/// J).
+/// The server transaction of any other request. Most are answered at once and begin in Completed (timer J); a few wait
+/// for the application, in silence, because nothing may be said to them but the final answer (RFC 4320).
 #[derive(Debug)]
 pub struct RequestServer {
-    response: Vec<u8>,
+    response: Option<Vec<u8>>,
     until: Instant,
 }
 
@@ -169,14 +169,33 @@ impl RequestServer {
     /// A transaction whose final response is being sent now over UDP. Over TCP timer J is zero, so none is needed.
     pub fn answered(now: Instant, response: Vec<u8>) -> Self {
         Self {
-            response,
+            response: Some(response),
             until: now + GIVE_UP,
         }
     }
 
-    /// The same request came again: repeat this.
-    pub fn handle_retransmission(&self) -> &[u8] {
-        &self.response
+    /// A transaction that is answered later. The peer gives up after the same time (timer F), so an answer after it
+    /// would be for nobody.
+    pub fn waiting(now: Instant) -> Self {
+        Self {
+            response: None,
+            until: now + GIVE_UP,
+        }
+    }
+
+    /// Takes note of the final response; true when it is to be sent, which it is once.
+    #[must_use]
+    pub fn respond(&mut self, now: Instant, bytes: &[u8]) -> bool {
+        let fresh = self.response.is_none();
+        if fresh {
+            *self = Self::answered(now, bytes.to_vec());
+        }
+        fresh
+    }
+
+    /// The same request came again: what to repeat, if anything.
+    pub fn handle_retransmission(&self) -> Option<&[u8]> {
+        self.response.as_deref()
     }
 
     /// When the transaction may be forgotten.
@@ -263,7 +282,7 @@ mod tests {
     fn another_request_repeats_its_answer_for_timer_j() {
         let now = Instant::now();
         let server = RequestServer::answered(now, b"200".to_vec());
-        assert_eq!(server.handle_retransmission(), b"200");
+        assert_eq!(server.handle_retransmission(), Some(&b"200"[..]));
         assert_eq!(server.until(), now + GIVE_UP);
     }
 

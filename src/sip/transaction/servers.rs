@@ -112,6 +112,20 @@ impl<Owner: Copy> Servers<Owner> {
         id
     }
 
+    /// Opens the transaction of any other request, which the application is going to answer.
+    pub fn open_request(&mut self, now: Instant, key: Key, flow: Flow) -> ServerId {
+        let id = self.insert(Server {
+            key,
+            merge: None,
+            flow,
+            tag: String::new(),
+            owner: None,
+            machine: Machine::Request(RequestServer::waiting(now)),
+        });
+        self.arm(id);
+        id
+    }
+
     /// Remembers the answer to a request other than INVITE, to repeat it. Over TCP there is nothing to remember.
     pub fn remember(&mut self, now: Instant, key: Key, flow: Flow, response: Vec<u8>) {
         if flow.transport.is_reliable() {
@@ -151,19 +165,21 @@ impl<Owner: Copy> Servers<Owner> {
         self.live.get(&id).map(|server| server.tag.as_str())
     }
 
-    /// Responds to an INVITE; the flow to send the bytes to, unless it has its final answer already.
+    /// Responds to an INVITE or to a request of [`Self::open_request`]; the flow to send the bytes to, unless it has
+    /// its final answer already.
     pub fn respond(&mut self, now: Instant, id: ServerId, status: u16, bytes: &[u8]) -> Option<Flow> {
-        let Server {
-            machine: Machine::Invite(machine),
-            flow,
-            ..
-        } = self.live.get_mut(&id)?
-        else {
-            return None;
+        let server = self.live.get_mut(&id)?;
+        let flow = server.flow;
+        let passes = match &mut server.machine {
+            Machine::Invite(machine) => machine.respond(now, status, bytes),
+            Machine::Request(machine) => machine.respond(now, bytes),
         };
-        let flow = machine.respond(now, status, bytes).then_some(*flow);
-        self.arm(id);
-        flow
+        let answered_for_good = flow.transport.is_reliable() && matches!(server.machine, Machine::Request(_));
+        match answered_for_good {
+            true => self.forget(id),
+            false => self.arm(id),
+        }
+        passes.then_some(flow)
     }
 
     /// What to repeat for a retransmission of the request of this transaction.
@@ -171,7 +187,7 @@ impl<Owner: Copy> Servers<Owner> {
         let server = self.live.get(&id)?;
         let bytes = match &server.machine {
             Machine::Invite(machine) => machine.handle_retransmission()?,
-            Machine::Request(machine) => machine.handle_retransmission(),
+            Machine::Request(machine) => machine.handle_retransmission()?,
         };
         Some((server.flow, bytes.to_vec()))
     }
@@ -311,6 +327,28 @@ mod tests {
             table.handle_retransmission(id),
             Some((flow(Transport::Udp), b"200".to_vec()))
         );
+        assert_eq!(table.handle_timeout(now + GIVE_UP), None);
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_waits_is_answered_once_and_silent_until_then() {
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let (mut table, now, flow) = (Servers::<u8>::default(), Instant::now(), flow(transport));
+            let id = table.open_request(now, key(Method::Update), flow);
+            assert_eq!(table.handle_retransmission(id), None);
+            assert_eq!(table.respond(now, id, 200, b"200"), Some(flow));
+            assert_eq!(table.respond(now, id, 488, b"488"), None);
+            assert_eq!(table.is_empty(), transport.is_reliable());
+            assert_eq!(table.handle_timeout(now + GIVE_UP), None);
+            assert!(table.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_request_nobody_answers_is_forgotten_when_its_sender_has_given_up() {
+        let (mut table, now) = (Servers::<u8>::default(), Instant::now());
+        table.open_request(now, key(Method::Refer), flow(Transport::Tcp));
         assert_eq!(table.handle_timeout(now + GIVE_UP), None);
         assert!(table.is_empty());
     }

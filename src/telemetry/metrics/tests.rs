@@ -6,6 +6,7 @@ use super::{
     super::{Kind, Metric},
     *,
 };
+use crate::telemetry::TrunkState;
 
 #[test]
 fn a_level_falls_back_when_its_holder_is_dropped_by_a_panic() {
@@ -122,4 +123,23 @@ fn series(line: &str) -> (&str, Vec<&str>) {
             .filter_map(|pair| Some(pair.split_once('=')?.0))
             .collect(),
     )
+}
+
+#[test]
+fn trunks_are_shown_as_they_are_known() {
+    let metrics = Metrics::new();
+    let state = |trunk: &str, registered, reachable| TrunkState {
+        trunk: trunk.to_owned(),
+        registered,
+        registered_until: registered.map(|_| Instant::now() + Duration::from_secs(3601)),
+        reachable,
+        error: String::new(),
+    };
+    metrics.trunks().note(state("carrier", Some(true), None));
+    metrics.trunks().note(state("pbx", None, Some(false)));
+    let text = metrics.render();
+    assert!(text.contains("\npatchcord_trunk_registered{trunk=\"carrier\"} 1\n"));
+    assert!(text.contains("\npatchcord_trunk_registration_expires_seconds{trunk=\"carrier\"} 3600\n"));
+    assert!(text.contains("\npatchcord_trunk_reachable{trunk=\"pbx\"} 0\n"));
+    assert!(!text.contains("patchcord_trunk_registered{trunk=\"pbx\"}"));
 }

@@ -100,6 +100,7 @@ impl Exchange {
             networks: vec!["0.0.0.0/0".parse().expect("a network")],
             credentials: None,
             uplink: None,
+            session_expires: patchcord::sip::SESSION_EXPIRES,
         };
         let settings = Settings {
             peers: vec![everyone],
@@ -131,7 +132,7 @@ impl Exchange {
             self.now += Duration::from_millis(700);
         }
         self.run_out();
-        self.endpoint.handle_flow_closed(self.flow);
+        self.endpoint.handle_flow_closed(self.now, self.flow);
         self.drain();
         self.run_out();
         let counts = self.endpoint.counts();

@@ -4,8 +4,15 @@ mod admission;
 mod calls;
 mod changes;
 mod endings;
+mod errands;
+mod messages;
+mod provisionals;
 mod refusals;
+mod replacing;
 mod routing;
+mod timers;
+mod transfers;
+mod updates;
 mod weather;
 
 use std::time::Duration;

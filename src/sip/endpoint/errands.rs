@@ -1,0 +1,486 @@
+//! Requests of ours, whatever they are for: sent, repeated, tried elsewhere, proved when asked, and reported when done.
+//!
+//! To send something new, add a variant to [`Purpose`] (or to [`LegErrand`] or [`TrunkErrand`]), call
+//! [`Endpoint::send_in_dialog`] or [`Endpoint::send_request`], and take the outcome in [`Endpoint::errand_done`]. Both
+//! may report before they return, when there is no way to go; callers therefore enter their new state first.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::{Endpoint, Output, QueryId};
+use crate::sip::challenge::{Keyring, Proven};
+use crate::sip::errand::{Course, Draft, Errand, ErrandId, Outcome, OwnContact, Sent, Stretch, Way};
+use crate::sip::flow::Flow;
+use crate::sip::leg::{Leg, LegId};
+use crate::sip::message::{Request, Response};
+use crate::sip::method::Method;
+use crate::sip::target::Hop;
+use crate::sip::transaction::clients::{ClientKey, Heard, Lost};
+use crate::sip::uplink::Login;
+use crate::sip::via::Via;
+
+/// Most errands at once. A further one ends as unreachable before it begins: a BYE is then not sent and its peer has to
+/// notice by itself.
+pub const ERRANDS_MAX: usize = 50_000;
+
+/// What a request of ours is for, and so who hears how it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It ends a leg.
+    Bye(LegId),
+    /// Nobody waits for its answer.
+    Farewell,
+    /// Something inside the dialog of a leg.
+    Leg(LegId, LegErrand),
+    /// Something between us and the peer of this index, outside any call.
+    Trunk(usize, TrunkErrand),
+}
+
+/// What a request inside a dialog is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LegErrand {
+    /// An UPDATE that refreshes the session.
+    Refresh,
+    /// A REFER.
+    Refer,
+    /// A NOTIFY about a transfer.
+    Notify,
+    /// A digit, a text or a PRACK: the call goes on whatever the peer thinks of it.
+    Notice,
+}
+
+/// What a request to a peer outside any call is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TrunkErrand {
+    /// It registers us, or takes that back.
+    Register,
+    /// It asks whether the peer is there.
+    Probe,
+}
+
+impl Purpose {
+    /// The leg it belongs to.
+    fn leg(self) -> Option<LegId> {
+        match self {
+            Purpose::Bye(leg) | Purpose::Leg(leg, _) => Some(leg),
+            Purpose::Farewell | Purpose::Trunk(..) => None,
+        }
+    }
+}
+
+/// All errands of one endpoint.
+#[derive(Default)]
+pub(super) struct Errands {
+    live: HashMap<ErrandId, Errand<Purpose>>,
+    queries: HashMap<QueryId, ErrandId>,
+    /// One for each peer, by its index.
+    keyrings: HashMap<usize, Keyring>,
+    last: u64,
+}
+
+impl Errands {
+    /// How many names are being looked up for an errand.
+    pub(super) fn queries(&self) -> usize {
+        self.queries.len()
+    }
+
+    /// The errand of this number.
+    pub(super) fn get(&self, id: ErrandId) -> Option<&Errand<Purpose>> {
+        self.live.get(&id)
+    }
+
+    fn insert(&mut self, errand: Errand<Purpose>) -> ErrandId {
+        self.last = self.last.wrapping_add(1);
+        self.live.insert(ErrandId(self.last), errand);
+        ErrandId(self.last)
+    }
+}
+
+/// What comes of errands.
+impl Endpoint {
+    /// An errand is done. A 2xx to an INVITE comes here as often as it arrives, also from several phones.
+    fn errand_done(&mut self, now: Instant, _id: ErrandId, purpose: Purpose, outcome: Outcome) {
+        match purpose {
+            // Whatever the peer thinks of our BYE (401, 481, nothing at all), the call is over.
+            Purpose::Bye(leg) => self.finish(leg),
+            Purpose::Farewell => {}
+            Purpose::Leg(leg, LegErrand::Refresh) => self.refresh_done(now, leg, outcome),
+            Purpose::Leg(leg, LegErrand::Refer) => self.refer_done(leg, outcome),
+            Purpose::Leg(leg, LegErrand::Notify) => self.notify_done(leg, &outcome),
+            Purpose::Leg(_, LegErrand::Notice) => {}
+            Purpose::Trunk(peer, errand) => self.trunk_errand_done(now, peer, errand, outcome),
+        }
+    }
+
+    /// A provisional answer came.
+    fn errand_progress(&mut self, _now: Instant, _id: ErrandId, purpose: Purpose, _response: &Response) {
+        match purpose {
+            Purpose::Bye(_) | Purpose::Farewell | Purpose::Leg(..) | Purpose::Trunk(..) => {}
+        }
+    }
+
+    /// No further 2xx to this INVITE is waited for.
+    fn errand_over(&mut self, _now: Instant, _purpose: Purpose) {}
+}
+
+/// Sending.
+impl Endpoint {
+    /// Sends a request inside the dialog of a leg.
+    pub(super) fn send_in_dialog(&mut self, now: Instant, leg: LegId, draft: Draft, purpose: Purpose) -> ErrandId {
+        let course = self.legs.get(&leg).and_then(Leg::course);
+        let Some(known) = self.legs.get_mut(&leg) else {
+            return self.stillborn(now, purpose, "the call is over");
+        };
+        let mut request = known.dialog.draft(draft.method);
+        draft
+            .headers
+            .iter()
+            .for_each(|header| request.headers.push(header.name.as_str(), &header.value));
+        request.body = draft.body;
+        let peer = known.peer;
+        let errand = Errand {
+            contact: draft.contact,
+            login: self.admission.uplink(peer).and_then(|uplink| uplink.login.clone()),
+            ..Errand::new(purpose, request)
+        };
+        match course {
+            Some(course) => self.begin_errand(now, errand, course),
+            None => self.stillborn(now, purpose, "the connection of the call has closed"),
+        }
+    }
+
+    /// Sends a request outside any dialog of a leg. It has everything but Via, Max-Forwards, Contact, User-Agent and
+    /// proofs.
+    pub(super) fn send_request(
+        &mut self,
+        now: Instant,
+        request: Request,
+        contact: Option<OwnContact>,
+        course: Course,
+        login: Option<Login>,
+        purpose: Purpose,
+    ) -> ErrandId {
+        let errand = Errand {
+            contact,
+            login,
+            ..Errand::new(purpose, request)
+        };
+        self.begin_errand(now, errand, course)
+    }
+
+    /// An errand that ends before it begins.
+    fn stillborn(&mut self, now: Instant, purpose: Purpose, why: &str) -> ErrandId {
+        self.errands.last = self.errands.last.wrapping_add(1);
+        let id = ErrandId(self.errands.last);
+        self.errand_done(now, id, purpose, Outcome::Unreachable(why.to_owned()));
+        id
+    }
+
+    fn begin_errand(&mut self, now: Instant, mut errand: Errand<Purpose>, course: Course) -> ErrandId {
+        if self.errands.live.len() >= ERRANDS_MAX {
+            return self.stillborn(now, errand.purpose, "as many requests of ours as allowed are under way");
+        }
+        match course {
+            Course::Flow(flow) => errand.way = Way::flow(flow),
+            Course::Hops(hops) => errand.way = Way::hops(hops, errand.request.to_bytes().len()),
+            Course::Target { target, near } => {
+                errand.near = near;
+                let id = self.errands.insert(errand);
+                let query = self.query();
+                self.errands.queries.insert(query, id);
+                self.outputs.push_back(Output::Resolve { query, target });
+                return id;
+            }
+        }
+        let id = self.errands.insert(errand);
+        self.attempt(now, id);
+        id
+    }
+
+    /// The number of a new question.
+    pub(super) fn query(&mut self) -> QueryId {
+        self.last_query = self.last_query.wrapping_add(1);
+        QueryId(self.last_query)
+    }
+
+    /// The hops of an errand's target. Without any, a flow that is open already is the last resort.
+    pub(super) fn errand_resolved(&mut self, now: Instant, query: QueryId, hops: Result<Vec<Hop>, String>) {
+        let Some(id) = self.errands.queries.remove(&query) else {
+            return;
+        };
+        let Some(errand) = self.errands.live.get_mut(&id) else {
+            return;
+        };
+        match hops {
+            Ok(hops) if !hops.is_empty() => errand.way = Way::hops(hops, errand.request.to_bytes().len()),
+            none => {
+                errand.way = errand.near.map(Way::flow).unwrap_or_default();
+                let why = none.err().unwrap_or_else(|| "the name has no address".to_owned());
+                errand.failure = Some(Outcome::Unreachable(why));
+            }
+        }
+        self.attempt(now, id);
+    }
+
+    /// Tries the next place, if there is one.
+    fn attempt(&mut self, now: Instant, id: ErrandId) {
+        loop {
+            let Some(errand) = self.errands.live.get_mut(&id) else {
+                return;
+            };
+            let Some(stretch) = errand.way.next() else {
+                return self.give_errand_up(now, id);
+            };
+            let near = errand.near;
+            match self.flow_for(stretch, near) {
+                Some(flow) => return self.send_attempt(now, id, flow),
+                None => self.note_failure(id, Outcome::Unreachable("too many connections are open".to_owned())),
+            }
+        }
+    }
+
+    fn give_errand_up(&mut self, now: Instant, id: ErrandId) {
+        let Some(errand) = self.errands.live.remove(&id) else {
+            return;
+        };
+        let nowhere = || Outcome::Unreachable("there is no way to the peer".to_owned());
+        let outcome = errand.failure.unwrap_or_else(nowhere);
+        self.errand_done(now, id, errand.purpose, outcome);
+    }
+
+    fn note_failure(&mut self, id: ErrandId, failure: Outcome) {
+        if let Some(errand) = self.errands.live.get_mut(&id) {
+            errand.failure = Some(failure);
+        }
+    }
+
+    /// The flow to a place: one that is open, or a new one.
+    fn flow_for(&mut self, stretch: Stretch, near: Option<Flow>) -> Option<Flow> {
+        let hop = match stretch {
+            Stretch::Flow(flow) => return Some(flow),
+            Stretch::Hop(hop) => hop,
+        };
+        let leads_there = |flow: &Flow| flow.transport == hop.transport && flow.remote == hop.remote;
+        if let Some(flow) = near.filter(leads_there) {
+            return Some(flow);
+        }
+        if !hop.transport.is_reliable() {
+            return Some(Flow {
+                transport: hop.transport,
+                local: hop.local,
+                remote: hop.remote,
+                connection: 0,
+            });
+        }
+        if let Some(flow) = self.connections.find(&hop) {
+            return Some(flow);
+        }
+        let flow = self.connections.open(&hop)?;
+        let name = hop.name;
+        self.outputs.push_back(Output::Open { flow, name });
+        Some(flow)
+    }
+
+    /// Writes what an attempt adds, and sends it in a transaction of its own.
+    fn send_attempt(&mut self, now: Instant, id: ErrandId, flow: Flow) {
+        let branch = self.mint.branch();
+        let Some(errand) = self.errands.live.get(&id) else {
+            return;
+        };
+        let contact = errand.contact.clone();
+        let mut request = errand.request.clone();
+        request.headers.set_top_via(&self.via(&flow, &branch));
+        if let Some(contact) = contact {
+            request
+                .headers
+                .push("Contact", self.own_contact(&flow, request.uri.scheme(), &contact));
+        }
+        request.headers.push("User-Agent", &self.settings.user_agent);
+        self.prove(id, &mut request);
+        let bytes = request.to_bytes();
+        if let Some(Purpose::Trunk(peer, TrunkErrand::Register)) = self.errands.get(id).map(|errand| errand.purpose) {
+            self.registrations.note_sent(peer, flow, &request);
+        }
+        let key = ClientKey {
+            branch,
+            method: request.method.clone(),
+        };
+        if let Some(errand) = self.errands.live.get_mut(&id) {
+            let key = key.clone();
+            errand.sent = Some(Sent { key, flow, request });
+        }
+        self.clients.open(now, key, flow, id, bytes.clone());
+        self.send(flow, bytes);
+    }
+
+    /// Our Via on this flow.
+    pub(super) fn via(&self, flow: &Flow, branch: &str) -> Via {
+        Via::new(flow.transport.as_str(), self.advertised(flow), branch)
+    }
+
+    /// Adds the proofs of everyone who has asked for one in this call, or at this trunk.
+    fn prove(&mut self, id: ErrandId, request: &mut Request) {
+        let cnonce = self.mint.tag();
+        let Some(errand) = self.errands.live.get(&id) else {
+            return;
+        };
+        let (purpose, login) = (errand.purpose, errand.login.clone());
+        let (Some(login), Some(keyring)) = (login, self.keyring(purpose)) else {
+            return;
+        };
+        let proven = Proven {
+            method: request.method.as_str(),
+            uri: request.uri.as_str(),
+            body: &request.body,
+            cnonce: &cnonce,
+            count: 0,
+        };
+        let proofs = keyring.prove(&login, &proven);
+        proofs
+            .into_iter()
+            .for_each(|(header, proof)| request.headers.push(header, proof));
+    }
+
+    /// Where the challenges met on errands of this purpose are remembered.
+    fn keyring(&mut self, purpose: Purpose) -> Option<&mut Keyring> {
+        match purpose {
+            Purpose::Trunk(peer, _) => Some(self.errands.keyrings.entry(peer).or_default()),
+            _ => Some(&mut self.legs.get_mut(&purpose.leg()?)?.keyring),
+        }
+    }
+}
+
+/// Answers and silence.
+impl Endpoint {
+    /// Takes a response. One with a Via besides ours went astray (RFC 3261 section 8.1.3.3).
+    pub(super) fn handle_response(&mut self, now: Instant, response: Response) {
+        let (Ok(vias), Ok(cseq)) = (response.headers.vias(), response.headers.cseq()) else {
+            return;
+        };
+        let [via] = &vias[..] else { return };
+        let Some(branch) = via.branch().map(str::to_owned) else {
+            return;
+        };
+        let key = ClientKey {
+            branch,
+            method: cseq.method,
+        };
+        match self.clients.handle_response(now, &key, response.status) {
+            Heard::Nothing => {}
+            Heard::Acknowledge(flow, ack) => self.send(flow, ack),
+            Heard::Fresh(errand) => self.errand_heard(now, errand, &key, response),
+        }
+    }
+
+    fn errand_heard(&mut self, now: Instant, id: ErrandId, key: &ClientKey, response: Response) {
+        if key.method == Method::Invite && response.status >= 300 {
+            self.acknowledge_refusal(id, key, &response);
+        }
+        let Some(errand) = self.errands.live.get(&id) else {
+            return;
+        };
+        let purpose = errand.purpose;
+        if (200..=299).contains(&response.status)
+            && let Some(keyring) = self.keyring(purpose)
+        {
+            keyring.accepted(&response);
+        }
+        match response.status {
+            100..=199 => self.errand_progress(now, id, purpose, &response),
+            200..=299 if key.method == Method::Invite => {
+                self.errand_done(now, id, purpose, Outcome::Response(Box::new(response)));
+            }
+            401 | 407 if self.answer_challenges(now, id, &response) => {}
+            503 => {
+                self.note_failure(id, Outcome::Response(Box::new(response)));
+                self.attempt(now, id);
+            }
+            _ => {
+                self.errands.live.remove(&id);
+                self.errand_done(now, id, purpose, Outcome::Response(Box::new(response)));
+            }
+        }
+    }
+
+    /// The ACK of a refusal belongs to the transaction: the same branch, the same routes (RFC 3261 section 17.1.1.3).
+    fn acknowledge_refusal(&mut self, id: ErrandId, key: &ClientKey, refusal: &Response) {
+        let sent = self.errands.live.get(&id).and_then(|errand| errand.sent.as_ref());
+        let Some(sent) = sent.filter(|sent| sent.key == *key) else {
+            return;
+        };
+        let mut ack = sent.request.beside(Method::Ack);
+        if let Some(to) = refusal.headers.first("To") {
+            ack.headers.set("To", to);
+        }
+        let bytes = ack.to_bytes();
+        if let Some(flow) = self.clients.acknowledge(key, bytes.clone()) {
+            self.send(flow, bytes);
+        }
+    }
+
+    /// Answers a challenge by the same request with a proof, on the way it came; whether there was anything to answer.
+    fn answer_challenges(&mut self, now: Instant, id: ErrandId, response: &Response) -> bool {
+        let errand = self.errands.live.get(&id).filter(|errand| errand.login.is_some());
+        let Some(purpose) = errand.map(|errand| errand.purpose) else {
+            return false;
+        };
+        let Some(asked) = self.keyring(purpose).map(|keyring| keyring.learn(response)) else {
+            return false;
+        };
+        let Some(errand) = self.errands.live.get_mut(&id) else {
+            return false;
+        };
+        let Some(flow) = errand.sent.as_ref().map(|sent| sent.flow) else {
+            return false;
+        };
+        if !errand.may_answer(asked) || !self.renumber(id) {
+            return false;
+        }
+        self.send_attempt(now, id, flow);
+        true
+    }
+
+    /// Gives the request of an errand the next sequence number of its dialog, or its own.
+    fn renumber(&mut self, id: ErrandId) -> bool {
+        let Some(errand) = self.errands.live.get_mut(&id) else {
+            return false;
+        };
+        let Ok(cseq) = errand.request.headers.cseq() else {
+            return false;
+        };
+        let dialog = errand
+            .purpose
+            .leg()
+            .and_then(|leg| self.legs.get_mut(&leg))
+            .map(|leg| &mut leg.dialog);
+        let number = dialog.map_or(cseq.number.wrapping_add(1), |dialog| dialog.next_sequence());
+        errand.request.headers.set("CSeq", format!("{number} {}", cseq.method));
+        true
+    }
+
+    /// Nobody answered an attempt.
+    pub(super) fn errand_timed_out(&mut self, now: Instant, id: ErrandId) {
+        self.note_failure(id, Outcome::TimedOut);
+        self.attempt(now, id);
+    }
+
+    /// The transaction of an INVITE has ended.
+    pub(super) fn invite_over(&mut self, now: Instant, id: ErrandId) {
+        if let Some(errand) = self.errands.live.remove(&id) {
+            self.errand_over(now, errand.purpose);
+        }
+    }
+
+    /// A connection has closed: what was under way on it is tried elsewhere.
+    pub(super) fn errands_lost(&mut self, now: Instant, lost: Vec<Lost<ErrandId>>) {
+        for Lost { owner, pending } in lost {
+            match pending {
+                true => {
+                    self.note_failure(owner, Outcome::Unreachable("the connection has closed".to_owned()));
+                    self.attempt(now, owner);
+                }
+                false => self.invite_over(now, owner),
+            }
+        }
+    }
+}

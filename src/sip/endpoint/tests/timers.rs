@@ -1,0 +1,110 @@
+//! Session timers: what is agreed to, who refreshes, and the end of calls nobody refreshes.
+
+use super::*;
+
+fn with(extra: &[(&'static str, &'static str)]) -> Habits {
+    Habits {
+        extra: extra.to_vec(),
+        ..Habits::default()
+    }
+}
+
+#[test]
+fn a_call_is_timed_as_it_asks_for() {
+    for (extra, expires, require) in [
+        (&[][..], None, None),
+        (&[("Supported", "timer")], Some("1800;refresher=uac"), Some("timer")),
+        (
+            &[("Supported", "timer"), ("Session-Expires", "600;refresher=uas")],
+            Some("600;refresher=uas"),
+            Some("timer"),
+        ),
+        (&[("Session-Expires", "600")], Some("600;refresher=uas"), None),
+    ] {
+        let (line, _) = talking(Transport::Udp, with(extra));
+        let ok = line.phones[0].last();
+        assert_eq!(ok.headers.first("Session-Expires"), expires);
+        assert_eq!(ok.headers.first("Require"), require);
+        assert!(ok.headers.tokens("Supported").any(|token| token == "timer"));
+    }
+}
+
+#[test]
+fn an_interval_that_is_too_small_or_unreadable_is_refused() {
+    for (value, status, header) in [("89", 422, Some("90")), ("soon", 400, None)] {
+        let (line, _) = {
+            let mut line = TestLine::new();
+            line.add_phone(Transport::Udp, with(&[("Supported", "timer")]));
+            line.phones[0].habits.extra.push(("Session-Expires", value));
+            line.phone(0, |phone, now| phone.invite(now, Some(OFFER)));
+            (line, ())
+        };
+        assert_eq!(line.phones[0].last().status, status);
+        assert_eq!(line.phones[0].last().headers.first("Min-SE"), header);
+        assert!(line.events.is_empty());
+    }
+}
+
+#[test]
+fn a_caller_that_stops_refreshing_loses_its_call() {
+    let (mut line, _) = talking(
+        Transport::Udp,
+        with(&[("Supported", "timer"), ("Session-Expires", "90;refresher=uac")]),
+    );
+    for _ in 0..6 {
+        line.run_for(seconds(45));
+        line.phone(0, |phone, now| {
+            phone.update(
+                now,
+                &[("Supported", "timer"), ("Session-Expires", "90;refresher=uac")],
+                None,
+            );
+        });
+        assert_eq!(
+            line.phones[0].last().headers.first("Session-Expires"),
+            Some("90;refresher=uac")
+        );
+    }
+    assert_eq!(line.take_events(), [""; 0]);
+    line.run_for(seconds(59));
+    assert_eq!(line.take_events(), [""; 0]);
+    line.run_for(seconds(1));
+    assert_eq!(line.take_events(), ["Failed session_expired", "Gone"]);
+    let bye = &line.phones[0].requests[0];
+    assert_eq!(
+        bye.headers.first("Reason"),
+        Some("SIP;cause=200;text=\"session_expired\"")
+    );
+    expect_nothing_left(&mut line);
+}
+
+#[test]
+fn a_caller_may_refresh_by_re_invite() {
+    let (mut line, leg) = talking(
+        Transport::Udp,
+        with(&[("Supported", "timer"), ("Session-Expires", "90;refresher=uac")]),
+    );
+    for _ in 0..5 {
+        line.run_for(seconds(45));
+        line.phone(0, |phone, now| phone.reinvite(now, Some(OFFER)));
+        line.command(leg, answer());
+        assert_eq!(
+            line.phones[0].last().headers.first("Session-Expires"),
+            Some("90;refresher=uac")
+        );
+    }
+    assert_eq!(line.take_events().len(), 10);
+    line.run_for(seconds(60));
+    assert_eq!(line.take_events(), ["Failed session_expired", "Gone"]);
+}
+
+#[test]
+fn a_refresh_without_a_timer_stops_the_timer() {
+    let (mut line, _) = talking(
+        Transport::Udp,
+        with(&[("Supported", "timer"), ("Session-Expires", "90;refresher=uac")]),
+    );
+    line.phone(0, |phone, now| phone.update(now, &[], None));
+    line.run_for(seconds(1000));
+    assert_eq!(line.take_events(), [""; 0]);
+}
