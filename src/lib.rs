@@ -38,10 +38,10 @@
 //! | [`telemetry`] | logs and the one list of metric names |
 //! | [`net`] | sockets, TLS, WebSocket, the DNS, the RTP port pool |
 //! | [`store`] | call records |
-//! | [`http`] | health, readiness, metrics |
+//! | [`http`] | health, readiness, metrics, the control API |
 //! | [`drivers`] | the loops: sockets and a machine |
 //! | [`actors`] | the supervision tree |
-//! | [`cli`] | `serve`, `check`, `explain`, `operator`, `version` |
+//! | [`cli`] | `serve`, `check`, `explain`, `operator`, `call`, `version` |
 //!
 //! # Invariants
 //!

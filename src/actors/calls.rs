@@ -28,6 +28,8 @@ use crate::{
 };
 
 mod place;
+#[cfg(test)]
+mod tests;
 
 /// Calls that may wait for admission; past it the SIP driver refuses with `overloaded`.
 const INCOMING_MAX: usize = 1024;

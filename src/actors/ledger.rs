@@ -102,6 +102,11 @@ impl Ledger {
         &self.record.call_id
     }
 
+    /// The call's trunk.
+    pub fn trunk(&self) -> &str {
+        &self.record.trunk
+    }
+
     /// The call's log span.
     pub fn span(&self) -> Span {
         self.span.clone()

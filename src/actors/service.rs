@@ -194,7 +194,8 @@ impl Service {
     }
 
     /// How one call is decided. `ring_max` is how long it may ring.
-    pub fn call_settings(&self, agent: &Agent, ring_max: Duration) -> conductor::Settings {
+    pub fn call_settings(&self, agent: &Agent, trunk: &str, ring_max: Duration) -> conductor::Settings {
+        let trunk = self.config.trunks.iter().find(|known| known.name == trunk);
         let answer = match agent.answer {
             config::Answer::AtOnce => machine::Answer::AtOnce,
             // Without a greeting there is nothing to say before the answer.
@@ -211,7 +212,7 @@ impl Service {
             },
             toolbox: Toolbox::from(agent),
             voicemail_after: agent.voicemail_after,
-            messages: true,
+            messages: trunk.is_none_or(|trunk| trunk.messages),
         }
     }
 

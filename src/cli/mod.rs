@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `explain`, `operator`, `version`.
+//! The command line: `serve`, `check`, `explain`, `operator`, `call`, `version`.
 //!
 //! Exit codes: 0 fine, 1 failed while running (`explain`: the call is refused), 2 bad configuration or usage. This is the only place that prints.
 
@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{operator::Faults, routing::Question};
 
+mod call;
 mod check;
 mod explain;
 mod operator;
@@ -74,6 +75,8 @@ enum Command {
         #[arg(long)]
         allow_control: bool,
     },
+    /// Place a call through a running gateway and print its progress; exits with 1 when nobody answers.
+    Call(call::Call),
     /// Print the version.
     Version,
 }
@@ -103,6 +106,7 @@ pub fn run() -> ExitCode {
             fault,
             allow_control,
         } => operator::run(listen, fault, allow_control),
+        Command::Call(call) => call::run(&call),
         Command::Version => version(),
     }
 }

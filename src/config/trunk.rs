@@ -41,6 +41,8 @@ pub struct Trunk {
     pub session_expires: Option<Duration>,
     /// How much it may use.
     pub limits: TrunkLimits,
+    /// Whether texts that come inside a call (MESSAGE) are passed on to the agent.
+    pub messages: bool,
 }
 
 /// A user name and its password.
@@ -74,6 +76,7 @@ impl Trunk {
         let uplink = Uplink::read(&mut section);
         let session_expires = read_session_expires(&mut section);
         let limits = TrunkLimits::read(&mut section);
+        let messages = section.optional_truth("messages").unwrap_or(true);
         section.finish();
         Self {
             name,
@@ -82,6 +85,7 @@ impl Trunk {
             uplink,
             session_expires,
             limits,
+            messages,
         }
     }
 
@@ -106,6 +110,7 @@ impl Trunk {
         Uplink::write(self.uplink.as_ref(), out);
         out.whole("session_expires_s", self.session_expires.unwrap_or_default().as_secs());
         self.limits.write(out);
+        out.whole("messages", self.messages);
     }
 
     /// Whether it may call from anywhere, with its credentials.

@@ -1,6 +1,7 @@
 //! Whole calls through a whole gateway: real sockets, a test phone, the embedded operator or one with faults.
 
 mod calls;
+mod control;
 mod gateway;
 mod phone;
 mod refusals;

@@ -12,7 +12,7 @@ use crate::{
         Cause, Facts, Outcome,
         facts::{HEADERS_MAX, VALUE_BYTES_MAX, VARIABLES_MAX},
     },
-    config::Agent,
+    config::{Agent, REGISTRAR},
     drivers::leg::{OutgoingLeg, SipOrder},
     http::{PlaceCall, Refused},
     routing::Direction,
@@ -84,7 +84,8 @@ impl State {
         }
         check_texts("headers", &call.headers, HEADERS_MAX)?;
         check_texts("variables", &call.variables, VARIABLES_MAX)?;
-        if !config.trunks.iter().any(|trunk| trunk.name == call.trunk) {
+        let registered = config.registrar.is_open() && call.trunk == REGISTRAR;
+        if !registered && !config.trunks.iter().any(|trunk| trunk.name == call.trunk) {
             let detail = "no trunk of this name is configured";
             return Err(Refused::not_found("unknown_trunk", Some("trunk"), detail));
         }
