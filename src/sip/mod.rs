@@ -27,6 +27,8 @@ mod mint;
 pub mod names;
 pub mod nonce;
 pub mod params;
+#[cfg(test)]
+mod probes;
 pub mod proof;
 pub mod reader;
 pub mod reason;

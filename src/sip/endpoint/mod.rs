@@ -11,9 +11,8 @@
 //! - `commands`: what the application decides, and the ways a leg ends.
 //! - `deadlines`: what happens when time passes.
 //!
-//! Deliberately absent: RFC 2543 transaction matching (refused with 400), reliable provisionals, session timers,
-//! UPDATE, forking on our side, TLS, and opening connections: a leg whose connection has closed is ended when something
-//! must be sent on it.
+//! Deliberately absent: reliable provisionals, session timers, UPDATE, forking on our side, TLS, and opening
+//! connections: a leg whose connection has closed is ended when something must be sent on it.
 
 mod commands;
 mod contract;
@@ -162,8 +161,9 @@ impl Endpoint {
     }
 
     fn handle_request(&mut self, now: Instant, flow: Flow, request: Request) {
+        // The reader has made sure that there is one.
         let Some(key) = Key::of(&request, flow.source_ip()) else {
-            return self.refuse_unmatchable(&flow, &request);
+            return;
         };
         match request.method {
             Method::Ack => self.handle_ack(now, flow, key, &request),
@@ -211,18 +211,6 @@ impl Endpoint {
             let to = stamp(&mut reply.headers, flow);
             let tag = self.mint.stateless_tag(&reply.headers);
             self.send(to, reply.with_to_tag(&tag).to_bytes());
-        }
-    }
-
-    fn refuse_unmatchable(&mut self, flow: &Flow, request: &Request) {
-        let known = self.admission.knows(flow.origin());
-        match request.method {
-            Method::Ack => {}
-            _ if known => {
-                let detail = "the topmost Via has no branch of RFC 3261 (z9hG4bK...); upgrade the sender".to_owned();
-                self.refuse_stateless(flow, request, &Refusal::new(400, "bad_request", detail));
-            }
-            _ => self.refuse_stranger(flow, request),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::sip::proof::Algorithm;
 use crate::sip::test_line::{Dice, Weather, peer};
 
-const RUNS: u64 = 40;
+const RUNS: u64 = 100;
 const PHONES: usize = 6;
 
 #[test]
