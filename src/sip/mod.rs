@@ -11,11 +11,15 @@
 
 pub mod address;
 mod admission;
+#[cfg(test)]
+mod bounds;
 pub mod defect;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;
 pub mod flow;
+#[cfg(test)]
+mod framing;
 pub mod grammar;
 pub mod head;
 pub mod headers;
@@ -34,6 +38,8 @@ pub mod reader;
 pub mod reason;
 mod refusal;
 mod reply;
+#[cfg(test)]
+mod second_reader;
 pub mod stream;
 pub mod target;
 #[cfg(test)]

@@ -127,8 +127,8 @@ fn the_endpoint_answers_each_torture_message_with_the_status_it_deserves() {
     }
 }
 
-/// A datagram says what a stream says, except where the message ends: without Content-Length, with one that is longer than
-/// what has come, or after the first of two messages.
+/// Without Content-Length nobody knows where the message ends, and with one beyond what has come, or without the end of the
+/// head, a stream waits for more.
 #[test]
 fn on_a_stream_a_torture_message_gets_the_same_verdict_unless_its_end_is_in_doubt() {
     for (section, name, bytes, verdict, _) in MESSAGES {
