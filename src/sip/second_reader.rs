@@ -2,9 +2,9 @@
 //!
 //! The readers must find the same message in the same bytes: method or status, Request-URI, the headers in their order,
 //! Via, From, To, Call-ID, CSeq, Contact, the route set, Content-Length and the body. They are told apart where they are
-//! known to be wrong: rsiprtp refuses text that is not UTF-8, methods and schemes it does not know, and takes a tel number
-//! for a host; rsip refuses IPv6, tel, and quoted names with commas. Its Via is compared by sent-by as written, because
-//! what it makes of an IPv6 address (`[..]:5061:5060`) is not.
+//! known to be wrong: rsiprtp refuses text that is not UTF-8 and methods it does not know, takes a tel number for a host
+//! and a `?` in a user part for the end of it; rsip refuses IPv6, tel, and quoted names with commas. A Via of rsiprtp is
+//! compared by its sent-by as written, because what it makes of an IPv6 address (`[..]:5061:5060`) is not one.
 
 use rsiprtp::sip::parser::typed::{CSeq as TheirCSeq, Via as TheirVia};
 use rsiprtp::sip::parser::{Headers as TheirHeaders, Message as TheirMessage, NameAddr as TheirAddr};
@@ -16,7 +16,7 @@ use super::test_line::Dice;
 use super::{Headers, Method, NameAddr, Scheme, Uri, Via};
 
 /// How many messages are made up, printed and read by everybody.
-const MESSAGES: u64 = 5_000;
+const MESSAGES: u64 = 2_000;
 
 #[test]
 fn every_message_we_can_make_up_is_read_alike() {
@@ -71,10 +71,10 @@ pub(crate) fn agree(bytes: &[u8]) {
 fn agree_on_headers(ours: &Headers, theirs: &TheirHeaders, text: &str) {
     let names = ours
         .iter()
-        .map(|header| (header.name.as_str().to_ascii_lowercase(), header.value.as_str()));
+        .map(|header| (header.name.as_str().to_ascii_lowercase(), header.value.trim()));
     let others = theirs
         .iter()
-        .map(|header| (header.name().to_ascii_lowercase(), header.value()));
+        .map(|header| (header.name().to_ascii_lowercase(), header.value().trim()));
     let length = "content-length".to_owned();
     assert!(names.eq(others.filter(|(name, _)| *name != length)), "{text}");
     for (via, value) in ours.vias().unwrap().iter().zip(elements(ours, "Via")) {
@@ -328,7 +328,7 @@ fn uri(dice: &mut Dice) -> String {
             "bob@",
             "%23911@",
             "+1555;npdi;rn=+1@",
-            "a.b!c~d*'()&=+$,?/@",
+            "a.b!c~d*'()&=+$,/@",
             "b%C3%B6b@",
         ],
     );

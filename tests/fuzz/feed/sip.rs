@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use patchcord::sdp::{self, Codec, Local};
+use patchcord::sip::reader::DATAGRAM_BYTES_MAX;
 use patchcord::sip::stream::STREAM_BUFFER_BYTES_MAX;
 use patchcord::sip::{
     Command, Endpoint, Event, Flow, LegId, Message, Output, Peer, Request, Response, Settings, StreamEvent,
@@ -37,11 +38,14 @@ fn negotiate(message: &Message) {
     }
 }
 
-/// What was read and written is read again, and the same.
+/// What was read and written is read again, and the same. Full names and the Content-Length may make it too large.
 fn read_and_write_again(bytes: &[u8]) {
     let Ok(message) = read_datagram(bytes) else { return };
     negotiate(&message);
     let written = write(&message);
+    if written.len() > DATAGRAM_BYTES_MAX {
+        return;
+    }
     let Ok(again) = read_datagram(&written) else {
         panic!("not readable any more: {}", String::from_utf8_lossy(&written));
     };
