@@ -3,7 +3,7 @@
 use super::defect::ReadError;
 use super::grammar::LIST_ITEMS_MAX;
 use super::head::{HEADER_BYTES_MAX, HEADERS_MAX, START_LINE_BYTES_MAX};
-use super::headers::ROUTES_MAX;
+use super::headers::{ROUTES_MAX, VIAS_MAX};
 use super::params::PARAMS_MAX;
 use super::reader::{DATAGRAM_BYTES_MAX, read_datagram};
 use super::stream::{HEAD_BYTES_MAX, STREAM_BUFFER_BYTES_MAX, STREAM_MESSAGE_BYTES_MAX, StreamEvent, StreamReader};
@@ -76,6 +76,13 @@ const DATAGRAMS: &[Row] = &[
         400,
         "bad_header",
         "the Contact header cannot be read: there are too many parameters",
+    ),
+    (
+        VIAS_MAX,
+        hops,
+        400,
+        "bad_header",
+        "the Via header cannot be read: there are too many hops",
     ),
     (
         ROUTES_MAX,
@@ -207,6 +214,10 @@ fn contacts(count: usize) -> Vec<u8> {
 
 fn vias(count: usize) -> Vec<u8> {
     message(&format!("v: {}\r\n", vec!["SIP/2.0/UDP h"; count].join(",")), 0)
+}
+
+fn hops(count: usize) -> Vec<u8> {
+    message(&"v: SIP/2.0/UDP h\r\n".repeat(count - 1), 0)
 }
 
 fn params(count: usize) -> Vec<u8> {

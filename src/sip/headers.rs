@@ -12,6 +12,9 @@ use super::{
     via::Via,
 };
 
+/// Most hops of the way back, one more than a request may take. A request with more is malformed and lost: the responses,
+/// which repeat them and add headers of their own, would have more headers than anybody reads.
+pub const VIAS_MAX: usize = 71;
 /// Most proxies a dialog goes through. A message with more is malformed and lost: a request of ours, which has one Route
 /// header for each, would become longer than anybody reads.
 pub const ROUTES_MAX: usize = 32;
@@ -120,9 +123,13 @@ impl Headers {
         Via::read(top).map_err(malformed("Via"))
     }
 
-    /// The whole way back, topmost first.
+    /// The whole way back, topmost first; at most [`VIAS_MAX`].
     pub fn vias(&self) -> Result<Vec<Via>, HeaderError> {
-        self.lists("Via", Via::read_list)
+        let vias = self.lists("Via", Via::read_list)?;
+        match vias.len() > VIAS_MAX {
+            true => Err(malformed("Via")(Malformed("there are too many hops"))),
+            false => Ok(vias),
+        }
     }
 
     /// Replaces the topmost Via and leaves the others untouched.
