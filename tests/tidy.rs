@@ -56,6 +56,7 @@ const IMPURE: &[&str] = &[
 /// Crates of the trade, each named in one module, so that replacing one touches one folder.
 const OWNERS: &[(&str, &str)] = &[
     ("rsip", "sip"),
+    ("rsiprtp", "sip"),
     ("rtp_rs", "rtp"),
     ("rtcp_types", "rtp"),
     ("sdp_types", "sdp"),

@@ -11,6 +11,8 @@
 
 pub mod address;
 mod admission;
+#[cfg(test)]
+mod bounds;
 pub mod challenge;
 mod connections;
 pub mod defect;
@@ -20,6 +22,8 @@ pub mod digest;
 pub mod endpoint;
 mod errand;
 pub mod flow;
+#[cfg(test)]
+mod framing;
 pub mod grammar;
 pub mod head;
 pub mod headers;
@@ -35,6 +39,8 @@ pub mod nonce;
 pub mod params;
 pub mod peers;
 pub mod probe;
+#[cfg(test)]
+mod probes;
 pub mod proof;
 mod provisional;
 pub mod rate;
@@ -46,6 +52,8 @@ pub mod registration;
 pub mod repeats;
 mod replaces;
 mod reply;
+#[cfg(test)]
+mod second_reader;
 mod session_timer;
 pub mod stream;
 pub mod target;

@@ -85,6 +85,8 @@ pub(crate) struct TestLine {
     pub(crate) weather: Weather,
     /// Answers events with commands after a delay.
     pub(crate) application: Option<Application>,
+    /// Sees every message that the endpoint or a phone sends.
+    pub(crate) witness: Option<fn(&[u8])>,
     dice: Dice,
     under_way: BTreeMap<(Instant, u64), Parcel>,
     sent_count: u64,
@@ -130,6 +132,7 @@ impl TestLine {
             names: BTreeMap::new(),
             weather: Weather::default(),
             application: None,
+            witness: None,
             dice: Dice(1),
             under_way: BTreeMap::new(),
             sent_count: 0,
@@ -332,6 +335,9 @@ impl TestLine {
     }
 
     fn post(&mut self, transport: Transport, parcel: &Parcel) {
+        if let (Some(witness), Parcel::ToPhone(_, bytes) | Parcel::ToEndpoint(_, bytes)) = (self.witness, parcel) {
+            witness(bytes);
+        }
         let weather = if transport.is_reliable() {
             Weather::default()
         } else {

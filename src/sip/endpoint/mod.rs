@@ -14,9 +14,8 @@
 //! - `deadlines`: what happens when time passes.
 //! - `refusals`: what is refused or dropped, and who is told.
 //!
-//! Deliberately absent: RFC 2543 transaction matching (refused with 400), reliable provisionals, session timers,
-//! UPDATE, forking on our side, and opening a connection again for a dialog: a leg whose connection has closed is ended
-//! when something must be sent on it.
+//! Deliberately absent: forking on our side, and opening a connection again for a dialog: a leg whose connection has
+//! closed is ended when something must be sent on it.
 
 mod commands;
 mod contract;
@@ -221,8 +220,9 @@ impl Endpoint {
     }
 
     fn handle_request(&mut self, now: Instant, flow: Flow, request: Request) {
+        // The reader has made sure that there is one.
         let Some(key) = Key::of(&request, flow.source_ip()) else {
-            return self.refuse_unmatchable(&flow, &request);
+            return;
         };
         match request.method {
             Method::Ack => self.handle_ack(now, flow, key, &request),

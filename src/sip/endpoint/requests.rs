@@ -21,6 +21,9 @@ use crate::sip::whereabouts::Whereabouts;
 /// How long the application may leave a re-INVITE without an answer; the caller then keeps what it had.
 const REOFFER_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// Most bytes of extensions named in a 420; what is required beyond them is refused without being named.
+const UNSUPPORTED_BYTES_MAX: usize = 1024;
+
 impl Endpoint {
     pub(super) fn handle_out_of_dialog(&mut self, now: Instant, flow: Flow, key: Key, request: Request) {
         let source = self.source_of(&flow, &request);
@@ -117,6 +120,7 @@ impl Endpoint {
         check_destination(request)?;
         check_extensions(request)?;
         check_body(request)?;
+        check_accept(request)?;
         if self.legs.len() >= self.settings.legs_max {
             return Err(self.overloaded("as many legs as allowed are live"));
         }
@@ -282,13 +286,42 @@ pub(super) fn check_extensions(request: &Request) -> Result<(), Refusal> {
     if required.is_empty() {
         return Ok(());
     }
-    let required = required.join(", ");
+    let required = joined(&required);
     let refusal = Refusal::new(
         420,
         "bad_request",
         format!("the extensions {required} are required but not supported"),
     );
     Err(refusal.with_header("Unsupported", required))
+}
+
+/// As many of the words as fit; the request may hold more than a response should repeat.
+fn joined(words: &[&str]) -> String {
+    let mut list = String::new();
+    for word in words {
+        if list.len() + word.len() > UNSUPPORTED_BYTES_MAX {
+            break;
+        }
+        list.extend([if list.is_empty() { "" } else { ", " }, word]);
+    }
+    list
+}
+
+/// An INVITE that says what it takes must take the session description of our answer (RFC 3261 section 20.1).
+fn check_accept(request: &Request) -> Result<(), Refusal> {
+    let takes =
+        |range: &str| ["application/sdp", "application/*", "*/*"].contains(&range.to_ascii_lowercase().as_str());
+    let mut ranges = request
+        .headers
+        .tokens("Accept")
+        .map(|range| range.split(';').next().unwrap_or_default().trim_end());
+    match !request.headers.contains("Accept") || ranges.any(takes) {
+        true => Ok(()),
+        false => Err(
+            Refusal::new(406, "bad_request", "the caller does not accept a session description")
+                .with_header("Accept", ACCEPT),
+        ),
+    }
 }
 
 /// Only plain session descriptions are understood (RFC 3261 section 8.2.3).
