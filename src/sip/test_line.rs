@@ -76,6 +76,8 @@ pub(crate) struct TestLine {
     pub(crate) opened: Vec<(Flow, String)>,
     /// The names that are known, and where they lead.
     pub(crate) names: BTreeMap<String, Vec<(Transport, SocketAddr)>>,
+    /// The same for every other request but ACK and CANCEL, by method and branch.
+    pub(crate) answers: BTreeMap<(String, String), BTreeSet<u16>>,
     /// What the network does.
     pub(crate) weather: Weather,
     /// Answers events with commands after a delay.
@@ -119,6 +121,7 @@ impl TestLine {
             trunks: Vec::new(),
             sent: Vec::new(),
             finals: BTreeMap::new(),
+            answers: BTreeMap::new(),
             opened: Vec::new(),
             names: BTreeMap::new(),
             weather: Weather::default(),
@@ -220,6 +223,11 @@ impl TestLine {
                 .entry(invite_branch(&request.headers).unwrap_or_default())
                 .or_default();
         }
+        if let Ok(Message::Request(request)) = &message
+            && let Some(key) = request_key(&request.headers)
+        {
+            self.answers.entry(key).or_default();
+        }
         self.endpoint.handle_message(self.now, flow, message);
     }
 
@@ -305,6 +313,11 @@ impl TestLine {
         {
             self.finals.entry(branch).or_default().insert(response.status);
         }
+        if let Ok(Message::Response(response)) = read_datagram(&bytes)
+            && let Some(key) = request_key(&response.headers).filter(|_| response.status >= 200)
+        {
+            self.answers.entry(key).or_default().insert(response.status);
+        }
         let listener = self.phones.iter().position(|phone| phone.flow.remote == flow.remote);
         if let Some(number) = listener {
             self.post(flow.transport, &Parcel::ToPhone(number, bytes));
@@ -368,6 +381,14 @@ pub(crate) fn peer(name: &str, networks: &[&str]) -> Peer {
 fn invite_branch(headers: &Headers) -> Option<String> {
     headers.cseq().ok().filter(|cseq| cseq.method == Method::Invite)?;
     Some(headers.via().ok()?.branch()?.to_owned())
+}
+
+/// What a request that is no INVITE, ACK or CANCEL is known by.
+fn request_key(headers: &Headers) -> Option<(String, String)> {
+    let method = headers.cseq().ok()?.method;
+    let counted = !matches!(method, Method::Invite | Method::Ack | Method::Cancel);
+    let branch = headers.via().ok()?.branch()?.to_owned();
+    counted.then(|| (method.to_string(), branch))
 }
 
 /// An event as one word and what matters of it.

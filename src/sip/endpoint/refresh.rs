@@ -100,17 +100,14 @@ impl Endpoint {
         let Some(usages) = self.usages(id) else { return };
         let at_once = usages.peer_updates && [405, 501].contains(&status);
         usages.peer_updates &= !at_once;
+        let Some(timer) = &mut usages.timer else { return };
+        let min = Terms::read(headers).map_or(MIN_SE, |terms| terms.min);
         let after = match status {
             _ if at_once => Some(Duration::ZERO),
-            422 => Some(Duration::ZERO),
+            422 if timer.lengthen(min) => Some(Duration::ZERO),
             491 => Some(spread),
             _ => retry_after(headers),
         };
-        let Some(timer) = &mut usages.timer else { return };
-        if status == 422 && !timer.lengthen(Terms::read(headers).map_or(MIN_SE, |terms| terms.min)) {
-            // It asks for no more than it was given.
-            return;
-        }
         timer.retry(now, after);
         self.arm(id);
     }

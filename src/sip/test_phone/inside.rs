@@ -89,7 +89,8 @@ impl Phone {
         let (status, headers) = answers.map_or((Some(200), &[][..]), |(_, status, headers)| (*status, *headers));
         let Some(status) = status else { return };
         let mut response = Response::standard(request, status);
-        if (200..300).contains(&status)
+        if self.habits.agrees
+            && (200..300).contains(&status)
             && let Some(expires) = request.headers.first("Session-Expires")
         {
             response = response.with_header("Session-Expires", expires);

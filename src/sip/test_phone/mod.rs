@@ -47,6 +47,8 @@ pub(crate) struct Habits {
     /// What it answers requests inside a call with, other than BYE: the status (nothing when `None`) and headers. Those
     /// not listed get 200.
     pub(crate) answers: Vec<(Method, Option<u16>, &'static [(&'static str, &'static str)])>,
+    /// Agrees to the session timer it is asked for.
+    pub(crate) agrees: bool,
     /// Acknowledges each reliable provisional.
     pub(crate) pracks: bool,
     /// Its whole Contact, when it wants to be reached elsewhere.
@@ -66,6 +68,7 @@ impl Default for Habits {
             extra: Vec::new(),
             claims: None,
             answers: Vec::new(),
+            agrees: true,
             pracks: true,
             contact: None,
         }

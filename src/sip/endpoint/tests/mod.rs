@@ -14,6 +14,7 @@ mod timers;
 mod transfers;
 mod updates;
 mod weather;
+mod weather_inside;
 
 use std::time::Duration;
 

@@ -152,7 +152,7 @@ fn decide(event: &Event, dice: &mut Dice) -> Vec<(Duration, Command)> {
 }
 
 /// Every INVITE that arrived got one final answer, however often it was sent, and no phone ever saw two.
-fn check_final_answers(line: &TestLine, seed: u64) {
+pub(super) fn check_final_answers(line: &TestLine, seed: u64) {
     for (branch, finals) in &line.finals {
         assert_eq!(finals.len(), 1, "seed {seed}: {branch} got {finals:?}");
     }
@@ -161,7 +161,7 @@ fn check_final_answers(line: &TestLine, seed: u64) {
     }
 }
 
-fn check_events(line: &TestLine, seed: u64) {
+pub(super) fn check_events(line: &TestLine, seed: u64) {
     let mut legs: Vec<_> = line.events.iter().map(|(leg, _)| *leg).collect();
     legs.sort_unstable();
     legs.dedup();
