@@ -258,7 +258,7 @@ pub fn peers(config: &Config) -> Vec<sip::Peer> {
             algorithms: credentials.digest.iter().copied().map(algorithm).collect(),
         }),
         uplink: None,
-        session_expires: sip::SESSION_EXPIRES,
+        session_expires: Some(sip::SESSION_EXPIRES),
     };
     config.trunks.iter().map(peer).collect()
 }

@@ -13,7 +13,6 @@ use super::digest::{Authenticator, Outcome};
 use super::flow::Origin;
 use super::message::Request;
 use super::proof::Algorithm;
-use super::session_timer::SESSION_EXPIRES;
 use super::uplink::Uplink;
 
 /// A trunk as SIP sees it. With networks it is found by source address; with credentials its INVITEs are challenged;
@@ -28,8 +27,8 @@ pub struct Peer {
     pub credentials: Option<Credentials>,
     /// How requests of ours reach it; `None`: it only calls us.
     pub uplink: Option<Uplink>,
-    /// The session timer we ask for and agree to, at most (RFC 4028).
-    pub session_expires: Duration,
+    /// The session timer we ask for and agree to, at most (RFC 4028); `None`: we ask for none.
+    pub session_expires: Option<Duration>,
 }
 
 impl Peer {
@@ -134,11 +133,9 @@ impl Admission {
         self.peers.get(peer).map_or("", |peer| &peer.name)
     }
 
-    /// The longest a call with this peer may live without a sign of life.
-    pub fn session_expires(&self, peer: usize) -> Duration {
-        self.peers
-            .get(peer)
-            .map_or(SESSION_EXPIRES, |peer| peer.session_expires)
+    /// The longest a call with this peer is to live without a sign of life.
+    pub fn session_expires(&self, peer: usize) -> Option<Duration> {
+        self.peers.get(peer)?.session_expires
     }
 
     /// How requests of ours reach a peer.
@@ -322,7 +319,7 @@ mod tests {
             networks,
             credentials,
             uplink: None,
-            session_expires: SESSION_EXPIRES,
+            session_expires: None,
         }
     }
 

@@ -374,7 +374,7 @@ pub(crate) fn peer(name: &str, networks: &[&str]) -> Peer {
         networks,
         credentials: None,
         uplink: None,
-        session_expires: SESSION_EXPIRES,
+        session_expires: Some(SESSION_EXPIRES),
     }
 }
 
