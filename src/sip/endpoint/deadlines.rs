@@ -3,8 +3,18 @@
 use std::time::Instant;
 
 use super::{Endpoint, Event};
+use crate::sip::errand::ErrandId;
 use crate::sip::leg::{LegId, LegStep, Phase};
 use crate::sip::transaction::clients::Due;
+
+/// What wakes the endpoint besides transactions and legs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Alarm {
+    /// A call we place has rung for long enough.
+    Ring(LegId),
+    /// An INVITE of ours will not be answered any more, whatever its transaction thinks.
+    Abandon(ErrandId),
+}
 
 impl Endpoint {
     /// Runs everything that is due.
@@ -16,11 +26,17 @@ impl Endpoint {
             match due {
                 Due::Send(flow, bytes) => self.send(flow, bytes),
                 Due::TimedOut(errand) => self.errand_timed_out(now, errand),
-                Due::Over(errand) => self.invite_over(now, errand),
+                Due::Over(errand) => self.invite_over(errand),
             }
         }
         while let Some(leg) = self.deadlines.pop_due(now) {
             self.handle_leg_timeout(now, leg);
+        }
+        while let Some(alarm) = self.alarms.pop_due(now) {
+            match alarm {
+                Alarm::Ring(call) => self.ring_timeout(now, call),
+                Alarm::Abandon(errand) => self.abandon(errand),
+            }
         }
     }
 
@@ -30,6 +46,7 @@ impl Endpoint {
             self.servers.poll_timeout(),
             self.clients.poll_timeout(),
             self.deadlines.next(),
+            self.alarms.next(),
         ];
         all.into_iter().flatten().min()
     }
@@ -43,6 +60,8 @@ impl Endpoint {
             LegStep::Send(flow, bytes) => self.send(flow, bytes),
             LegStep::NotAnswered => self.give_up_asking(now, id),
             LegStep::NotAcknowledged => self.give_up_waiting(now, id),
+            LegStep::NotReanswered => self.give_up_reinvite(now, id),
+            LegStep::OfferAgain => self.retry_reinvite(now, id),
         }
     }
 

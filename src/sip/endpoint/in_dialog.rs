@@ -120,6 +120,7 @@ impl Endpoint {
                 "bad_request",
                 "another INVITE of this call is not acknowledged",
             )),
+            Some(Phase::Offered(_)) => Err(Refusal::new(491, "bad_request", "an INVITE of ours is unanswered")),
             Some(Phase::Talking) => check_extensions(request).and_then(|()| check_body(request)),
             Some(Phase::Leaving) | None => Err(Refusal::no_dialog()),
         }
@@ -156,7 +157,8 @@ impl Endpoint {
                 );
             }
             Phase::Answered(answered) if answered.hang_up.is_some() => {}
-            Phase::Answered(_) | Phase::Talking => self.tell(id, Event::ByeReceived { reason }),
+            Phase::Offered(offered) if offered.hang_up.is_some() => {}
+            Phase::Answered(_) | Phase::Offered(_) | Phase::Talking => self.tell(id, Event::ByeReceived { reason }),
             Phase::Leaving => {}
         }
         self.finish(id);
