@@ -138,6 +138,12 @@ impl Admission {
         self.peers.get(peer)?.session_expires
     }
 
+    /// The peer of this name and how requests of ours reach it, if they do.
+    pub fn uplink_named(&self, name: &str) -> Option<(usize, &Uplink)> {
+        let peer = self.peers.iter().position(|peer| peer.name == name)?;
+        Some((peer, self.uplink(peer)?))
+    }
+
     /// How requests of ours reach a peer.
     pub fn uplink(&self, peer: usize) -> Option<&Uplink> {
         self.peers.get(peer)?.uplink.as_ref()

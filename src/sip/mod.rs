@@ -11,6 +11,7 @@
 
 pub mod address;
 mod admission;
+mod calling;
 pub mod challenge;
 mod connections;
 pub mod defect;
@@ -23,6 +24,7 @@ pub mod grammar;
 pub mod head;
 pub mod headers;
 pub mod host;
+mod invitation;
 mod keypad;
 mod leg;
 pub mod message;

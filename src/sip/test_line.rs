@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::admission::Peer;
-use super::endpoint::{Command, Endpoint, Event, Output, QueryId, Refused, Settings, TrunkReport};
+use super::endpoint::{Command, Endpoint, Event, NotPlaced, Outgoing, Output, QueryId, Refused, Settings, TrunkReport};
 use super::flow::{Flow, Transport};
 use super::headers::Headers;
 use super::leg::LegId;
@@ -163,6 +163,13 @@ impl TestLine {
     pub(crate) fn phone(&mut self, number: usize, act: impl FnOnce(&mut Phone, Instant)) {
         act(&mut self.phones[number], self.now);
         self.settle();
+    }
+
+    /// Has the endpoint place a call and delivers what follows at once.
+    pub(crate) fn place(&mut self, outgoing: Outgoing) -> Result<LegId, NotPlaced> {
+        let placed = self.endpoint.place(self.now, outgoing);
+        self.settle();
+        placed
     }
 
     /// Gives the endpoint a command and delivers what follows at once.
@@ -409,9 +416,14 @@ fn word(event: &Event) -> String {
         Event::Gone => "Gone".to_owned(),
         Event::Located { advertised_ip, .. } => format!("Located {advertised_ip}"),
         Event::Ringing => "Ringing".to_owned(),
-        Event::Progressed { .. } => "Progressed".to_owned(),
+        Event::Progressed { answer } => {
+            format!(
+                "Progressed {}",
+                String::from_utf8_lossy(answer).lines().last().unwrap_or_default()
+            )
+        }
         Event::Answered { answer: None } => "Answered".to_owned(),
-        Event::Answered { answer } => format!("Answered {}", text(answer).lines().next().unwrap_or_default()),
+        Event::Answered { answer } => format!("Answered {}", text(answer).lines().last().unwrap_or_default()),
         Event::Rejected { status, phrase, .. } => format!("Rejected {status} {phrase}"),
         Event::Reanswered { answer: Ok(_) } => "Reanswered".to_owned(),
         Event::Reanswered { answer: Err(status) } => format!("Reanswered {status}"),

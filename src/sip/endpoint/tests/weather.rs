@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::sip::proof::Algorithm;
-use crate::sip::test_line::{Dice, Weather, peer};
+use crate::sip::test_line::{Dice, Weather};
 
 const RUNS: u64 = 40;
 const PHONES: usize = 6;
