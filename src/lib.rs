@@ -30,18 +30,18 @@
 //! | [`config`] | file and environment → validated settings |
 //! | [`sdp`] | read an offer, choose an answer; make an offer, read the answer |
 //! | [`realtime`] | the AI protocol: dialects ↔ one neutral event set; turns, interruption, truncation |
-//! | [`routing`] | which agent answers, and why |
+//! | [`routing`] | which agent answers, whether there is room, and why |
 //! | [`media`] | one call's media: packets in → caller frames; agent audio → paced packets |
 //! | [`tools`] | what an agent may do |
 //! | [`call`] | one call's decisions, joining leg, media, session and tools; outcome |
 //! | [`operator`] | the embedded session server |
 //! | [`telemetry`] | logs and the one list of metric names |
-//! | [`net`] | sockets, TLS, WebSocket, the RTP port pool |
+//! | [`net`] | sockets, TLS, WebSocket, the DNS, the RTP port pool |
 //! | [`store`] | call records |
-//! | [`http`] | health, readiness, metrics |
+//! | [`http`] | health, readiness, metrics, the control API |
 //! | [`drivers`] | the loops: sockets and a machine |
 //! | [`actors`] | the supervision tree |
-//! | [`cli`] | `serve`, `check`, `operator`, `version` |
+//! | [`cli`] | `serve`, `check`, `explain`, `operator`, `call`, `version` |
 //!
 //! # Invariants
 //!

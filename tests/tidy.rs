@@ -17,7 +17,7 @@ const MODULES: &[Module] = &[
     pure("config", &[]),
     pure("sdp", &["rtp"]),
     pure("realtime", &["audio"]),
-    pure("routing", &["config"]),
+    pure("routing", &["sip", "config"]),
     pure("media", &["audio", "rtp", "sdp"]),
     pure("tools", &["config", "realtime"]),
     pure("call", &[EVERY_PURE]),
@@ -25,7 +25,7 @@ const MODULES: &[Module] = &[
     doing("telemetry", &["config"]),
     doing("net", &["config"]),
     doing("store", &["config", "call", "telemetry"]),
-    doing("http", &["config", "telemetry", "net"]),
+    doing("http", &["config", "routing", "telemetry", "net"]),
     doing("drivers", &[EVERY_PURE, "telemetry", "net"]),
     doing("actors", &[EVERYTHING]),
     doing("cli", &[EVERYTHING]),
@@ -56,6 +56,7 @@ const IMPURE: &[&str] = &[
 /// Crates of the trade, each named in one module, so that replacing one touches one folder.
 const OWNERS: &[(&str, &str)] = &[
     ("rsip", "sip"),
+    ("rsiprtp", "sip"),
     ("rtp_rs", "rtp"),
     ("rtcp_types", "rtp"),
     ("sdp_types", "sdp"),

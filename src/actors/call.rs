@@ -185,7 +185,10 @@ impl State {
         ring(&events, myself, || Msg::LegEvents);
         let now = Instant::now();
         let (conductor, media) = match way {
-            Way::Out(ring_max) => (Conductor::placing(now, service.call_settings(&agent, ring_max)), None),
+            Way::Out(ring_max) => {
+                let settings = service.call_settings(&agent, ledger.trunk(), ring_max);
+                (Conductor::placing(now, settings), None)
+            }
             Way::In(prepared) => {
                 let Prepared { ports, terms } = *prepared;
                 let media = match Media::start(myself, &service, &span, ports) {
@@ -196,7 +199,7 @@ impl State {
                         return Err(overloaded.into());
                     }
                 };
-                let settings = service.call_settings(&agent, service.config.limits.ring_max);
+                let settings = service.call_settings(&agent, ledger.trunk(), service.config.limits.ring_max);
                 (Conductor::answering(now, settings, terms), Some(media))
             }
         };

@@ -4,7 +4,7 @@
 //! does each call that is placed (see [`place`]).
 //! Calls are never restarted. When the manager itself dies, its calls end with a BYE, because the SIP driver lives on.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::sync::mpsc;
@@ -23,10 +23,13 @@ use crate::{
         post::{PostBox, Posted, post},
     },
     http::{PlaceCall, Refused},
+    routing::{Direction, NoRoom, Place},
     sip::{Event, Invite},
 };
 
 mod place;
+#[cfg(test)]
+mod tests;
 
 /// Calls that may wait for admission; past it the SIP driver refuses with `overloaded`.
 const INCOMING_MAX: usize = 1024;
@@ -128,12 +131,14 @@ impl Actor for CallManager {
 struct Entry {
     actor: ActorRef<call::Msg>,
     span: tracing::Span,
+    _place: Place,
 }
 
 /// A call that will be served.
 struct Admitted {
     agent: Arc<Agent>,
     prepared: Prepared,
+    place: Place,
 }
 
 /// Everything a Call actor is started with.
@@ -144,6 +149,7 @@ struct Starting {
     events: PostBox<Event>,
     way: Way,
     ledger: Ledger,
+    place: Place,
 }
 
 impl State {
@@ -168,7 +174,7 @@ impl State {
         let facts = Arc::new(Facts::of(&invite));
         let mut ledger = Ledger::open(&self.service, slot, self.service.call_id(), &invite, &facts);
         let decision = ledger.span().in_scope(|| self.decide(&invite, &mut ledger));
-        let Admitted { agent, prepared } = match decision {
+        let Admitted { agent, prepared, place } = match decision {
             Ok(admitted) => admitted,
             Err(cause) => return refuse(leg, ledger, cause),
         };
@@ -180,6 +186,7 @@ impl State {
             events,
             way,
             ledger,
+            place,
         };
         self.start(myself, starting).await;
     }
@@ -195,12 +202,25 @@ impl State {
     }
 
     fn decide(&self, invite: &Invite, ledger: &mut Ledger) -> Result<Admitted, Cause> {
-        self.room()?;
+        let place = self.admit_to_room(Direction::Inbound, &invite.trunk).map_err(|full| {
+            tracing::info!(%full, "no room for a call");
+            ledger.explained(self.service.explain(invite, Some(&full)));
+            Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded)
+        })?;
+        ledger.explained(self.service.explain(invite, None));
         let (route, agent) = self.service.route(invite)?;
         ledger.routed(route, &agent);
         let prepared = self.service.prepare(invite)?;
         ledger.prepared(&prepared.terms);
-        Ok(Admitted { agent, prepared })
+        Ok(Admitted { agent, prepared, place })
+    }
+
+    /// Room for one more call, in either direction.
+    fn admit_to_room(&self, direction: Direction, trunk: &str) -> Result<Place, NoRoom> {
+        let mut room = self.service.room();
+        room.set_draining(self.draining);
+        room.set_lag(self.service.workers.lag());
+        room.admit(direction, trunk, Instant::now())
     }
 
     async fn start(&mut self, myself: &ActorRef<Msg>, starting: Starting) {
@@ -211,6 +231,7 @@ impl State {
             events,
             way,
             ledger,
+            place,
         } = starting;
         let (service, span) = (self.service.clone(), ledger.span());
         let (id, leg_id) = (ledger.call_id().to_owned(), leg.id());
@@ -232,7 +253,12 @@ impl State {
                     leg: leg_id,
                 };
                 self.service.board.connect(&id, line);
-                drop(self.calls.insert(actor.get_id(), Entry { actor, span }));
+                let entry = Entry {
+                    actor: actor.clone(),
+                    span,
+                    _place: place,
+                };
+                drop(self.calls.insert(actor.get_id(), entry));
             }
             Err(error) => tracing::error!(parent: &span, %error, "the call could not be started"),
         }

@@ -49,6 +49,8 @@ pub struct Args {
     pub config: Arc<Config>,
     /// The one list of metrics.
     pub metrics: Metrics,
+    /// Takes what was refused.
+    pub recorder: sip::Recorder,
 }
 
 /// What the actor knows.
@@ -80,6 +82,7 @@ impl Actor for SipEndpoint {
             sockets,
             tls: SipTls::new(args.config.sip.tls.clone())?,
             resolver: Resolver::new(args.config.sip.resolver)?,
+            recorder: args.recorder,
         };
         let driver = SipDriver::new(means, endpoint, admits, (orders, inbox), args.metrics)?;
         // An ending that finds the actor gone needs no telling.

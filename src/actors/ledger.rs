@@ -23,7 +23,7 @@ use crate::{
     http::{CallView, OutcomeView},
     sdp::{Local, Negotiated},
     sip::Invite,
-    store::{CallRecord, MediaAddresses, OutcomeRecord, RecordSlot, RtpRecord, TokensRecord, TransferRecord},
+    store::{CallRecord, OutcomeRecord, RecordSlot, RtpRecord, TokensRecord, TransferRecord},
     telemetry::{Metrics, log},
 };
 
@@ -100,6 +100,11 @@ impl Ledger {
     /// The call's id.
     pub fn call_id(&self) -> &str {
         &self.record.call_id
+    }
+
+    /// The call's trunk.
+    pub fn trunk(&self) -> &str {
+        &self.record.trunk
     }
 
     /// The call's log span.
@@ -186,6 +191,11 @@ impl Ledger {
         }
     }
 
+    /// How the call came as far as it has; kept in case it is refused.
+    pub fn explained(&mut self, lines: Vec<String>) {
+        self.record.explanation = lines;
+    }
+
     /// The 200 goes out, or came.
     fn answered(&mut self) {
         self.record.answered_at = Some(Timestamp::now());
@@ -236,6 +246,13 @@ impl Ledger {
             fault: fault.to_owned(),
             sip_code,
         };
+        match self.record.setup_ms {
+            None if cause != Cause::Cancelled => {
+                let verdict = format!("verdict: refused with {sip_code} {word}");
+                self.record.explanation.push(verdict);
+            }
+            _ => self.record.explanation.clear(),
+        }
         match self.record.setup_ms {
             Some(setup_ms) => self.metrics.call_setup(Duration::from_millis(setup_ms)),
             None if cause == Cause::Cancelled || cause.fault() == Fault::Callee => {}
@@ -303,40 +320,11 @@ impl Drop for Ledger {
 /// A record in which nothing has happened yet.
 fn blank(call_id: String, direction: &str, trunk: &str, facts: &Facts) -> CallRecord {
     CallRecord {
-        call_id,
-        sip_call_id: String::new(),
         direction: direction.to_owned(),
-        trunk: trunk.to_owned(),
-        route: None,
-        agent: None,
-        backend: None,
-        from: String::new(),
-        to: String::new(),
-        codec: None,
-        media: MediaAddresses::default(),
-        started_at: Timestamp::now(),
-        answered_at: None,
-        ended_at: Timestamp::now(),
-        setup_ms: None,
-        ring_ms: None,
-        duration_ms: 0,
-        caller_talk_ms: 0,
-        agent_talk_ms: 0,
-        barge_ins: 0,
-        reconnects: 0,
-        digits: 0,
         headers: facts.headers.clone(),
         private: facts.private,
         variables: facts.variables.clone(),
-        answered_by: None,
-        transfer: None,
-        rtp: RtpRecord::default(),
-        tokens: TokensRecord::default(),
-        outcome: OutcomeRecord {
-            cause: String::new(),
-            fault: String::new(),
-            sip_code: 0,
-        },
+        ..CallRecord::begun(call_id, String::new(), trunk.to_owned(), String::new(), String::new())
     }
 }
 

@@ -17,7 +17,10 @@ pub mod gateway;
 mod http;
 mod ledger;
 pub mod plane;
+mod refusals;
 mod service;
 mod session;
 pub mod tree;
 mod watch;
+
+pub use service::peers;

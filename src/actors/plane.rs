@@ -13,6 +13,7 @@ use super::{
     children::Restarts,
     endpoint::{self, SipEndpoint},
     engine::{self, MediaEngine},
+    refusals,
     service::{Service, Shared},
 };
 use crate::{drivers::leg::SipOrder, sip::Transport};
@@ -220,12 +221,13 @@ async fn start_engine(shared: &Shared, supervisor: &ActorCell) -> Result<ActorRe
 }
 
 async fn start_endpoint(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     supervisor: &ActorCell,
 ) -> Result<(ActorRef<endpoint::Msg>, endpoint::Access), ActorProcessingErr> {
     let args = endpoint::Args {
         config: shared.config.clone(),
         metrics: shared.metrics.clone(),
+        recorder: refusals::recorder(shared.clone()),
     };
     let (endpoint, _) = Actor::spawn_linked(None, SipEndpoint, args, supervisor.clone()).await?;
     let access = call!(endpoint, endpoint::Msg::Access)?;

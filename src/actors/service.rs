@@ -2,10 +2,11 @@
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use super::refusals;
 use crate::{
     call::{Cause, Facts, Terms, conductor, machine},
     config::{self, Agent, Config},
@@ -17,7 +18,7 @@ use crate::{
         tls::Tls,
     },
     realtime::{self, ReconnectSettings},
-    routing::{self, Routes},
+    routing::{self, Explainer, NoRoom, Question, Room, Routes, called_name},
     sdp,
     sip::{self, Invite},
     store::RecordWriter,
@@ -31,7 +32,7 @@ use super::{
 };
 
 /// Record slots per allowed call: calls there are, and as many refused or ended ones still being written.
-const RECORD_SLOTS_PER_CALL: usize = 2;
+pub const CALL_SLOTS_PER_CALL: usize = 2;
 
 /// What outlives a restart of the call plane.
 pub struct Shared {
@@ -49,7 +50,10 @@ pub struct Shared {
     pub board: Arc<Board>,
     /// The way to whoever places calls.
     pub manager: Arc<Manager>,
+    room: Mutex<Room>,
     routes: Routes,
+    /// Says what becomes of a call, and why.
+    pub explainer: Explainer,
     dialler: Dialler,
 }
 
@@ -74,19 +78,26 @@ impl Shared {
         self.http.readiness.reason() == Some(Readiness::DRAINING)
     }
 
+    /// The room for calls, of which there is one. Never held while waiting.
+    pub fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens what is shared.
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let metrics = Metrics::new();
         let ports = PortPool::new(config.media.ports.clone());
-        let slots = config.limits.calls_max.saturating_mul(RECORD_SLOTS_PER_CALL);
+        let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
         let (board, manager) = (Arc::new(Board::new()), Arc::new(Manager::default()));
         let switchboard = Switchboard::new(board.clone(), manager.clone());
         let token = config.http.token.as_ref().map(|token| token.reveal().to_owned());
         let http = HttpState::new(metrics.clone(), Readiness::new(), refresh(&metrics, &ports))
             .controlled(Arc::new(switchboard), token);
+        let room = Mutex::new(Room::new(&config));
         let routes = Routes::from(config.as_ref());
+        let explainer = Explainer::new(config.clone(), peers(&config));
         let dialler = Dialler::new(Tls::new(None)?, config.session.connect_timeout);
         Ok(Self {
             config,
@@ -96,7 +107,9 @@ impl Shared {
             http,
             board,
             manager,
+            room,
             routes,
+            explainer,
             dialler,
         })
     }
@@ -124,7 +137,7 @@ impl Service {
 
     /// Which agent answers, and by which rule.
     pub fn route(&self, invite: &Invite) -> Result<(usize, Arc<Agent>), Cause> {
-        let (to, from) = (address(&invite.request_uri), address(&invite.from.uri));
+        let (to, from) = (called_name(&invite.request_uri), called_name(&invite.from.uri));
         let decision = self.routes.decide(&routing::Call {
             trunk: &invite.trunk,
             to: &to,
@@ -136,9 +149,22 @@ impl Service {
         Ok((route.index, agent.clone()))
     }
 
+    /// How a call came as far as it has, for its record.
+    pub fn explain(&self, invite: &Invite, full: Option<&NoRoom>) -> Vec<String> {
+        let question = Question {
+            from: invite.from.uri.clone(),
+            to: invite.request_uri.clone(),
+            origin: invite.flow.origin(),
+            transport: invite.flow.transport,
+            user: None,
+        };
+        self.explainer
+            .explain_call(&question, &invite.trunk, &self.room(), full)
+    }
+
     /// A new id for a call.
     pub fn call_id(&self) -> String {
-        format!("call_{:016x}{:08x}", random(), random() as u32)
+        call_id()
     }
 
     /// Takes ports and settles the media.
@@ -168,7 +194,8 @@ impl Service {
     }
 
     /// How one call is decided. `ring_max` is how long it may ring.
-    pub fn call_settings(&self, agent: &Agent, ring_max: Duration) -> conductor::Settings {
+    pub fn call_settings(&self, agent: &Agent, trunk: &str, ring_max: Duration) -> conductor::Settings {
+        let trunk = self.config.trunks.iter().find(|known| known.name == trunk);
         let answer = match agent.answer {
             config::Answer::AtOnce => machine::Answer::AtOnce,
             // Without a greeting there is nothing to say before the answer.
@@ -185,7 +212,7 @@ impl Service {
             },
             toolbox: Toolbox::from(agent),
             voicemail_after: agent.voicemail_after,
-            messages: true,
+            messages: trunk.is_none_or(|trunk| trunk.messages),
         }
     }
 
@@ -234,16 +261,6 @@ impl Service {
     }
 }
 
-/// What routes look at: `user@host`, or what there is of it. A `tel:` URI has only the number.
-fn address(uri: &sip::Uri) -> String {
-    match (uri.subscriber(), uri.host()) {
-        (Some(user), Some(host)) => format!("{user}@{host}"),
-        (Some(user), None) => user,
-        (None, Some(host)) => host.to_string(),
-        (None, None) => String::new(),
-    }
-}
-
 fn dialect(backend: &config::Backend) -> realtime::Dialect {
     match &backend.kind {
         config::BackendKind::Operator => realtime::Dialect::Ga,
@@ -266,9 +283,21 @@ pub fn sip_endpoint(config: &Config, listeners: Vec<sip::Listener>) -> sip::Endp
         registrar: registrar(config),
         user_agent: concat!("patchcord/", env!("CARGO_PKG_VERSION")).to_owned(),
         legs_max: legs_max(config),
+        defence: defence(&config.defence),
         ..sip::Settings::new(secret, random())
     };
     sip::Endpoint::new(Instant::now(), settings)
+}
+
+/// The defence as configured.
+fn defence(configured: &config::Defence) -> sip::defence::Settings {
+    sip::defence::Settings {
+        requests_per_s: configured.requests_per_s,
+        silent: configured.silent,
+        lockout_failures: configured.lockout_failures,
+        lockout_window: configured.lockout_window,
+        lockout: configured.lockout,
+    }
 }
 
 /// Room for the calls allowed, and for as many being refused for want of room.
@@ -278,6 +307,13 @@ pub fn legs_max(config: &Config) -> usize {
 
 /// The trunks as SIP sees them.
 pub fn peers(config: &Config) -> Vec<sip::Peer> {
+    let transport = |allowed: &config::AllowedTransport| match allowed {
+        config::AllowedTransport::Udp => sip::Transport::Udp,
+        config::AllowedTransport::Tcp => sip::Transport::Tcp,
+        config::AllowedTransport::Tls => sip::Transport::Tls,
+        config::AllowedTransport::Ws => sip::Transport::Ws,
+        config::AllowedTransport::Wss => sip::Transport::Wss,
+    };
     let peer = |trunk: &config::Trunk| sip::Peer {
         name: trunk.name.clone(),
         networks: trunk.from.clone(),
@@ -288,6 +324,7 @@ pub fn peers(config: &Config) -> Vec<sip::Peer> {
         }),
         uplink: trunk.uplink.as_ref().and_then(|uplink| uplink_of(&trunk.name, uplink)),
         session_expires: trunk.session_expires,
+        transports: trunk.limits.transports.iter().map(transport).collect(),
     };
     config.trunks.iter().map(peer).collect()
 }
@@ -336,6 +373,11 @@ fn algorithms(digests: &[config::Digest]) -> Vec<sip::Algorithm> {
         config::Digest::Md5 => sip::Algorithm::Md5,
     };
     digests.iter().map(algorithm).collect()
+}
+
+/// A new id for a call.
+pub fn call_id() -> String {
+    format!("call_{:016x}{:08x}", random(), random() as u32)
 }
 
 /// A random number, for spreading retries and for numbers nobody should guess.

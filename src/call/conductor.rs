@@ -123,8 +123,12 @@ pub struct Conductor {
 impl Conductor {
     /// A call that came in and whose offer has been settled.
     pub fn answering(now: Instant, settings: Settings, terms: Terms) -> Self {
-        let machine = Machine::new(now, settings.machine);
-        Self::new(machine, settings, Some(terms))
+        let mut decided = settings.machine;
+        // Where the INVITE has no offer there is nowhere to send a greeting before the answer.
+        if terms.agreed().is_none() && decided.answer == machine::Answer::AfterGreeting {
+            decided.answer = machine::Answer::WhenReady;
+        }
+        Self::new(Machine::new(now, decided), settings, Some(terms))
     }
 
     /// A call that is being placed.

@@ -38,6 +38,12 @@ pub enum Cause {
     NoRoute,
     /// As many calls as configured are already up.
     CallsMax,
+    /// As many calls as configured are already up on this trunk.
+    TrunkCallsMax,
+    /// More new calls a second than configured.
+    CallsRate,
+    /// The machine is behind with its work.
+    OverloadedCpu,
     /// Every RTP port pair is in use.
     NoPorts,
     /// The gateway is shutting down and takes no new calls.
@@ -98,9 +104,12 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::NoRoute,
         Self::CallsMax,
+        Self::TrunkCallsMax,
+        Self::CallsRate,
+        Self::OverloadedCpu,
         Self::NoPorts,
         Self::Draining,
         Self::NoCommonCodec,
@@ -168,6 +177,9 @@ impl Cause {
         match self {
             Self::NoRoute => ("no_route", Fault::Caller, 404),
             Self::CallsMax => ("calls_max", Fault::Gateway, 503),
+            Self::TrunkCallsMax => ("trunk_calls_max", Fault::Gateway, 503),
+            Self::CallsRate => ("calls_rate", Fault::Gateway, 503),
+            Self::OverloadedCpu => ("overloaded_cpu", Fault::Gateway, 503),
             Self::NoPorts => ("no_ports", Fault::Gateway, 503),
             Self::Draining => ("draining", Fault::Gateway, 503),
             Self::NoCommonCodec => ("no_common_codec", Fault::Caller, 488),

@@ -1,14 +1,16 @@
-//! The command line: `serve`, `check`, `operator`, `version`.
+//! The command line: `serve`, `check`, `explain`, `operator`, `call`, `version`.
 //!
-//! Exit codes: 0 fine, 1 failed while running, 2 bad configuration or usage. This is the only place that prints.
+//! Exit codes: 0 fine, 1 failed while running (`explain`: the call is refused), 2 bad configuration or usage. This is the only place that prints.
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::operator::Faults;
+use crate::{operator::Faults, routing::Question};
 
+mod call;
 mod check;
+mod explain;
 mod operator;
 mod serve;
 mod signals;
@@ -40,6 +42,27 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Say rule by rule what would become of a call, and why.
+    Explain {
+        /// Who calls, such as "sip:alice@example.com".
+        #[arg(long, value_name = "URI")]
+        from: String,
+        /// Who is called, such as "sip:100@gateway.example.com".
+        #[arg(long, value_name = "URI")]
+        to: String,
+        /// Where it comes from.
+        #[arg(long, value_name = "IP[:PORT]")]
+        source: String,
+        /// What it comes by: udp, tcp, tls, ws or wss.
+        #[arg(long, value_name = "NAME", default_value = "udp")]
+        transport: String,
+        /// The user it logs in as, with the right password.
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Run the embedded session server alone, to develop against.
     Operator {
         /// The address to listen on.
@@ -52,6 +75,8 @@ enum Command {
         #[arg(long)]
         allow_control: bool,
     },
+    /// Place a call through a running gateway and print its progress; exits with 1 when nobody answers.
+    Call(call::Call),
     /// Print the version.
     Version,
 }
@@ -62,11 +87,26 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve { config } => serve::run(config.as_deref()),
         Command::Check { config } => check::run(config.as_deref()),
+        Command::Explain {
+            from,
+            to,
+            source,
+            transport,
+            user,
+            config,
+        } => match Question::read(&from, &to, &source, &transport, user.as_deref()) {
+            Ok(question) => explain::run(config.as_deref(), &question),
+            Err(wrong) => {
+                eprintln!("patchcord: --{wrong}");
+                ExitCode::from(EXIT_USAGE)
+            }
+        },
         Command::Operator {
             listen,
             fault,
             allow_control,
         } => operator::run(listen, fault, allow_control),
+        Command::Call(call) => call::run(&call),
         Command::Version => version(),
     }
 }

@@ -10,6 +10,7 @@
 mod agent;
 mod backend;
 mod bounds;
+mod defence;
 mod effective;
 mod environment;
 mod file;
@@ -39,6 +40,7 @@ mod sip_tls;
 #[cfg(test)]
 mod tests;
 mod trunk;
+mod trunk_limits;
 mod turn_detection;
 mod uplink;
 mod value;
@@ -49,6 +51,7 @@ pub use self::{
     agent::{Agent, Answer, Tool},
     backend::{Backend, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
+    defence::Defence,
     http::Http,
     identity::{Identity, IdentityFault, authorities},
     limits::Limits,
@@ -65,6 +68,7 @@ pub use self::{
     sip::Sip,
     sip_tls::SipTls,
     trunk::{Credentials, Digest, Trunk},
+    trunk_limits::{AllowedTransport, TrunkLimits},
     uplink::{Login, Uplink},
 };
 use self::{effective::Writer, layers::Layers};
@@ -80,6 +84,8 @@ pub struct Config {
     pub http: Http,
     /// How much, and how long.
     pub limits: Limits,
+    /// What strangers may do.
+    pub defence: Defence,
     /// How sessions are dialled and dialled again.
     pub session: Session,
     /// Where call records go.
@@ -113,6 +119,7 @@ pub fn load(
         media: Media::read(layers.section("media")),
         http: Http::read(layers.section("http")),
         limits: Limits::read(layers.section("limits")),
+        defence: Defence::read(layers.section("defence")),
         session: Session::read(layers.section("session")),
         records: Records::read(layers.section("records")),
         log: Log::read(layers.section("log")),
@@ -139,6 +146,7 @@ impl Config {
         self.media.write(&mut out);
         self.http.write(&mut out);
         self.limits.write(&mut out);
+        self.defence.write(&mut out);
         self.session.write(&mut out);
         self.records.write(&mut out);
         self.log.write(&mut out);

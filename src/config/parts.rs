@@ -8,6 +8,7 @@ pub(super) const PARTS: &[(&str, Shape)] = &[
     ("media", Shape::Table),
     ("http", Shape::Table),
     ("limits", Shape::Table),
+    ("defence", Shape::Table),
     ("session", Shape::Table),
     ("records", Shape::Table),
     ("log", Shape::Table),

@@ -117,6 +117,7 @@ fn known() -> BTreeSet<Setting> {
         "media",
         "http",
         "limits",
+        "defence",
         "session",
         "records",
         "log",

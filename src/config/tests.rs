@@ -198,7 +198,7 @@ fn what_is_wrong_in_a_variable_names_the_variable() {
             "SIP__LISTEN",
             "udp:x",
             "sip.listen[0] = \"udp:x\" has no IP address with a port: write \
-          \"udp:ADDRESS:PORT\" or \"tcp:ADDRESS:PORT\"",
+          \"udp:ADDRESS:PORT\", or the same with tcp, tls, ws or wss",
         ),
         ("AGENTS__X__VOICE", "marin", "[agents.x] needs the key \"backends\""),
         (

@@ -9,6 +9,7 @@ use super::{
     names,
     secret::Secret,
     section::{Section, one_of},
+    trunk_limits::TrunkLimits,
     uplink::Uplink,
 };
 
@@ -36,8 +37,12 @@ pub struct Trunk {
     pub credentials: Option<Credentials>,
     /// How we reach it; none for a trunk that only calls us.
     pub uplink: Option<Uplink>,
-    /// After how long without a sign of life a call with it is given up (RFC 4028).
-    pub session_expires: Duration,
+    /// After how long without a sign of life a call with it is given up (RFC 4028); none never asks for one.
+    pub session_expires: Option<Duration>,
+    /// How much it may use.
+    pub limits: TrunkLimits,
+    /// Whether texts that come inside a call (MESSAGE) are passed on to the agent.
+    pub messages: bool,
 }
 
 /// A user name and its password.
@@ -69,7 +74,9 @@ impl Trunk {
         let from = read_networks(&mut section);
         let credentials = read_credentials(&mut section);
         let uplink = Uplink::read(&mut section);
-        let session_expires = section.seconds("session_expires_s", SESSION_EXPIRES, SESSION_EXPIRES_S_MIN..=86_400);
+        let session_expires = read_session_expires(&mut section);
+        let limits = TrunkLimits::read(&mut section);
+        let messages = section.optional_truth("messages").unwrap_or(true);
         section.finish();
         Self {
             name,
@@ -77,6 +84,8 @@ impl Trunk {
             credentials,
             uplink,
             session_expires,
+            limits,
+            messages,
         }
     }
 
@@ -99,7 +108,9 @@ impl Trunk {
             self.credentials.iter().flat_map(|credentials| &credentials.digest),
         );
         Uplink::write(self.uplink.as_ref(), out);
-        out.whole("session_expires_s", self.session_expires.as_secs());
+        out.whole("session_expires_s", self.session_expires.unwrap_or_default().as_secs());
+        self.limits.write(out);
+        out.whole("messages", self.messages);
     }
 
     /// Whether it may call from anywhere, with its credentials.

@@ -11,6 +11,7 @@ pub mod media;
 pub mod operator;
 pub mod post;
 pub mod realtime;
+pub mod refusals;
 pub mod sip;
 pub mod worker;
 

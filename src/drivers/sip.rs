@@ -36,11 +36,12 @@ use self::{accept::Gate, connections::Connections, resolve::Lookups, udp::Datagr
 use super::{
     leg::{IncomingLeg, LEG_EVENTS_MAX, LegHandle, OutgoingLeg, SipOrder},
     post::{Post, post},
+    refusals,
 };
 use crate::{
     net::{resolve::Resolver, sip_tls::SipTls},
     sip::{
-        Command, Endpoint, Event, Flow, Invite, LegId, Message, NotPlaced, Origin, Outgoing, Output, QueryId,
+        Command, Dropped, Endpoint, Event, Flow, Invite, LegId, Message, NotPlaced, Origin, Outgoing, Output, QueryId,
         ReadError, Refused, Target, Transport, TrunkReport,
     },
     telemetry::{Level, Metrics, Queue, TrunkState},
@@ -89,6 +90,8 @@ pub struct Means {
     pub tls: SipTls,
     /// Who is asked for names.
     pub resolver: Resolver,
+    /// Takes what was refused.
+    pub recorder: Recorder,
 }
 
 /// The SIP side of the gateway, ready to [`run`](Self::run).
@@ -106,7 +109,11 @@ pub struct SipDriver {
     incoming: Option<Post<IncomingLeg>>,
     legs: HashMap<LegId, Post<Event>>,
     metrics: Metrics,
+    recorder: Recorder,
 }
+
+/// Takes what was refused, for the call records; must not wait.
+pub type Recorder = Box<dyn Fn(&Refused) + Send>;
 
 /// The queue of orders to the driver: twice the legs, because each leg has one slot reserved for its farewell. Past it
 /// a command is refused to its call, which then ends.
@@ -153,6 +160,7 @@ impl SipDriver {
             incoming: None,
             legs: HashMap::new(),
             metrics,
+            recorder: means.recorder,
         })
     }
 
@@ -247,6 +255,8 @@ impl SipDriver {
                 Output::Send { flow, bytes } => self.send(flow, bytes),
                 Output::Event { leg, event } => self.event(leg, event),
                 Output::Refused(refused) => self.refused(&refused),
+                Output::Dropped(dropped) => self.dropped(&dropped),
+                Output::Repeated(repeated) => refusals::repeated(&repeated),
                 Output::Resolve { query, target } => self.resolve(query, target),
                 Output::Open { flow, name } => self.open(flow, name),
                 Output::Trunk(report) => self.trunk(report),
@@ -350,16 +360,14 @@ impl SipDriver {
     }
 
     fn refused(&self, refused: &Refused) {
-        let Refused {
-            source,
-            trunk,
-            status,
-            reason,
-            detail,
-        } = refused;
-        self.metrics.sip_refused(reason);
-        let trunk = trunk.as_deref().unwrap_or_default();
-        tracing::info!(%source, trunk, status, reason, detail, "a SIP request was refused");
+        self.metrics.sip_refused(refused.reason);
+        refusals::refused(refused);
+        (self.recorder)(refused);
+    }
+
+    fn dropped(&self, dropped: &Dropped) {
+        self.metrics.sip_dropped(dropped.reason);
+        refusals::dropped(dropped);
     }
 }
 

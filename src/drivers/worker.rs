@@ -9,7 +9,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -18,13 +18,13 @@ use std::{
 
 use tokio::{sync::mpsc, task::LocalSet};
 
-use crate::telemetry::{Held, Level, Metrics};
+use crate::{
+    routing::Lag,
+    telemetry::{Held, Level, Metrics},
+};
 
 /// Jobs that may wait for a worker; past it new calls are refused with `overloaded`.
 const JOBS_MAX: usize = 256;
-
-/// How often a worker measures how late its timers fire.
-const LAG_PERIOD: Duration = Duration::from_millis(250);
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 type Job = Box<dyn FnOnce() -> Task + Send>;
@@ -34,12 +34,24 @@ type Job = Box<dyn FnOnce() -> Task + Send>;
 pub struct Workers {
     workers: Arc<Vec<Worker>>,
     metrics: Metrics,
+    signalling: Arc<Probe>,
 }
 
 #[derive(Debug)]
 struct Worker {
     jobs: mpsc::Sender<Job>,
     tasks: Arc<AtomicUsize>,
+    lag: Gauge,
+}
+
+/// How late a thread is, for others to read.
+type Gauge = Arc<Mutex<Lag>>;
+
+/// The probe of the runtime that the workers were started from; ends when dropped.
+#[derive(Debug)]
+struct Probe {
+    gauges: Vec<Gauge>,
+    task: tokio::task::AbortHandle,
 }
 
 /// The worker's queue is full or the worker is gone.
@@ -48,7 +60,7 @@ struct Worker {
 pub struct Overloaded;
 
 impl Workers {
-    /// Starts this many workers; 0 means one per core. `ended` is called when a worker's thread ends, however it ends.
+    /// Starts this many workers, from within the runtime that does the signalling; 0 means one per core. `ended` is called when a worker's thread ends, however it ends.
     pub fn start(count: usize, metrics: &Metrics, ended: impl Fn() + Clone + Send + 'static) -> io::Result<Self> {
         let count = match count {
             0 => thread::available_parallelism().map_or(1, usize::from),
@@ -57,10 +69,17 @@ impl Workers {
         let workers = (0..count)
             .map(|index| Worker::start(index, metrics.clone(), ended.clone()))
             .collect::<io::Result<Vec<_>>>()?;
+        let gauges = workers.iter().map(|worker| worker.lag.clone()).collect();
         Ok(Self {
             workers: Arc::new(workers),
             metrics: metrics.clone(),
+            signalling: Arc::new(Probe::start(gauges, metrics.clone())),
         })
+    }
+
+    /// How late the latest of all these threads is, the signalling's included.
+    pub fn lag(&self) -> Duration {
+        worst(&self.signalling.gauges)
     }
 
     /// Runs a task on the least loaded worker. The closure runs on the worker's thread, so its future need not be `Send`.
@@ -89,14 +108,17 @@ impl Workers {
 impl Worker {
     fn start(index: usize, metrics: Metrics, ended: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
+        let lag = Arc::new(Mutex::new(Lag::new(Instant::now())));
+        let gauge = lag.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name(format!("media-{index}")).spawn(move || {
             let _told = OnDrop(ended);
-            LocalSet::new().block_on(&runtime, work(inbox, metrics));
+            LocalSet::new().block_on(&runtime, work(inbox, metrics, gauge));
         })?;
         Ok(Self {
             jobs,
             tasks: Arc::default(),
+            lag,
         })
     }
 }
@@ -132,8 +154,8 @@ impl Drop for Counted {
     }
 }
 
-async fn work(mut inbox: mpsc::Receiver<Job>, metrics: Metrics) {
-    let lag = tokio::task::spawn_local(measure_lag(metrics));
+async fn work(mut inbox: mpsc::Receiver<Job>, metrics: Metrics, gauge: Gauge) {
+    let lag = tokio::task::spawn_local(measure_lag(metrics, gauge));
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
@@ -148,16 +170,50 @@ async fn work(mut inbox: mpsc::Receiver<Job>, metrics: Metrics) {
     lag.abort();
 }
 
-async fn measure_lag(metrics: Metrics) {
-    let mut due = Instant::now();
+async fn measure_lag(metrics: Metrics, gauge: Gauge) {
+    *lock(&gauge) = Lag::new(Instant::now());
     loop {
-        due += LAG_PERIOD;
-        tokio::time::sleep_until(due.into()).await;
-        let late = Instant::now().saturating_duration_since(due);
-        metrics.worker_lag(late);
-        if late > LAG_PERIOD {
-            due = Instant::now();
-        }
+        metrics.worker_lag(tick(&gauge).await);
+    }
+}
+
+/// Waits for the next tick. How late it came.
+async fn tick(gauge: &Gauge) -> Duration {
+    let due = lock(gauge).due();
+    tokio::time::sleep_until(due.into()).await;
+    lock(gauge).fired(Instant::now())
+}
+
+fn worst(gauges: &[Gauge]) -> Duration {
+    let now = Instant::now();
+    let lags = gauges.iter().map(|gauge| lock(gauge).get(now));
+    lags.max().unwrap_or_default()
+}
+
+fn lock(gauge: &Gauge) -> std::sync::MutexGuard<'_, Lag> {
+    gauge.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Probe {
+    /// Measures this runtime beside the workers, and shows the worst of all.
+    fn start(mut gauges: Vec<Gauge>, metrics: Metrics) -> Self {
+        let own = Arc::new(Mutex::new(Lag::new(Instant::now())));
+        gauges.push(own.clone());
+        let all = gauges.clone();
+        let probe = async move {
+            loop {
+                tick(&own).await;
+                metrics.lag(worst(&all));
+            }
+        };
+        let task = tokio::spawn(probe).abort_handle();
+        Self { gauges, task }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

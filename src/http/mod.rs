@@ -9,6 +9,7 @@ mod body;
 mod calls;
 mod control;
 mod events;
+pub mod explain;
 mod openapi;
 mod readiness;
 mod routes;

@@ -21,7 +21,14 @@ use crate::telemetry::Metrics;
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Every path there is, for whoever asks for another one.
-const PATHS: [&str; 5] = ["/metrics", "/healthz", "/readyz", "/v1/calls", "/v1/openapi.json"];
+const PATHS: [&str; 6] = [
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/v1/calls",
+    "/v1/trunks",
+    "/v1/openapi.json",
+];
 
 /// What the answers are made of.
 #[derive(Clone)]

@@ -222,3 +222,89 @@ fn read(path: &str) -> Result<String, SipTlsError> {
         cause,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::PathBuf};
+
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn a_renewed_certificate_is_used_within_a_minute_and_a_broken_one_never() {
+        let files = Files::new();
+        files.renew(1);
+        let tls = SipTls::new(files.settings()).unwrap();
+        let used = |now| Arc::as_ptr(&tls.current(now).server.unwrap());
+        let start = Instant::now();
+        let first = used(start);
+        files.renew(2);
+        assert_eq!(used(start + LOOK_EVERY / 2), first);
+        let second = used(start + 2 * LOOK_EVERY);
+        assert_ne!(second, first);
+        files.write("pair.pem", "broken", 3);
+        assert_eq!(used(start + 4 * LOOK_EVERY), second);
+        files.renew(4);
+        assert_ne!(used(start + 6 * LOOK_EVERY), second);
+    }
+
+    #[test]
+    fn without_a_certificate_we_are_nobodys_server() {
+        let tls = SipTls::new(Settings::default()).unwrap();
+        assert!(tls.current(Instant::now()).server.is_none());
+    }
+
+    #[test]
+    fn a_file_that_has_gone_since_is_named() {
+        let files = Files::new();
+        files.renew(1);
+        let settings = files.settings();
+        drop(files);
+        let error = SipTls::new(settings).unwrap_err().to_string();
+        assert!(error.contains("pair.pem cannot be read"), "{error}");
+    }
+
+    struct Files(PathBuf);
+
+    impl Files {
+        fn new() -> Self {
+            let unique = format!(
+                "patchcord-sip-tls-{}-{:016x}",
+                std::process::id(),
+                getrandom::u64().unwrap()
+            );
+            let folder = std::env::temp_dir().join(unique);
+            fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+
+        /// A new pair, of files that were changed at this second.
+        fn renew(&self, second: u64) {
+            let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            self.write("pair.key", &pair.signing_key.serialize_pem(), second);
+            self.write("pair.pem", &pair.cert.pem(), second);
+        }
+
+        fn write(&self, name: &str, text: &str, second: u64) {
+            let path = self.0.join(name);
+            fs::write(&path, text).unwrap();
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second))
+                .unwrap();
+        }
+
+        fn settings(&self) -> Settings {
+            let folder = self.0.display();
+            let text = format!("[sip.tls]\ncertificate = \"{folder}/pair.pem\"\nkey = \"file:{folder}/pair.key\"\n");
+            let read = |path: &str| fs::read_to_string(path);
+            config::load("f.toml", &text, &BTreeMap::new(), &read).unwrap().sip.tls
+        }
+    }
+
+    impl Drop for Files {
+        fn drop(&mut self) {
+            // Left over in the temporary directory it would only be litter.
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 pub use ipnet::IpNet as Network;
 
 use super::digest::{Authenticator, Outcome};
-use super::flow::Origin;
+use super::flow::{Origin, Transport};
 use super::message::Request;
+use super::peers::{Door, Peers, first_seen};
 use super::proof::Algorithm;
 use super::session_timer::SESSION_EXPIRES;
 use super::uplink::Uplink;
@@ -30,6 +31,8 @@ pub struct Peer {
     pub uplink: Option<Uplink>,
     /// The session timer we ask for and agree to, at most (RFC 4028).
     pub session_expires: Duration,
+    /// What its requests may come by; empty: any transport.
+    pub transports: Vec<Transport>,
 }
 
 impl Peer {
@@ -42,19 +45,19 @@ impl Peer {
         origin.addresses().any(|address| self.contains(address))
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.networks.is_empty() && self.credentials.is_some()
     }
 
-    fn login_of(&self, user: &str) -> Option<&Credentials> {
+    pub(super) fn login_of(&self, user: &str) -> Option<&Credentials> {
         self.credentials.as_ref().filter(|own| own.username == user)
     }
 
-    fn algorithms(&self) -> &[Algorithm] {
+    pub(super) fn algorithms(&self) -> &[Algorithm] {
         self.credentials.as_ref().map_or(&[], |own| &own.algorithms)
     }
 }
@@ -112,7 +115,7 @@ pub enum Proved {
 /// The doorkeeper.
 #[derive(Debug)]
 pub struct Admission {
-    peers: Vec<Peer>,
+    peers: Peers,
     authenticator: Authenticator,
 }
 
@@ -120,19 +123,19 @@ impl Admission {
     /// A doorkeeper for these peers.
     pub fn new(now: Instant, peers: Vec<Peer>, realm: &str, secret: [u8; 32]) -> Self {
         Self {
-            peers,
+            peers: Peers::new(peers),
             authenticator: Authenticator::new(now, realm, secret),
         }
     }
 
+    /// Who there is.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
     /// Who calls from there; the first peer whose networks contain it.
     pub fn source(&self, origin: Origin) -> Source {
-        let known = |address| self.peers.iter().position(|peer| peer.contains(address));
-        match origin.addresses().find_map(known) {
-            Some(peer) => Source::Peer(peer),
-            None if self.peers.iter().any(Peer::is_open) => Source::Anyone,
-            None => Source::Unknown,
-        }
+        self.peers.source(origin)
     }
 
     /// Whether whoever is there gets answers at all.
@@ -142,7 +145,7 @@ impl Admission {
 
     /// The name of a peer.
     pub fn name(&self, peer: usize) -> &str {
-        self.peers.get(peer).map_or("", |peer| &peer.name)
+        self.peers.name(peer)
     }
 
     /// The longest a call with this peer may live without a sign of life.
@@ -172,30 +175,19 @@ impl Admission {
             .is_some_and(|peer| peer.networks.is_empty() || peer.contains_any(origin))
     }
 
+    /// Whether this peer's requests may come by this transport.
+    pub fn allows(&self, peer: usize, transport: Transport) -> bool {
+        self.peers.allows(Source::Peer(peer), transport)
+    }
+
     /// Checks an INVITE from this source. A retransmission must not get here: its nonce count is used up.
     pub fn check(&mut self, now: Instant, source: Source, request: &Request) -> Verdict {
-        if let Source::Peer(peer) = source
-            && self.peers.get(peer).is_some_and(|peer| peer.credentials.is_none())
-        {
-            return Verdict::Admitted(peer);
-        }
-        let may_log_in = |index: usize, peer: &Peer| match source {
-            Source::Peer(known) => known == index,
-            Source::Anyone => peer.is_open(),
-            Source::Unknown => false,
+        let candidates = match self.peers.door(source) {
+            Door::Open(peer) => return Verdict::Admitted(peer),
+            Door::Login(candidates) => candidates,
         };
-        let candidates: Vec<_> = self
-            .peers
-            .iter()
-            .enumerate()
-            .filter(|(index, peer)| may_log_in(*index, peer))
-            .collect();
-        let find = |user: &str| {
-            candidates
-                .iter()
-                .find_map(|(index, peer)| Some((*index, peer.login_of(user)?)))
-        };
-        let offered = offered(candidates.iter().map(|(_, peer)| peer.algorithms()));
+        let find = |user: &str| self.peers.account(&candidates, user);
+        let offered = self.peers.offered(&candidates);
         let password = |user: &str| find(user).map(|(_, login)| login.password.as_str());
         match self.authenticator.check(now, request, &offered, password) {
             Outcome::Accepted { username, algorithm } => match find(&username) {
@@ -221,7 +213,7 @@ impl Admission {
         known: &[&Credentials],
         asked: &[&Credentials],
     ) -> Proved {
-        let offered = offered(asked.iter().map(|user| user.algorithms.as_slice()));
+        let offered = first_seen(asked.iter().flat_map(|user| &user.algorithms));
         let find = |name: &str| known.iter().find(|user| user.username == name);
         let password = |name: &str| find(name).map(|user| user.password.as_str());
         match self.authenticator.check(now, request, &offered, password) {
@@ -234,17 +226,6 @@ impl Admission {
             Outcome::Denied(denial) => Proved::Failed(denial.to_string()),
         }
     }
-}
-
-/// What all of these are challenged with, in the order first seen.
-fn offered<'a>(peers: impl Iterator<Item = &'a [Algorithm]>) -> Vec<Algorithm> {
-    let mut offered = Vec::new();
-    for algorithm in peers.flatten() {
-        if !offered.contains(algorithm) {
-            offered.push(*algorithm);
-        }
-    }
-    offered
 }
 
 #[cfg(test)]
@@ -359,6 +340,7 @@ mod tests {
             credentials,
             uplink: None,
             session_expires: SESSION_EXPIRES,
+            transports: Vec::new(),
         }
     }
 

@@ -12,6 +12,13 @@ use super::{
     via::Via,
 };
 
+/// Most hops of the way back, one more than a request may take. A request with more is malformed and lost: the responses,
+/// which repeat them and add headers of their own, would have more headers than anybody reads.
+pub const VIAS_MAX: usize = 71;
+/// Most proxies a dialog goes through. A message with more is malformed and lost: a request of ours, which has one Route
+/// header for each, would become longer than anybody reads.
+pub const ROUTES_MAX: usize = 32;
+
 /// One header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
@@ -116,9 +123,13 @@ impl Headers {
         Via::read(top).map_err(malformed("Via"))
     }
 
-    /// The whole way back, topmost first.
+    /// The whole way back, topmost first; at most [`VIAS_MAX`].
     pub fn vias(&self) -> Result<Vec<Via>, HeaderError> {
-        self.lists("Via", Via::read_list)
+        let vias = self.lists("Via", Via::read_list)?;
+        match vias.len() > VIAS_MAX {
+            true => Err(malformed("Via")(Malformed("there are too many hops"))),
+            false => Ok(vias),
+        }
     }
 
     /// Replaces the topmost Via and leaves the others untouched.
@@ -173,9 +184,13 @@ impl Headers {
         })
     }
 
-    /// The proxies that want to stay in the way, in the order they stand in the message.
+    /// The proxies that want to stay in the way, in the order they stand in the message; at most [`ROUTES_MAX`].
     pub fn record_routes(&self) -> Result<Vec<NameAddr>, HeaderError> {
-        self.lists("Record-Route", NameAddr::read_list)
+        let routes = self.lists("Record-Route", NameAddr::read_list)?;
+        match routes.len() > ROUTES_MAX {
+            true => Err(malformed("Record-Route")(Malformed("there are too many proxies"))),
+            false => Ok(routes),
+        }
     }
 
     /// The proxies still to be visited.
@@ -286,6 +301,21 @@ mod tests {
         assert_eq!(branches, ["1", "2", "3"]);
         assert_eq!(headers.via().unwrap().host.as_str(), "a");
         assert_eq!(headers.contacts().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_dialog_goes_through_so_many_proxies_and_no_more() {
+        let mut headers = Headers::new();
+        for _ in 0..ROUTES_MAX / 2 {
+            headers.push("Record-Route", "<sip:a;lr>, <sip:b;lr>");
+        }
+        assert_eq!(headers.record_routes().unwrap().len(), ROUTES_MAX);
+        headers.push("Record-Route", "<sip:c;lr>");
+        let error = headers.record_routes().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the Record-Route header cannot be read: there are too many proxies"
+        );
     }
 
     #[test]

@@ -11,14 +11,19 @@
 
 pub mod address;
 mod admission;
+#[cfg(test)]
+mod bounds;
 pub mod challenge;
 mod connections;
 pub mod defect;
+pub mod defence;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;
 mod errand;
 pub mod flow;
+#[cfg(test)]
+mod framing;
 pub mod grammar;
 pub mod head;
 pub mod headers;
@@ -32,16 +37,23 @@ mod mint;
 pub mod names;
 pub mod nonce;
 pub mod params;
+pub mod peers;
 pub mod probe;
+#[cfg(test)]
+mod probes;
 pub mod proof;
 mod provisional;
+pub mod rate;
 pub mod reader;
 pub mod reason;
 mod refusal;
 pub mod registrar;
 pub mod registration;
+pub mod repeats;
 mod replaces;
 mod reply;
+#[cfg(test)]
+mod second_reader;
 mod session_timer;
 pub mod stream;
 pub mod target;
@@ -62,12 +74,12 @@ pub(crate) mod whereabouts;
 mod writer;
 
 pub use address::NameAddr;
-pub use admission::{Credentials, Network, Peer};
+pub use admission::{Credentials, Network, Peer, Source};
 pub use defect::{Defect, HeaderError, Malformed, ReadError};
 pub use digest::Authenticator;
 pub use endpoint::{
-    Command, Counts, Endpoint, Event, Invite, Listener, NotPlaced, Outgoing, Output, QueryId, Refused, Settings,
-    TEXT_BYTES_MAX, TrunkReport,
+    Attempt, Command, Counts, Dropped, Endpoint, Event, Invite, Listener, NotPlaced, Outgoing, Output, QueryId,
+    Refused, Settings, TEXT_BYTES_MAX, TrunkReport,
 };
 pub use flow::{Flow, Origin, Transport};
 pub use headers::{Header, Headers};
@@ -77,6 +89,7 @@ pub use message::{InDialog, Message, Request, Response};
 pub use method::{CSeq, Method};
 pub use names::HeaderName;
 pub use params::{Param, Params};
+pub use peers::{Door, Peers};
 pub use proof::Algorithm;
 pub use reader::read_datagram;
 pub use reason::Reason;

@@ -47,17 +47,17 @@ impl Params {
         let mut params = Self::default();
         for piece in pieces {
             let param = read(piece)?;
-            // Softphones add `;transport=udp` to a URI that has it already. The same thing said twice is clear enough.
-            if params.says(&param) {
-                continue;
+            let known = params
+                .0
+                .iter()
+                .find(|known| known.name.eq_ignore_ascii_case(&param.name));
+            match known {
+                // Softphones add `;transport=udp` to a URI that has it already. The same said twice is clear enough.
+                Some(known) if known.value == param.value => {}
+                Some(_) => return Err(Malformed("a parameter is given twice, with different values")),
+                None if params.0.len() == PARAMS_MAX => return Err(Malformed("there are too many parameters")),
+                None => params.0.push(param),
             }
-            if params.contains(&param.name) {
-                return Err(Malformed("a parameter is given twice, with different values"));
-            }
-            if params.0.len() == PARAMS_MAX {
-                return Err(Malformed("there are too many parameters"));
-            }
-            params.0.push(param);
         }
         Ok(params)
     }
@@ -65,11 +65,6 @@ impl Params {
     /// Whether there is a parameter of this name, with or without a value.
     pub fn contains(&self, name: &str) -> bool {
         self.0.iter().any(|param| param.name.eq_ignore_ascii_case(name))
-    }
-
-    fn says(&self, other: &Param) -> bool {
-        let same = |param: &Param| param.name.eq_ignore_ascii_case(&other.name) && param.value == other.value;
-        self.0.iter().any(same)
     }
 
     /// The value of a parameter, as written; `None` also when the parameter has no value.

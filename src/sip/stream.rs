@@ -174,8 +174,10 @@ impl StreamReader {
         Step::Again
     }
 
+    /// The reply is made from what a head may hold, so that it is the same however much more has come already.
     fn fail(&mut self, defect: Defect) -> Step {
-        let error = refuse(self.unread(), defect);
+        let unread = self.unread();
+        let error = refuse(unread.get(..HEAD_BYTES_MAX + 4).unwrap_or(unread), defect);
         *self = Self {
             state: State::Broken,
             ..Self::default()

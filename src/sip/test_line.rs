@@ -9,13 +9,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::admission::Peer;
-use super::endpoint::{Command, Endpoint, Event, Output, QueryId, Refused, Settings, TrunkReport};
+use super::endpoint::{Command, Dropped, Endpoint, Event, Output, QueryId, Refused, Settings, TrunkReport};
 use super::flow::{Flow, Transport};
 use super::headers::Headers;
 use super::leg::LegId;
 use super::message::Message;
 use super::method::Method;
 use super::reader::read_datagram;
+use super::repeats::Repeated;
 use super::session_timer::SESSION_EXPIRES;
 use super::target::{Hop, Target};
 use super::test_phone::{Habits, Phone};
@@ -66,6 +67,10 @@ pub(crate) struct TestLine {
     pub(crate) events: Vec<(LegId, Event)>,
     /// What the endpoint refused.
     pub(crate) refused: Vec<Refused>,
+    /// What the endpoint dropped unread.
+    pub(crate) dropped: Vec<Dropped>,
+    /// What the endpoint summed up.
+    pub(crate) repeated: Vec<Repeated>,
     /// What the endpoint said of its trunks.
     pub(crate) trunks: Vec<TrunkReport>,
     /// What the endpoint sent: when, where to, the first line.
@@ -80,6 +85,8 @@ pub(crate) struct TestLine {
     pub(crate) weather: Weather,
     /// Answers events with commands after a delay.
     pub(crate) application: Option<Application>,
+    /// Sees every message that the endpoint or a phone sends.
+    pub(crate) witness: Option<fn(&[u8])>,
     dice: Dice,
     under_way: BTreeMap<(Instant, u64), Parcel>,
     sent_count: u64,
@@ -116,6 +123,8 @@ impl TestLine {
             start: now,
             events: Vec::new(),
             refused: Vec::new(),
+            dropped: Vec::new(),
+            repeated: Vec::new(),
             trunks: Vec::new(),
             sent: Vec::new(),
             finals: BTreeMap::new(),
@@ -123,6 +132,7 @@ impl TestLine {
             names: BTreeMap::new(),
             weather: Weather::default(),
             application: None,
+            witness: None,
             dice: Dice(1),
             under_way: BTreeMap::new(),
             sent_count: 0,
@@ -262,6 +272,8 @@ impl TestLine {
     fn take_output(&mut self, output: Output) {
         match output {
             Output::Refused(refused) => self.refused.push(refused),
+            Output::Dropped(dropped) => self.dropped.push(dropped),
+            Output::Repeated(repeated) => self.repeated.push(repeated),
             Output::Event { leg, event } => self.take_event(leg, event),
             Output::Send { flow, bytes } => self.take_send(flow, bytes),
             Output::Resolve { query, target } => self.take_resolve(query, &target),
@@ -323,6 +335,9 @@ impl TestLine {
     }
 
     fn post(&mut self, transport: Transport, parcel: &Parcel) {
+        if let (Some(witness), Parcel::ToPhone(_, bytes) | Parcel::ToEndpoint(_, bytes)) = (self.witness, parcel) {
+            witness(bytes);
+        }
         let weather = if transport.is_reliable() {
             Weather::default()
         } else {
@@ -362,6 +377,7 @@ pub(crate) fn peer(name: &str, networks: &[&str]) -> Peer {
         credentials: None,
         uplink: None,
         session_expires: SESSION_EXPIRES,
+        transports: Vec::new(),
     }
 }
 

@@ -246,6 +246,11 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// Whether calls to such a URI are taken.
+    pub fn is_served(&self) -> bool {
+        matches!(self, Self::Sip | Self::Tel)
+    }
+
     fn read(text: &str) -> Result<Self, Malformed> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
         if !text.starts_with(|first: char| first.is_ascii_alphabetic()) || !text.bytes().all(legal) {

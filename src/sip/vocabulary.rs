@@ -1,4 +1,4 @@
-//! The words of SIP as the rsip crate knows them: methods and status codes. The only file that names rsip.
+//! The words of SIP as the rsip crate knows them: methods and status codes. The only file outside tests that names rsip.
 //!
 //! rsip's parsers and its digest generator are deliberately not used: the parsers reject folded lines, compact names,
 //! IPv6 and tel URIs, and the generator prints the nonce count in decimal and re-serialises the digest URI, so its

@@ -81,6 +81,52 @@ pub struct CallRecord {
     pub tokens: TokensRecord,
     /// How the call ended.
     pub outcome: OutcomeRecord,
+    /// Why a call was refused, rule by rule, as `patchcord explain` says it; empty for a call that was not refused.
+    #[serde(default)]
+    pub explanation: Vec<String>,
+}
+
+impl CallRecord {
+    /// The record of a call that has just begun and that nothing has become of yet.
+    pub fn begun(call_id: String, sip_call_id: String, trunk: String, from: String, to: String) -> Self {
+        Self {
+            call_id,
+            sip_call_id,
+            direction: inbound(),
+            trunk,
+            route: None,
+            agent: None,
+            backend: None,
+            from,
+            to,
+            codec: None,
+            media: MediaAddresses::default(),
+            started_at: Timestamp::now(),
+            answered_at: None,
+            ended_at: Timestamp::now(),
+            setup_ms: None,
+            ring_ms: None,
+            duration_ms: 0,
+            caller_talk_ms: 0,
+            agent_talk_ms: 0,
+            barge_ins: 0,
+            reconnects: 0,
+            digits: 0,
+            headers: Default::default(),
+            private: false,
+            variables: Default::default(),
+            answered_by: None,
+            transfer: None,
+            rtp: RtpRecord::default(),
+            tokens: TokensRecord::default(),
+            outcome: OutcomeRecord {
+                cause: String::new(),
+                fault: String::new(),
+                sip_code: 0,
+            },
+            explanation: Vec::new(),
+        }
+    }
 }
 
 /// A transfer: whom the far end was to call, and what came of it.
@@ -263,6 +309,7 @@ pub(super) mod tests {
                 fault: "gateway".to_owned(),
                 sip_code: 503,
             },
+            explanation: vec!["verdict: refused with 503 no_ports".to_owned()],
         }
     }
 }

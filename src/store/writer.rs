@@ -92,6 +92,11 @@ impl RecordWriter {
         self.queue.clone().try_reserve_owned().ok().map(RecordSlot)
     }
 
+    /// The same, when this much room is left besides: for records that must not take the room of others.
+    pub fn reserve_leaving(&self, kept_free: usize) -> Option<RecordSlot> {
+        (self.queue.capacity() > kept_free).then(|| self.reserve()).flatten()
+    }
+
     /// Takes no more reservations, waits for the slots that are out, writes everything and returns; after ten seconds
     /// returns in any case, having put what could not be written into the log. A record handed over later than that is
     /// lost, so calls end first.

@@ -34,6 +34,7 @@ pub(super) struct Handles {
     pub(super) sessions_active: IntGauge,
     pub(super) queue_drops: IntCounterVec,
     pub(super) worker_lag: Histogram,
+    pub(super) lag: Gauge,
     pub(super) worker_tasks: IntGauge,
     pub(super) sip_legs: IntGauge,
     pub(super) sip_dialogs: IntGauge,
@@ -46,6 +47,7 @@ pub(super) struct Handles {
     pub(super) trunk_reachable: IntGaugeVec,
     pub(super) registrar_contacts: IntGauge,
     pub(super) trunks: Trunks,
+    pub(super) sip_dropped: IntCounterVec,
     pub(super) rtp_ports_in_use: IntGauge,
     pub(super) tokens: IntCounterVec,
     pub(super) records_written: IntCounter,
@@ -87,6 +89,7 @@ impl Handles {
             sessions_active: make.gauge(Metric::SessionsActive),
             queue_drops: make.counter_vec(Metric::QueueDrops),
             worker_lag: make.histogram(Metric::WorkerLag),
+            lag: make.real_gauge(Metric::Lag),
             worker_tasks: make.gauge(Metric::WorkerTasks),
             sip_legs: make.gauge(Metric::SipLegs),
             sip_dialogs: make.gauge(Metric::SipDialogs),
@@ -99,6 +102,7 @@ impl Handles {
             trunk_reachable: make.gauge_vec(Metric::TrunkReachable),
             registrar_contacts: make.gauge(Metric::RegistrarContacts),
             trunks: Trunks::default(),
+            sip_dropped: make.counter_vec(Metric::SipDropped),
             rtp_ports_in_use: make.gauge(Metric::RtpPortsInUse),
             tokens: make.counter_vec(Metric::Tokens),
             records_written: make.counter(Metric::RecordsWritten),
@@ -140,6 +144,10 @@ impl Maker<'_> {
         self.register(IntGauge::with_opts(options(metric)))
     }
 
+    fn real_gauge(&self, metric: Metric) -> Gauge {
+        self.register(Gauge::with_opts(options(metric)))
+    }
+
     fn gauge_vec(&self, metric: Metric) -> IntGaugeVec {
         self.register(IntGaugeVec::new(options(metric), metric.labels()))
     }
@@ -163,7 +171,7 @@ impl Maker<'_> {
             open_fds: self.gauge(Metric::ProcessOpenFds),
             max_fds: self.gauge(Metric::ProcessMaxFds),
             threads: self.gauge(Metric::ProcessThreads),
-            start_time: self.register(Gauge::with_opts(options(Metric::ProcessStartTime))),
+            start_time: self.real_gauge(Metric::ProcessStartTime),
         }
     }
 

@@ -5,8 +5,8 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing::{Span, field::Empty};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing::{Dispatch, Span, field::Empty};
+use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,22 +30,30 @@ pub struct BadFilter {
 
 /// Starts logging. Only the first call of a process has an effect, so tests may all call it.
 pub fn init(format: Format, filter: &str) -> Result<(), BadFilter> {
-    let filter = read_filter(filter)?;
-    let lines = fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+    let dispatch = dispatch(format, filter, io::stderr().is_terminal(), io::stderr)?;
     // An error means that logging has already been started, and that start stands.
-    let _ = match format {
-        Format::Human => lines.try_init(),
-        Format::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .try_init(),
-    };
+    let _ = tracing::dispatcher::set_global_default(dispatch);
     Ok(())
+}
+
+/// What writes lines of this format.
+pub fn dispatch<W>(format: Format, filter: &str, is_coloured: bool, writer: W) -> Result<Dispatch, BadFilter>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = read_filter(filter)?;
+    let lines = fmt().with_env_filter(filter).with_writer(writer).with_ansi(is_coloured);
+    Ok(match format {
+        Format::Human => Dispatch::new(lines.finish()),
+        Format::Json => Dispatch::new(
+            lines
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false)
+                .finish(),
+        ),
+    })
 }
 
 /// The span of one call. Its route is not known yet: [`set_agent`] names the agent later.
@@ -71,8 +79,6 @@ fn read_filter(filter: &str) -> Result<EnvFilter, BadFilter> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use tracing_subscriber::fmt::MakeWriter;
-
     use super::*;
 
     #[test]
@@ -94,16 +100,8 @@ mod tests {
     #[test]
     fn a_line_inside_a_call_names_the_call_even_when_only_warnings_pass() {
         let written = Written::default();
-        let lines = fmt()
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false);
-        let subscriber = lines
-            .with_env_filter(read_filter("warn").unwrap())
-            .with_writer(written.clone())
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
+        let dispatch = dispatch(Format::Json, "warn", false, written.clone()).unwrap();
+        tracing::dispatcher::with_default(&dispatch, || {
             let span = call_span("c1", "lan");
             set_agent(&span, "operator");
             span.in_scope(|| tracing::warn!(reason = "no_ports", "call refused"));

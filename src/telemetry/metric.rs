@@ -39,6 +39,8 @@ pub enum Metric {
     QueueDrops,
     /// How late a media worker's timers fire.
     WorkerLag,
+    /// How late the latest thread is.
+    Lag,
     /// Tasks on the media workers.
     WorkerTasks,
     /// SIP legs.
@@ -47,11 +49,11 @@ pub enum Metric {
     SipDialogs,
     /// SIP transactions.
     SipTransactions,
-    /// SIP connections over TCP.
+    /// SIP connections.
     SipConnections,
     /// SIP messages in.
     SipMessagesReceived,
-    /// SIP requests refused before there was a call.
+    /// SIP requests refused before there was a call, and connections that came to nothing.
     SipRefused,
     /// Whether we are registered at a trunk.
     TrunkRegistered,
@@ -61,6 +63,8 @@ pub enum Metric {
     TrunkReachable,
     /// Contacts of phones that registered here.
     RegistrarContacts,
+    /// SIP messages dropped unread.
+    SipDropped,
     /// RTP ports in use.
     RtpPortsInUse,
     /// Tokens the backends counted.
@@ -109,7 +113,7 @@ struct Row {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -126,6 +130,7 @@ impl Metric {
         Self::SessionsActive,
         Self::QueueDrops,
         Self::WorkerLag,
+        Self::Lag,
         Self::WorkerTasks,
         Self::SipLegs,
         Self::SipDialogs,
@@ -137,6 +142,7 @@ impl Metric {
         Self::TrunkRegistrationExpires,
         Self::TrunkReachable,
         Self::RegistrarContacts,
+        Self::SipDropped,
         Self::RtpPortsInUse,
         Self::Tokens,
         Self::RecordsWritten,
@@ -295,6 +301,13 @@ const ROWS: &[(Metric, Row)] = &[
         ),
     ),
     (
+        Metric::Lag,
+        gauge(
+            "patchcord_lag_seconds",
+            "How late the timers of the latest thread fire, smoothed; above limits.lag_ms_max calls are refused.",
+        ),
+    ),
+    (
         Metric::WorkerTasks,
         gauge("patchcord_worker_tasks", "Call tasks running on the media workers."),
     ),
@@ -314,7 +327,7 @@ const ROWS: &[(Metric, Row)] = &[
         Metric::SipConnections,
         gauge(
             "patchcord_sip_connections",
-            "Stream connections SIP peers have open to us.",
+            "SIP connections open or about to be, TCP, TLS and WebSocket, accepted and opened.",
         ),
     ),
     (
@@ -329,7 +342,7 @@ const ROWS: &[(Metric, Row)] = &[
         Metric::SipRefused,
         counter(
             "patchcord_sip_refused_total",
-            "SIP requests refused before they became a call, by reason word.",
+            "SIP requests refused before they became a call, and connections that came to nothing, by reason word.",
         )
         .by(&["reason"]),
     ),
@@ -363,6 +376,14 @@ const ROWS: &[(Metric, Row)] = &[
             "patchcord_registrar_contacts",
             "Contacts of phones that are registered here.",
         ),
+    ),
+    (
+        Metric::SipDropped,
+        counter(
+            "patchcord_sip_dropped_total",
+            "SIP messages dropped without an answer, by reason word.",
+        )
+        .by(&["reason"]),
     ),
     (
         Metric::RtpPortsInUse,

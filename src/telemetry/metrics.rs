@@ -93,6 +93,8 @@ pub enum Queue {
     CallReports,
     /// What the media driver reports to one session.
     SessionReports,
+    /// Records of calls the SIP side refused.
+    RefusalRecords,
 }
 
 /// One unit of a [`Level`], given back on drop: a panic or a cancelled task cannot leave the gauge wrong.
@@ -238,15 +240,25 @@ impl Metrics {
         self.handles.worker_lag.observe(late.as_secs_f64());
     }
 
+    /// How late the timers of the latest thread fire.
+    pub fn lag(&self, late: Duration) {
+        self.handles.lag.set(late.as_secs_f64());
+    }
+
     /// A SIP message came in: the method of a request, or `response`.
     pub fn sip_received(&self, method: &str) {
         let known = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
         self.handles.sip_messages_received.with_label_values(&[known]).inc();
     }
 
-    /// A SIP request was refused before it became a call.
+    /// A SIP request was refused before it became a call, or a connection came to nothing.
     pub fn sip_refused(&self, reason: &str) {
         self.handles.sip_refused.with_label_values(&[word(reason)]).inc();
+    }
+
+    /// A SIP message was dropped without an answer.
+    pub fn sip_dropped(&self, reason: &str) {
+        self.handles.sip_dropped.with_label_values(&[word(reason)]).inc();
     }
 
     /// A backend counted tokens of this kind, a fixed word such as `input_audio`.
@@ -333,6 +345,7 @@ impl Queue {
             Self::Playout => "playout",
             Self::CallReports => "call_reports",
             Self::SessionReports => "session_reports",
+            Self::RefusalRecords => "refusal_records",
         }
     }
 }

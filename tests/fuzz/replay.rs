@@ -1,51 +1,151 @@
 //! Replays the fuzz corpus and deterministic mutations of it, so that every test run walks where fuzzing has been.
 //!
-//! `FUZZ_MUTATIONS` says how many mutations per target; a failure prints the input as a Rust byte string.
+//! `FUZZ_MUTATIONS` says how many mutations per target, `FUZZ_SEED` which ones, and `FUZZ_INPUT_MS_MAX` how long one input may
+//! take; a failure prints the input as a Rust byte string. The summary names the input that took longest.
 
+use std::fmt::Display;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 mod feed;
+mod heavy;
 
 /// Mutations per target when the environment does not say.
-const MUTATIONS: usize = 1_000;
+const MUTATIONS: u64 = 1_000;
 /// One input, debug build, busy machine. What takes longer does not grow with its input as it should.
-const INPUT_TIME_MAX: Duration = Duration::from_secs(2);
+const INPUT_MS_MAX: u64 = 2_000;
 /// Longest mutated input; a datagram fits.
 const INPUT_BYTES_MAX: usize = 20_000;
+/// Of this many mutations one starts from a message that is as large and as laborious as a datagram can be.
+const HEAVY_ONE_OF: usize = 64;
 
 #[test]
 fn sip_bytes_never_panic_and_never_run_away() {
     let seeds = [seeds("tests/fuzz/corpus/sip"), seeds("tests/data/rfc4475")].concat();
-    replay("sip", feed::sip, &seeds);
+    let heavy: Vec<_> = heavy::datagrams().into_iter().map(|(_, bytes)| bytes).collect();
+    replay("sip", feed::sip, &seeds, &heavy);
 }
 
 #[test]
 fn rtp_bytes_never_panic_and_never_run_away() {
-    replay("rtp", feed::rtp, &seeds("tests/fuzz/corpus/rtp"));
+    let seeds = seeds("tests/fuzz/corpus/rtp");
+    replay("rtp", feed::rtp, &seeds, &seeds);
 }
 
-fn replay(target: &str, feed: fn(&[u8]), seeds: &[Vec<u8>]) {
+/// As long as the reader takes, and filled with what costs most to read: nothing grows faster than its input.
+#[test]
+fn the_heaviest_messages_are_read_in_time() {
+    for (name, bytes) in heavy::datagrams().into_iter().chain(heavy::streams()) {
+        let mut watch = Watch::new("sip", feed::sip);
+        watch.play(&bytes);
+        let mut reading = Watch::new("sip reading", |bytes| drop(patchcord::sip::read_datagram(bytes)));
+        reading.play(&bytes);
+        let (length, read) = (bytes.len(), reading.longest);
+        println!(
+            "{name}: {length} bytes read in {read:?}, with everything after it in {:?}",
+            watch.longest
+        );
+    }
+}
+
+fn replay(target: &'static str, feed: fn(&[u8]), seeds: &[Vec<u8>], heavy: &[Vec<u8>]) {
     assert!(!seeds.is_empty(), "the corpus of {target} is missing");
-    seeds.iter().for_each(|seed| play(target, feed, seed));
-    let mutations = std::env::var("FUZZ_MUTATIONS").map_or(MUTATIONS, |count| count.parse().expect("a number"));
-    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
-    (0..mutations).for_each(|_| play(target, feed, &mutated(&mut dice, seeds)));
-    println!("{target}: {} seeds, {mutations} mutations", seeds.len());
+    let (mutations, seed) = (setting("FUZZ_MUTATIONS", MUTATIONS), setting("FUZZ_SEED", 0));
+    let mut watch = Watch::new(target, feed);
+    seeds.iter().chain(heavy).for_each(|input| watch.play(input));
+    let mut dice = Dice(0x9E37_79B9_7F4A_7C15 ^ seed.wrapping_mul(0xD134_2543_DE82_EF95));
+    for _ in 0..mutations {
+        let from = if dice.below(HEAVY_ONE_OF) == 0 { heavy } else { seeds };
+        watch.play(&mutated(&mut dice, from));
+    }
+    println!(
+        "{target}: {} seeds, {mutations} mutations of seed {seed}; {watch}",
+        seeds.len()
+    );
 }
 
-fn play(target: &str, feed: fn(&[u8]), input: &[u8]) {
-    let began = Instant::now();
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| feed(input)));
-    let took = began.elapsed();
-    assert!(outcome.is_ok(), "{target} failed on b\"{}\"", input.escape_ascii());
-    assert!(
-        took < INPUT_TIME_MAX,
-        "{target} took {took:?} on b\"{}\"",
-        input.escape_ascii()
-    );
+/// A number from the environment.
+fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// Feeds inputs to a target and remembers which took longest.
+struct Watch {
+    target: &'static str,
+    feed: fn(&[u8]),
+    time_max: Duration,
+    began: Instant,
+    longest: Duration,
+    slowest: Vec<u8>,
+}
+
+impl Watch {
+    fn new(target: &'static str, feed: fn(&[u8])) -> Self {
+        Self {
+            target,
+            feed,
+            time_max: Duration::from_millis(setting("FUZZ_INPUT_MS_MAX", INPUT_MS_MAX)),
+            began: Instant::now(),
+            longest: Duration::ZERO,
+            slowest: Vec::new(),
+        }
+    }
+
+    fn play(&mut self, input: &[u8]) {
+        let took = self.time(input, wall_time);
+        if took <= self.longest {
+            return;
+        }
+        let took = took
+            .min(self.time(input, thread_time))
+            .min(self.time(input, thread_time));
+        let text = input.escape_ascii();
+        assert!(took < self.time_max, "{} took {took:?} on b\"{text}\"", self.target);
+        if took > self.longest {
+            (self.longest, self.slowest) = (took, input.to_vec());
+        }
+    }
+
+    fn time(&self, input: &[u8], clock: fn() -> Duration) -> Duration {
+        let began = clock();
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| (self.feed)(input)));
+        let took = clock().saturating_sub(began);
+        assert!(
+            outcome.is_ok(),
+            "{} failed on b\"{}\"",
+            self.target,
+            input.escape_ascii()
+        );
+        took
+    }
+}
+
+fn wall_time() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+/// What this thread has computed, however many others want the machine. Yielding brings the kernel's count up to date.
+fn thread_time() -> Duration {
+    std::thread::yield_now();
+    let counts = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = counts.split(' ').next().and_then(|count| count.parse().ok());
+    nanoseconds.map_or_else(wall_time, Duration::from_nanos)
+}
+
+impl Display for Watch {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (seconds, bytes) = (self.began.elapsed().as_secs(), self.slowest.len());
+        let start = self.slowest.get(..bytes.min(400)).unwrap_or_default().escape_ascii();
+        write!(
+            out,
+            "{seconds} s, longest {:?} on {bytes} bytes: b\"{start}\"",
+            self.longest
+        )
+    }
 }
 
 /// One to eight changes to a seed, as a fuzzer makes them.

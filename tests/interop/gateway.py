@@ -32,6 +32,10 @@ LEVELS = (
 USER, PASSWORD = "alice", "wonderland"
 LOGIN = f'username = "{USER}"\npassword = "env:LAB_PASSWORD"'
 
+# What the gateway logs in with where it registers and calls out.
+UPLINK_USER, UPLINK_PASSWORD = "gw", "switchboard"
+TOKEN = "a-token-of-this-lab"
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -64,6 +68,20 @@ class Ports:
         return self.sip + 5
 
     @property
+    def peer(self):
+        """SIP of the server beside the gateway, UDP and TCP; over TLS it has the next."""
+        return self.sip + 6
+
+    @property
+    def peer_tls(self):
+        return self.sip + 7
+
+    @property
+    def sip_tls(self):
+        """The gateway's own."""
+        return self.sip + 8
+
+    @property
     def gateway_rtp(self):
         return range(self.rtp, self.rtp + self.rtp_count // 2)
 
@@ -76,6 +94,14 @@ def trunk(name="lab", network="127.0.0.0/8", login=""):
     return f'[[trunk]]\nname = "{name}"\nfrom = ["{network}"]\n{login}\n'
 
 
+def uplink(ports, transport="udp", register=True, extra=""):
+    """A trunk that is called through as well: the server at the peer's port, which asks for a login."""
+    port = ports.peer_tls if transport == "tls" else ports.peer
+    reached = f'host = "127.0.0.1"\nport = {port}\ntransport = "{transport}"\nregister = {str(register).lower()}'
+    login = f'login_username = "{UPLINK_USER}"\nlogin_password = "env:LAB_UPLINK"'
+    return trunk("pbx", "127.0.0.1/32", f"{reached}\n{login}\n{extra}")
+
+
 def settings(
     ports,
     folder,
@@ -86,11 +112,22 @@ def settings(
     # Longer than any call here: a caller whose ACK is lost sends no RTP either, and that is not what is asked.
     silence_timeout_s=60,
     drain_s_max=10,
+    # TLS: the files of its own identity and of the authority it believes.
+    identity=None,
+    authority=None,
+    api=False,
 ):
     """The whole configuration file of one scenario."""
+    listen, tls = [f"udp:{address}:{ports.sip}", f"tcp:{address}:{ports.sip}"], ""
+    if identity:
+        listen.append(f"tls:{address}:{ports.sip_tls}")
+        tls = f'[sip.tls]\ncertificate = "{identity.certificate}"\nkey = "file:{identity.key}"\n'
+        tls += f'client_ca = "{authority}"\nca = "{authority}"\n'
     return f"""
 [sip]
-listen = ["udp:{address}:{ports.sip}", "tcp:{address}:{ports.sip}"]
+listen = {json.dumps(listen)}
+
+{tls}
 
 [media]
 ports = "{ports.gateway_rtp[0]}-{ports.gateway_rtp[-1]}"
@@ -98,12 +135,14 @@ silence_timeout_s = {silence_timeout_s}
 
 [http]
 listen = "127.0.0.1:{ports.http}"
+{'token = "env:LAB_TOKEN"' if api else ""}
 
 [records]
 path = "{folder / 'records.jsonl'}"
 
 [limits]
 drain_s_max = {drain_s_max}
+lag_ms_max = 0
 
 {trunks}
 [[route]]
@@ -134,7 +173,7 @@ class Gateway:
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "LAB_PASSWORD": PASSWORD},
+            env={**os.environ, "LAB_PASSWORD": PASSWORD, "LAB_UPLINK": UPLINK_PASSWORD, "LAB_TOKEN": TOKEN},
         )
         try:
             self._wait_until_ready()
@@ -164,6 +203,66 @@ class Gateway:
     def get(self, path):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports.http}{path}", timeout=5) as response:
             return response.read().decode()
+
+    def api(self, method, path, body=None):
+        """(status, answer) of the control API, whatever the status."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.ports.http}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:
+                status, text = response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read().decode()
+        return status, json.loads(text) if text else None
+
+    def place_call(self, to, **more):
+        """Calls somebody through the trunk `pbx`; the id of the call."""
+        status, answer = self.api("POST", "/v1/calls", {"to": to, "trunk": "pbx", "agent": "operator", **more})
+        assert status == 201, f"the call was answered with {status}: {answer}"
+        return answer["id"]
+
+    def calls(self):
+        """What the control API tells of the calls there are."""
+        status, answer = self.api("GET", "/v1/calls")
+        assert status == 200, f"asked for the calls, {status}: {answer}"
+        return answer["calls"]
+
+    def transfer(self, call, to):
+        status, answer = self.api("POST", f"/v1/calls/{call}/transfer", {"to": to})
+        assert status == 202, f"the transfer was answered with {status}: {answer}"
+
+    def send_digits(self, call, digits):
+        status, answer = self.api("POST", f"/v1/calls/{call}/dtmf", {"digits": digits})
+        assert status == 202, f"the digits were answered with {status}: {answer}"
+
+    def hang_up(self, call):
+        status, answer = self.api("DELETE", f"/v1/calls/{call}")
+        assert status == 204, f"hanging up was answered with {status}: {answer}"
+        self.wait_for_state(call, "ended")
+
+    def call_state(self, call):
+        status, answer = self.api("GET", f"/v1/calls/{call}")
+        assert status == 200, f"asked for {call}, {status}: {answer}"
+        return answer["state"]
+
+    def wait_for_state(self, call, state, seconds=10):
+        self._wait(seconds, lambda: self.call_state(call), state, f"the call {call} is")
+
+    def wait_for_metric(self, line, value, seconds=10):
+        """A metric with its labels, as it is exported."""
+        told = lambda: next((one.split()[-1] for one in self.get("/metrics").splitlines() if one.startswith(f"{line} ")), None)
+        self._wait(seconds, told, str(value), line)
+
+    @staticmethod
+    def _wait(seconds, look, wanted, what):
+        deadline = time.monotonic() + seconds
+        while (seen := look()) != wanted:
+            assert time.monotonic() < deadline, f"{what} {seen} after {seconds} s, not {wanted}"
+            time.sleep(0.05)
 
     def is_ready(self):
         try:
@@ -195,19 +294,21 @@ class Gateway:
                 pass
         return kinds
 
-    def leftovers(self):
-        """What has not come back to where it was before the calls."""
+    def leftovers(self, connections=0):
+        """What has not come back to where it was before the calls; a trunk may keep its connection."""
         metrics = self.metrics()
-        left = [f"{name}={metrics[name]:g}" for name in LEVELS if metrics[name] != 0]
+        allowed = {"patchcord_sip_connections": connections}
+        left = [f"{name}={metrics[name]:g}" for name in LEVELS if not 0 <= metrics[name] <= allowed.get(name, 0)]
         left += [f"{name} is not exported" for name in LEVELS if name not in metrics]
         opened = self.fds()
         opened.subtract(self.fds_at_start)
+        opened["socket"] -= connections
         return left + [f"{count:+d} fds of {kind}" for kind, count in opened.items() if count > 0]
 
-    def wait_until_idle(self):
+    def wait_until_idle(self, connections=0):
         """Until every counter is at zero and every file descriptor closed; says how long that took."""
         began = time.monotonic()
-        while left := self.leftovers():
+        while left := self.leftovers(connections):
             assert time.monotonic() < began + IDLE_S_MAX, f"still held after {IDLE_S_MAX} s: {', '.join(left)}"
             time.sleep(0.25)
         return time.monotonic() - began

@@ -22,18 +22,48 @@ sys.path.insert(0, str(HERE))
 # The sources stay free of compiled files.
 sys.dont_write_bytecode = True
 
+import asterisk_scenarios
 import caller_scenarios
 import events_scenario
+import kamailio_scenarios
 import phone_scenarios
 import sipp_scenarios
+import tls_scenarios
 import wire
+from asterisk import Asterisk
 from caller import Caller
+from certificates import Authority
 from gateway import Gateway, Operator, Ports
+from kamailio import PROGRAM as KAMAILIO
+from kamailio import Kamailio
 from softphone import Softphone
 
 # Every slot has so many RTP ports, from the first on; those of softphones are captured.
 PHONE_RTP, PHONE_RTP_COUNT = 12000, 100
-LOAD_RTP, LOAD_RTP_COUNT = 14000, 1000
+LOAD_RTP, LOAD_RTP_COUNT = 17000, 1000
+SERVERS = asterisk_scenarios.SCENARIOS | kamailio_scenarios.SCENARIOS | tls_scenarios.SCENARIOS
+# What the gateway does not do yet: played only with --awaited.
+AWAITED = {
+    "asterisk-busy",
+    "asterisk-called",
+    "asterisk-dialled-digits",
+    "asterisk-early",
+    "asterisk-no-answer",
+    "asterisk-refers",
+    "asterisk-registers",
+    "asterisk-rings",
+    "asterisk-rings-out",
+    "asterisk-transfer",
+    "asterisk-transferred",
+    "baresip-tls-hold",
+    "baresip-tls-pcmu",
+    "baresip-tls-refers",
+    "baresip-tls-stranger",
+    "baresip-tls-transferred",
+    "kamailio-tls-called",
+    "kamailio-tls-registers",
+    "kamailio-tls-stranger",
+}
 # Scenarios without audible load that may run at once.
 LIGHT_AT_ONCE = 4
 
@@ -49,6 +79,7 @@ class Lab:
         self.folder = options.work / name
         self.folder.mkdir(parents=True)
         self.gateway, self.operator, self.phones, self.callers, self.notes = None, None, [], [], []
+        self.servers, self.connections_kept, self.afterwards, self._authority = [], None, [], None
         self.began, self.waited_before_s = time.monotonic(), cpu_waiting_s()
 
     def start_gateway(self, **settings):
@@ -58,20 +89,53 @@ class Lab:
         """A session server of its own, at the port for backends."""
         self.operator = Operator(self.options.gateway, self.folder, self.ports.backend, faults)
 
-    def softphone(self, law, transport, voice, arguments=(), on_loopback=True):
-        phone = Softphone(self.folder, self.ports, law, transport, voice, arguments, on_loopback)
+    def softphone(self, law, transport, voice, arguments=(), on_loopback=True, authority=None):
+        secure = {}
+        if transport == "tls":
+            authority = authority or self.authority()
+            secure = {"identity": authority.identity("phone"), "authority": authority.certificate}
+        phone = Softphone(self.folder, self.ports, law, transport, voice, arguments, on_loopback, **secure)
         self.phones.append(phone)
         return phone
+
+    def asterisk(self, extensions, **options):
+        return self._server(Asterisk(self.options.asterisk, self.folder, self.ports, extensions, **options))
+
+    def kamailio(self, gateway_uri=None, phone_transport="udp", authority=None):
+        return self._server(Kamailio(self.folder, self.ports, gateway_uri, phone_transport, authority))
+
+    def authority(self):
+        """Of this scenario alone."""
+        self._authority = self._authority or Authority(self.folder / "certificates")
+        return self._authority
+
+    def identity_for(self, transport):
+        """What a gateway is configured with to be called over this: both sides show certificates."""
+        if transport != "tls":
+            return {}
+        return {"identity": self.authority().identity("gateway"), "authority": self.authority().certificate}
+
+    def uplinked(self, afterwards, connections=0):
+        """The gateway is registered at a server: that must stay until it has ended, may keep connections, and must then
+        know that it has gone, which `afterwards` asks."""
+        self.connections_kept = connections
+        self.afterwards.append(afterwards)
+
+    def _server(self, server):
+        self.servers.append(server)
+        return server
 
     def caller(self, address="127.0.0.1"):
         self.callers.append(Caller(self.ports, address))
         return self.callers[-1]
 
-    def streams(self):
-        """(from the caller, from the agent) as they passed so far; waits until the capture has written them down."""
+    def streams(self, since=0):
+        """(from the caller, from the agent) as they passed so far, but those that began before a time; waits until the
+        capture has written them down."""
         time.sleep(0.3)
-        callers = self.capture.streams(target_ports=self.ports.gateway_rtp)
-        agents = self.capture.streams(source_ports=self.ports.gateway_rtp)
+        recent = lambda streams: [stream for stream in streams if stream.packets and stream.packets[0].at >= since]
+        callers = recent(self.capture.streams(target_ports=self.ports.gateway_rtp))
+        agents = recent(self.capture.streams(source_ports=self.ports.gateway_rtp))
         assert callers and agents, "no RTP passed"
         assert len(agents) == 1, f"the agent's voice came as {len(agents)} streams"
         return callers[0], agents[0]
@@ -89,11 +153,16 @@ class Lab:
 
     def finish(self):
         """The closing questions, unless the scenario has ended the gateway itself."""
+        if self.connections_kept is None:
+            for server in self.servers:
+                server.stop()
         if self.gateway.is_running():
-            self.note(f"idle after {self.gateway.wait_until_idle():.1f} s")
+            self.note(f"idle after {self.gateway.wait_until_idle(self.connections_kept or 0):.1f} s")
             self.gateway.check_metrics_with_promtool()
             self.gateway.order_stop()
             self.gateway.wait_for_end()
+        for ask in self.afterwards:
+            ask()
         if self.operator:
             self.operator.stop()
 
@@ -102,6 +171,8 @@ class Lab:
             one.stop()
         for one in self.callers:
             one.close()
+        for one in self.servers:
+            one.stop()
         for one in (self.gateway, self.operator):
             if one:
                 one.kill()
@@ -204,7 +275,8 @@ class Wave:
 
 def main():
     options = arguments()
-    chosen = lambda name: not options.names or any(part in name for part in options.names)
+    named = lambda name: not options.names or any(part in name for part in options.names)
+    chosen = lambda name: named(name) and (options.awaited or name not in AWAITED)
     shutil.rmtree(options.work, ignore_errors=True)
     options.work.mkdir(parents=True)
     tally = Tally()
@@ -213,7 +285,7 @@ def main():
     if chosen("events"):
         tally.run("events", lambda notes: events_scenario.run(options, notes))
 
-    small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS
+    small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS | SERVERS
     ports = {name: Ports(slot, PHONE_RTP + PHONE_RTP_COUNT * slot, PHONE_RTP_COUNT) for slot, name in enumerate(small)}
     for slot, name in enumerate(sipp_scenarios.SCENARIOS):
         ports[name] = Ports(len(small) + slot, LOAD_RTP + LOAD_RTP_COUNT * slot, LOAD_RTP_COUNT)
@@ -225,6 +297,7 @@ def main():
     for how, scenarios in [
         (play, phone_scenarios.SCENARIOS),
         (play, phone_scenarios.MORE | caller_scenarios.SCENARIOS),
+        (play, SERVERS),
         (play_sipp, sipp_scenarios.SCENARIOS),
     ]:
         if how is play_sipp and capture:
@@ -247,7 +320,7 @@ def main():
 
 def once_more(options, tally, ports):
     """Milliseconds measured on a busy machine prove little: what failed beside others is measured again, alone."""
-    scenarios = phone_scenarios.SCENARIOS | phone_scenarios.MORE
+    scenarios = phone_scenarios.SCENARIOS | phone_scenarios.MORE | SERVERS
     names = [name for name in tally.failed if name in scenarios]
     if not names:
         return
@@ -276,12 +349,15 @@ def arguments():
     parser.add_argument("--gateway", type=Path, default=target / "release" / "patchcord", help="the binary under test")
     parser.add_argument("--work", type=Path, default=target / "interop", help="logs, recordings, captures go here")
     parser.add_argument("--venv", type=Path, default=target / "venv", help="Python environment of the event checker")
+    parser.add_argument("--awaited", action="store_true", help="also what the gateway does not do yet")
+    parser.add_argument("--asterisk", type=Path, default=target / "interop-asterisk", help="where Asterisk is unpacked")
     parser.add_argument("--tally", type=Path, help="write the closing line to this file instead of printing it")
     parser.add_argument("names", nargs="*", help="run only scenarios whose name contains one of these")
     options = parser.parse_args()
     options.work = options.work.resolve()
-    for tool in ("baresip", "sipp", "promtool"):
-        if shutil.which(tool) is None:
+    tools = {tool: shutil.which(tool) for tool in ("baresip", "sipp", "openssl", "promtool")}
+    for tool, found in {**tools, "kamailio": KAMAILIO}.items():
+        if found is None:
             parser.error(f"{tool} is missing: `tests/run interop` installs it")
     if subprocess.run([options.gateway, "version"], capture_output=True).returncode != 0:
         parser.error(f"{options.gateway} does not run: build it with `cargo build --release`")

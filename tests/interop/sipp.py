@@ -13,7 +13,7 @@ Call-ID: [call_id]
 CSeq: {number} {method}
 Max-Forwards: 70"""
 _CALLED = "sip:{user}@[remote_ip]:[remote_port]"
-_CONTACT = "Contact: <sip:sipp@[local_ip]:[local_port];transport=[transport]>"
+CONTACT = "Contact: <sip:sipp@[local_ip]:[local_port];transport=[transport]>"
 
 # SDP of the caller, by the codecs it offers.
 CODECS = {
@@ -36,10 +36,10 @@ a=ptime:20
 a=sendrecv"""
 
 
-def _send(start, branch, number, method, to, extra=(), body="", retrans=True):
+def _send(start, branch, number, method, to, extra=(), body="", retrans=True, content_type="application/sdp"):
     lines = [start, _VIA.format(branch=branch), _PARTIES.format(to=to, number=number, method=method), *extra]
     if body:
-        lines.append("Content-Type: application/sdp")
+        lines.append(f"Content-Type: {content_type}")
     lines += ["Content-Length: [len]", ""] + body.splitlines()
     attribute = ' retrans="500"' if retrans else ""
     return f"<send{attribute}><![CDATA[\n\n" + "\n".join(lines) + "\n\n]]></send>"
@@ -49,14 +49,15 @@ def invite(user="operator", number=1, codec="PCMU", extra=(), retrans=True, bran
     """codec None: no offer."""
     uri = _CALLED.format(user=user)
     body = sdp(codec) if codec else ""
-    extra = (_CONTACT, *extra)
+    extra = (CONTACT, *extra)
     return _send(f"INVITE {uri} SIP/2.0", branch or f"i{number}", number, "INVITE", f"To: <{uri}>", extra, body, retrans)
 
 
-def in_dialog(method, number, body="", retrans=True):
-    """ACK of a 200 and BYE: their own branch, the peer's Contact and route set."""
+def in_dialog(method, number, body="", retrans=True, extra=(), content_type="application/sdp"):
+    """A request inside a call: its own branch, the peer's Contact and route set."""
     branch = f"{method.lower()}{number}"
-    return _send(f"{method} [next_url] SIP/2.0", branch, number, method, "[last_To:]", ("[routes]",), body, retrans)
+    start, extra = f"{method} [next_url] SIP/2.0", ("[routes]", *extra)
+    return _send(start, branch, number, method, "[last_To:]", extra, body, retrans, content_type)
 
 
 def ack(number=1, codec=None):
@@ -67,6 +68,11 @@ def ack_of_refusal(user="operator", number=1):
     """The ACK that belongs to the INVITE's own transaction."""
     start = f"ACK {_CALLED.format(user=user)} SIP/2.0"
     return _send(start, f"i{number}", number, "ACK", "[last_To:]", retrans=False)
+
+
+def ack_of_in_dialog_refusal(number):
+    """The ACK of a refused re-INVITE, which has its branch."""
+    return _send("ACK [next_url] SIP/2.0", f"invite{number}", number, "ACK", "[last_To:]", ("[routes]",), retrans=False)
 
 
 def cancel(user="operator", number=1):
@@ -91,6 +97,12 @@ def refusal(status, reason=None):
     return PROGRESS + f'<recv response="{status}"><action><ereg {word}/></action></recv>'
 
 
+def ok_with(direction):
+    """A 200 whose session description has this direction."""
+    check = f'regexp="a={direction}" search_in="body" check_it="true" assign_to="word"'
+    return f'<recv response="200"><action><ereg {check}/></action></recv>'
+
+
 def pause(milliseconds):
     return f'<pause milliseconds="{milliseconds}"/>'
 
@@ -107,6 +119,72 @@ def answer_bye():
     """Waits for the far end's BYE, longer than a gateway waits for a lost ACK."""
     reply = "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\nContent-Length: 0"
     return f'<recv request="BYE" timeout="45000"/><send><![CDATA[\n\n{reply}\n\n]]></send>'
+
+
+# --- the called side: SIPp waits for a request and answers it ------------------------------------------------------
+
+
+def receive(method, keep=None):
+    """A request. `keep` names headers and the variables they go to, for messages later on."""
+    actions = "".join(
+        f'<ereg regexp=".*" search_in="hdr" header="{header}:" assign_to="{name}"/>' for header, name in (keep or {}).items()
+    )
+    routes = ' rrs="true"' if method == "INVITE" else ""
+    return f'<recv request="{method}"{routes}><action>{actions}</action></recv>' if keep else f'<recv request="{method}"{routes}/>'
+
+
+CALLED = receive("INVITE", keep={"Via": "via", "To": "called"})
+CONFIRMED = receive("ACK", keep={"From": "from", "To": "to"})
+
+
+def reply(status, phrase, extra=(), codec=None, tag="c"):
+    """The answer to the request received last. tag None: its To has one already."""
+    to = "[last_To:]" if tag is None else f"[last_To:];tag={tag}[pid]x[call_number]"
+    return _reply(status, phrase, ("[last_Via:]", to, "[last_CSeq:]"), extra, codec)
+
+
+def reply_to_invite(status, phrase, extra=(), codec=None, tag="c"):
+    """An answer to the INVITE, although another request came after it."""
+    headers = ("Via:[$via]", f"To:[$called];tag={tag}[pid]x[call_number]", "CSeq: 1 INVITE")
+    return _reply(status, phrase, headers, extra, codec)
+
+
+def challenge(number, realm="lab"):
+    value = f'Digest realm="{realm}", nonce="n[call_number]x{number}", algorithm=MD5, qop="auth"'
+    return reply(401, "Unauthorized", extra=(f"WWW-Authenticate: {value}",))
+
+
+def callee_request(method, number, extra=()):
+    """A request of the called side; needs a `receive` with parties before."""
+    lines = [f"{method} [next_url] SIP/2.0", _VIA.format(branch=f"callee{number}"), "From:[$to]", "To:[$from]"]
+    lines += ["Call-ID: [call_id]", f"CSeq: {number} {method}", "Max-Forwards: 70", CONTACT, *extra, "Content-Length: 0"]
+    return '<send retrans="500"><![CDATA[\n\n' + "\n".join(lines) + "\n\n]]></send>"
+
+
+def _reply(status, phrase, headers, extra, codec):
+    body = sdp(codec).replace("[rtpstream_audio_port]", "[media_port]") if codec else ""
+    lines = [f"SIP/2.0 {status} {phrase}", *headers, "[last_Record-Route:]", "[last_From:]", "[last_Call-ID:]"]
+    lines += [CONTACT, "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK", *extra]
+    if body:
+        lines.append("Content-Type: application/sdp")
+    lines += ["Content-Length: [len]", "", *body.splitlines()]
+    return "<send><![CDATA[\n\n" + "\n".join(lines) + "\n\n]]></send>"
+
+
+def listen(folder, ports, steps, calls):
+    """SIPp is called so often at the peer's port; an assertion with its own words when a call went otherwise."""
+    folder = Path(folder)
+    scenario, errors = folder / "callee.xml", folder / "callee.errors"
+    text = "\n".join(steps)
+    used = [name for name in ("via", "called", "from", "to") if f'assign_to="{name}"' in text]
+    references = f'<Reference variables="{",".join(used)}"/>\n' if used else ""
+    scenario.write_text(f'<?xml version="1.0" encoding="UTF-8" ?>\n<scenario name="callee">\n{text}\n{references}</scenario>\n')
+    command = ["sipp", "-sf", str(scenario), "-t", "u1", "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(ports.peer)]
+    command += ["-mp", str(ports.phone_rtp[0]), "-m", str(calls), "-nostdin", "-timeout", "90", "-timeout_error"]
+    command += ["-trace_err", "-error_file", str(errors)]
+    with open(folder / "callee.out", "w") as out:
+        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT).returncode
+    assert code == 0, f"sipp as callee ended with {code}: {_first_error(errors)}"
 
 
 def play(folder, ports, steps, calls, rate, transport="u1", password=None, target=None):

@@ -11,14 +11,16 @@ from gateway import PASSWORD, USER
 MODULES = "/usr/lib/baresip/modules"
 
 
-def write_config(folder, ports, law, transport, voice, on_loopback):
+def write_config(folder, ports, law, transport, voice, on_loopback, identity, authority):
     """A configuration folder with one account and the one codec to offer; the login waits to be asked for."""
     place = f"sip_listen 127.0.0.1:{ports.phone}\nnet_interface 127.0.0.1" if on_loopback else ""
+    secure = f"sip_certificate {identity.all}\nsip_cafile {authority}" if identity else ""
     (folder / "heard").mkdir(parents=True, exist_ok=True)
     (folder / "config").write_text(
         f"""
 poll_method          epoll
 {place}
+{secure}
 rtp_ports            {ports.phone_rtp[0]}-{ports.phone_rtp[-1]}
 call_local_timeout   30
 audio_source         aufile,{voice}
@@ -56,9 +58,9 @@ class Softphone:
     """One running baresip; `stop` ends it and nothing else. Left to itself it does not call from 127.0.0.1 but from
     the first other address of the machine."""
 
-    def __init__(self, folder, ports, law, transport, voice, arguments=(), on_loopback=True):
+    def __init__(self, folder, ports, law, transport, voice, arguments=(), on_loopback=True, identity=None, authority=None):
         self.folder = Path(folder) / "baresip"
-        write_config(self.folder, ports, law, transport, voice, on_loopback)
+        write_config(self.folder, ports, law, transport, voice, on_loopback, identity, authority)
         self.log = open(self.folder / "log", "w")
         self.process = subprocess.Popen(
             ["baresip", "-4", "-s", "-f", str(self.folder), "-t", "120", *arguments],

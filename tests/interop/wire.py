@@ -19,6 +19,9 @@ ETH_P_IP = 0x0800
 SO_TIMESTAMPNS = 35
 PACKET_OUTGOING = 4
 RECEIVE_BYTES = 16 * 1024 * 1024
+# The payload type every peer here and the gateway give telephone-events, and what the events are.
+EVENT_PAYLOAD_TYPE = 101
+EVENTS = "0123456789*#ABCD"
 
 
 @dataclass
@@ -91,6 +94,14 @@ class Stream:
         return [packet.at for packet in self.packets if start <= packet.at <= end and packet.is_loud()]
 
 
+@dataclass
+class Event:
+    """A digit pressed."""
+
+    at: float
+    digit: str
+
+
 class Capture:
     """Captures into a file from construction to `stop`."""
 
@@ -112,6 +123,20 @@ class Capture:
     def streams(self, source_ports=None, target_ports=None):
         """The streams from or to these ports, longest first; the file may still grow."""
         by_ssrc = {}
+        for packet in self._packets(source_ports, target_ports):
+            by_ssrc.setdefault((packet.source, packet.target, packet.ssrc), []).append(packet)
+        streams = [Stream(packets) for packets in by_ssrc.values()]
+        return sorted(streams, key=lambda stream: -len(stream.packets))
+
+    def events(self, target_ports):
+        """The telephone-events (RFC 4733) that came to these ports, each once, however often it was repeated."""
+        events = {}
+        for packet in self._packets(None, target_ports):
+            if packet.payload_type == EVENT_PAYLOAD_TYPE and len(packet.payload) >= 4:
+                events.setdefault((packet.ssrc, packet.timestamp), Event(packet.at, EVENTS[packet.payload[0]]))
+        return list(events.values())
+
+    def _packets(self, source_ports, target_ports):
         with open(self.path) as file:
             for line in file:
                 if not line.endswith("\n"):
@@ -124,9 +149,7 @@ class Capture:
                     continue
                 packet = Packet.read(int(at) / 1e9, source, target, bytes.fromhex(data))
                 if packet:
-                    by_ssrc.setdefault((source, target, packet.ssrc), []).append(packet)
-        streams = [Stream(packets) for packets in by_ssrc.values()]
-        return sorted(streams, key=lambda stream: -len(stream.packets))
+                    yield packet
 
 
 def capture(path, low_port, high_port):

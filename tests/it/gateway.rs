@@ -14,6 +14,9 @@ use tokio::{net::TcpListener, task::AbortHandle};
 
 use crate::phone::PATIENCE;
 
+/// What opens the control API.
+pub const TOKEN: &str = "open sesame";
+
 /// A running gateway and what it was given.
 pub struct TestGateway {
     /// The gateway.
@@ -158,7 +161,7 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
     let limits = if extra.contains("[limits]") {
         ""
     } else {
-        "[limits]\ncalls_max = 50\n"
+        "[limits]\ncalls_max = 50\nlag_ms_max = 0\n"
     };
     let route = if extra.contains("[[route]]") {
         ""
@@ -178,7 +181,7 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
     let http = if extra.contains("[http]") {
         ""
     } else {
-        "[http]\nlisten = \"127.0.0.1:0\"\n"
+        "[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"env:TOKEN\"\n"
     };
     let text = format!(
         "{sip}{http}[media]\nports = \"{}\"\nworkers = 1\n[records]\npath = \"{}\"\n\
@@ -187,10 +190,9 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
         ports(),
         records.display()
     );
-    config::load("test.toml", &text, &BTreeMap::new(), &|_| {
-        Err(std::io::ErrorKind::NotFound.into())
-    })
-    .unwrap_or_else(|problems| panic!("{problems}"))
+    let env = BTreeMap::from([("TOKEN".to_owned(), TOKEN.to_owned())]);
+    config::load("test.toml", &text, &env, &|path| std::fs::read_to_string(path))
+        .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// A range of RTP ports of this test's own.

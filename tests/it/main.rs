@@ -1,7 +1,10 @@
 //! Whole calls through a whole gateway: real sockets, a test phone, the embedded operator or one with faults.
 
 mod calls;
+mod control;
 mod gateway;
 mod phone;
 mod refusals;
 mod survival;
+mod transports;
+mod wire;

@@ -6,13 +6,15 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use patchcord::audio::{Law, level};
 use tokio::{net::UdpSocket, task::AbortHandle};
+
+use crate::wire::{Way, Wire};
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,7 +24,7 @@ pub const FRAME: usize = 160;
 
 /// One phone, able to make one call.
 pub struct Phone {
-    sip: UdpSocket,
+    sip: Wire,
     gateway: SocketAddr,
     rtp: Arc<UdpSocket>,
     // Only held, so that the gateway's RTCP meets nobody else.
@@ -80,17 +82,22 @@ struct Dialog {
 }
 
 impl Phone {
-    /// A phone that calls this gateway.
+    /// A phone that calls this gateway over UDP.
     pub async fn new(gateway: SocketAddr) -> Self {
-        let sip = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (rtp, rtcp) = bind_pair().await;
+        Self::over(Way::Udp, gateway).await
+    }
+
+    /// A phone that calls this gateway in this way.
+    pub async fn over(way: Way, gateway: SocketAddr) -> Self {
+        let sip = Wire::open(way, gateway).await.expect("the gateway lets the phone in");
+        let (rtp, rtcp) = bind_pair(gateway.ip()).await;
         let mouth = Arc::new(Mutex::new(Mouth::default()));
         let ear = Arc::new(Mutex::new(Vec::new()));
         let tasks = vec![
             tokio::spawn(speak(rtp.clone(), mouth.clone())).abort_handle(),
             tokio::spawn(listen(rtp.clone(), ear.clone())).abort_handle(),
         ];
-        let port = sip.local_addr().unwrap().port();
+        let port = sip.local.port();
         let dialog = Dialog {
             call_id: format!("call-{port}-{}", nonce()),
             cseq: 1,
@@ -180,10 +187,9 @@ impl Phone {
         if let Some(message) = self.backlog.pop_front() {
             return message;
         }
-        let mut buffer = vec![0; 65_536];
-        let received = tokio::time::timeout(PATIENCE, self.sip.recv_from(&mut buffer)).await;
-        let (length, _) = received.expect("the gateway says nothing").unwrap();
-        String::from_utf8(buffer[..length].to_vec()).unwrap()
+        let received = tokio::time::timeout(PATIENCE, self.sip.receive()).await;
+        let received = received.expect("the gateway says nothing");
+        received.expect("the gateway closed the connection")
     }
 
     /// The final response to the INVITE, past the provisional ones.
@@ -288,11 +294,11 @@ impl Phone {
             .map(|line| format!("{line}\r\n"))
             .collect();
         let response = format!("SIP/2.0 200 OK\r\n{copied}Content-Length: 0\r\n\r\n");
-        self.sip.send_to(response.as_bytes(), self.gateway).await.unwrap();
+        self.sip.send(response).await;
     }
 
     async fn send(&self, method: &str, body: &str) {
-        let local = self.sip.local_addr().unwrap();
+        let (local, via) = (self.sip.local, self.sip.via);
         let Dialog {
             call_id,
             branch,
@@ -308,7 +314,7 @@ impl Phone {
         };
         let message = format!(
             "{method} {target} SIP/2.0\r\n\
-             Via: SIP/2.0/UDP {local};branch={branch};rport\r\n\
+             Via: SIP/2.0/{via} {local};branch={branch};rport\r\n\
              Max-Forwards: 70\r\n\
              From: <sip:tester@{local}>;tag=t{}\r\n\
              To: {to}\r\n\
@@ -319,11 +325,13 @@ impl Phone {
             local.port(),
             body.len()
         );
-        self.sip.send_to(message.as_bytes(), self.gateway).await.unwrap();
+        self.sip.send(message).await;
     }
 
     fn offer(&self, offer: Offer) -> String {
-        let port = self.rtp.local_addr().unwrap().port();
+        let rtp = self.rtp.local_addr().unwrap();
+        let (port, family) = (rtp.port(), if rtp.is_ipv4() { "IP4" } else { "IP6" });
+        let address = rtp.ip();
         let (formats, codec) = match offer {
             Offer::Pcmu => ("0 101", "a=rtpmap:0 PCMU/8000\r\n"),
             Offer::Pcma => ("8 101", "a=rtpmap:8 PCMA/8000\r\n"),
@@ -331,7 +339,7 @@ impl Phone {
             Offer::None => return String::new(),
         };
         format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+            "v=0\r\no=- 1 1 IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n\
              m=audio {port} RTP/AVP {formats}\r\n{codec}a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n\
              a=ptime:20\r\na=sendrecv\r\n"
         )
@@ -374,12 +382,12 @@ fn media_port(message: &str) -> u16 {
 }
 
 /// An even port for RTP with the odd one above it for RTCP.
-async fn bind_pair() -> (Arc<UdpSocket>, UdpSocket) {
+async fn bind_pair(ip: IpAddr) -> (Arc<UdpSocket>, UdpSocket) {
     loop {
-        let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let rtp = UdpSocket::bind((ip, 0)).await.unwrap();
         let port = rtp.local_addr().unwrap().port();
         if port.is_multiple_of(2)
-            && let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", port + 1)).await
+            && let Ok(rtcp) = UdpSocket::bind((ip, port + 1)).await
         {
             return (Arc::new(rtp), rtcp);
         }

@@ -67,6 +67,7 @@ impl Gateway {
             credentials: None,
             uplink: None,
             session_expires: patchcord::sip::SESSION_EXPIRES,
+            transports: Vec::new(),
         }];
         let settings = Settings {
             peers,
@@ -192,7 +193,10 @@ impl Gateway {
                 Output::Send { flow, bytes } => self.sends.push_back(Send::Sip(flow.remote, bytes)),
                 Output::Event { leg, event } => self.leg_event(now, leg, event),
                 // Requests that crossed a BYE, and re-INVITEs ahead of an ACK that is still under way.
-                other @ (Output::Resolve { .. } | Output::Open { .. } | Output::Trunk(_)) => panic!("{other:?}"),
+                Output::Repeated(_) => {}
+                other @ (Output::Dropped(_) | Output::Resolve { .. } | Output::Open { .. } | Output::Trunk(_)) => {
+                    panic!("{other:?}")
+                }
                 Output::Refused(refused) => assert!([481, 491].contains(&refused.status), "{refused:?}"),
             }
         }

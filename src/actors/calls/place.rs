@@ -12,10 +12,10 @@ use crate::{
         Cause, Facts, Outcome,
         facts::{HEADERS_MAX, VALUE_BYTES_MAX, VARIABLES_MAX},
     },
-    config::Agent,
+    config::{Agent, REGISTRAR},
     drivers::leg::{OutgoingLeg, SipOrder},
     http::{PlaceCall, Refused},
-    routing::Room,
+    routing::Direction,
     sip::{NotPlaced, Outgoing},
 };
 
@@ -37,12 +37,16 @@ impl State {
         let facts = Arc::new(facts(&call));
         let id = self.service.call_id();
         let mut ledger = Ledger::place(&self.service, slot, id.clone(), &call.trunk, &agent, &facts);
-        let placed = match self.room() {
-            Ok(()) => self.order(call, ring_max).await,
-            Err(cause) => Err((cause, no_room(cause))),
+        let placed = match self.admit_to_room(Direction::Outbound, &call.trunk) {
+            Ok(place) => self.order(call, ring_max).await.map(|leg| (leg, place)),
+            Err(full) => {
+                tracing::info!(%full, "no room for a call to be placed");
+                let cause = Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded);
+                Err((cause, no_room(cause)))
+            }
         };
         match placed {
-            Ok(OutgoingLeg { leg, events }) => {
+            Ok((OutgoingLeg { leg, events }, place)) => {
                 let starting = Starting {
                     agent,
                     facts,
@@ -50,6 +54,7 @@ impl State {
                     events,
                     way: Way::Out(ring_max),
                     ledger,
+                    place,
                 };
                 self.start(myself, starting).await;
                 Ok(id)
@@ -60,17 +65,6 @@ impl State {
                 Err(refused)
             }
         }
-    }
-
-    /// Whether there is room for one more call.
-    pub(super) fn room(&self) -> Result<(), Cause> {
-        let room = Room {
-            calls_active: self.calls.len(),
-            calls_max: self.service.config.limits.calls_max,
-            draining: self.draining,
-        };
-        room.admit()
-            .map_err(|full| Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded))
     }
 
     /// What can be said without asking anyone.
@@ -90,7 +84,8 @@ impl State {
         }
         check_texts("headers", &call.headers, HEADERS_MAX)?;
         check_texts("variables", &call.variables, VARIABLES_MAX)?;
-        if !config.trunks.iter().any(|trunk| trunk.name == call.trunk) {
+        let registered = config.registrar.is_open() && call.trunk == REGISTRAR;
+        if !registered && !config.trunks.iter().any(|trunk| trunk.name == call.trunk) {
             let detail = "no trunk of this name is configured";
             return Err(Refused::not_found("unknown_trunk", Some("trunk"), detail));
         }

@@ -165,6 +165,24 @@ fn early_media_answers_the_offer_before_the_call() {
     );
 }
 
+#[test]
+fn an_invite_without_an_offer_is_greeted_after_the_answer() {
+    let now = Instant::now();
+    let mut settings = settings();
+    settings.machine.answer = Answer::AfterGreeting;
+    let terms = Terms::new(local(), None).unwrap();
+    let mut call = Call {
+        now,
+        conductor: Conductor::answering(now, settings, terms),
+    };
+    call.acts();
+    let acts = call.hear(Input::SessionReady);
+    assert!(
+        matches!(acts.last(), Some(Act::Leg(Command::Answer { .. }))),
+        "{acts:?}"
+    );
+}
+
 struct Call {
     now: Instant,
     conductor: Conductor,

@@ -16,6 +16,7 @@ use super::{
     line::Line,
 };
 use crate::{
+    drivers::refusals,
     net::{sip_tls::SipTls, tcp},
     sip::{Origin, Transport},
 };
@@ -64,7 +65,7 @@ impl<A: Fn(Origin) -> bool> Gate<A> {
         if !(self.admits)(Origin::of(local.ip(), remote.ip())) {
             self.connections.metrics().sip_refused("unknown_source");
             if self.told.is_new(remote, "unknown_source") {
-                tracing::info!(source = %remote, %transport, reason = "unknown_source", "a SIP connection was refused");
+                refusals::connection(remote, transport);
             }
             return None;
         }

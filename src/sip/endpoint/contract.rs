@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use crate::sip::address::NameAddr;
 use crate::sip::admission::Peer;
+use crate::sip::defence;
 use crate::sip::flow::{Flow, Transport};
 use crate::sip::headers::Headers;
 use crate::sip::leg::LegId;
 use crate::sip::registrar::RegistrarSettings;
+use crate::sip::repeats::Repeated;
 use crate::sip::target::Target;
 use crate::sip::uri::Uri;
 
@@ -50,6 +52,8 @@ pub struct Settings {
     pub transactions_max: usize,
     /// See [`RING_MAX`].
     pub ring_max: Duration,
+    /// What strangers may do.
+    pub defence: defence::Settings,
 }
 
 impl Settings {
@@ -67,6 +71,7 @@ impl Settings {
             legs_max: LEGS_MAX,
             transactions_max: TRANSACTIONS_MAX,
             ring_max: RING_MAX,
+            defence: defence::Settings::OFF,
         }
     }
 }
@@ -109,8 +114,12 @@ pub enum Output {
         /// What happened.
         event: Event,
     },
-    /// A request was refused without asking anyone: for the log and the metric.
+    /// A request was refused without asking anyone: for the log, the metric and, when it was a call, the record.
     Refused(Refused),
+    /// Something was dropped before it was read: for the log and the metric.
+    Dropped(Dropped),
+    /// More of what has been told of one source, for the log.
+    Repeated(Repeated),
     /// Look a name up (RFC 3263) and hand the hops to [`super::Endpoint::handle_resolved`], best first. It is answered
     /// once, also when there are none.
     Resolve {
@@ -163,6 +172,36 @@ pub struct Refused {
     pub reason: &'static str,
     /// What exactly was wrong, for people.
     pub detail: String,
+    /// What it came by, and which of our addresses it came to.
+    pub flow: Flow,
+    /// Whether the log is to say so now; otherwise it says so later, with others ([`Output::Repeated`]).
+    pub is_told: bool,
+    /// The call it would have been.
+    pub call: Option<Box<Attempt>>,
+}
+
+/// A call that was refused before it was one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Who called, as a URI; empty when that could not be read.
+    pub from: String,
+    /// Who was called.
+    pub to: Uri,
+    /// The Call-ID.
+    pub call_id: String,
+}
+
+/// Something that was dropped unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// What it came by.
+    pub transport: Transport,
+    /// The reason word.
+    pub reason: &'static str,
+    /// See [`Refused::is_told`].
+    pub is_told: bool,
 }
 
 /// What happens to a leg. `Incoming` is the first event, `Gone` the last, and each of them comes once.

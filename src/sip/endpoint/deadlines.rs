@@ -11,6 +11,7 @@ use crate::sip::usages::UsageStep;
 impl Endpoint {
     /// Runs everything that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.report_repeats(now);
         while let Some((flow, bytes)) = self.servers.handle_timeout(now) {
             self.send(flow, bytes);
         }
@@ -38,6 +39,7 @@ impl Endpoint {
             self.deadlines.next(),
             self.registrations.poll_timeout(),
             self.registrar.as_ref().and_then(Registrar::poll_timeout),
+            self.repeats.poll_timeout(),
         ];
         all.into_iter().flatten().min()
     }

@@ -91,9 +91,11 @@ impl Endpoint {
     fn leg_of(&self, dialog: &DialogId, flow: &Flow) -> Option<LegId> {
         let id = *self.dialogs.get(dialog)?;
         let leg = self.legs.get(&id)?;
-        let welcome = flow.source_ip() == leg.flow.source_ip()
+        let may_come_by = flow.transport == leg.flow.transport || self.admission.allows(leg.peer, flow.transport);
+        let may_come_from = flow.source_ip() == leg.flow.source_ip()
             || self.admission.may_send(leg.peer, flow.origin())
-            || self.registrations.is_way_of(leg.peer, &flow);
+            || self.registrations.is_way_of(leg.peer, flow);
+        let welcome = may_come_by && may_come_from;
         welcome.then_some(id)
     }
 

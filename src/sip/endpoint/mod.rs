@@ -12,10 +12,10 @@
 //! - `commands`: what the application decides, and the ways a leg ends.
 //! - `errands`: requests of ours, from the first hop tried to the answer that counts.
 //! - `deadlines`: what happens when time passes.
+//! - `refusals`: what is refused or dropped, and who is told.
 //!
-//! Deliberately absent: RFC 2543 transaction matching (refused with 400), reliable provisionals, session timers,
-//! UPDATE, forking on our side, TLS, and opening connections: a leg whose connection has closed is ended when something
-//! must be sent on it.
+//! Deliberately absent: forking on our side, and opening a connection again for a dialog: a leg whose connection has
+//! closed is ended when something must be sent on it.
 
 mod commands;
 mod contract;
@@ -26,6 +26,7 @@ mod messages;
 mod phones;
 mod provisionals;
 mod refresh;
+mod refusals;
 mod registrations;
 mod replacing;
 mod requests;
@@ -38,11 +39,13 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use refusals::Refusal;
+
 pub use messages::TEXT_BYTES_MAX;
 
 pub use contract::{
-    Command, Counts, Event, Invite, LEGS_MAX, Listener, NotPlaced, Outgoing, Output, QueryId, REGISTRAR, RING_MAX,
-    Refused, Settings, TRANSACTIONS_MAX, TrunkReport,
+    Attempt, Command, Counts, Dropped, Event, Invite, LEGS_MAX, Listener, NotPlaced, Outgoing, Output, QueryId,
+    REGISTRAR, RING_MAX, Refused, Settings, TRANSACTIONS_MAX, TrunkReport,
 };
 
 use errands::Errands;
@@ -50,7 +53,8 @@ use registrations::Registrations;
 
 use super::admission::{Admission, Credentials, Peer};
 use super::connections::Connections;
-use super::defect::{Defect, ReadError};
+use super::defect::ReadError;
+use super::defence::{Defence, Opening};
 use super::dialog::DialogId;
 use super::errand::{ErrandId, OwnContact};
 use super::flow::{Flow, Transport};
@@ -59,9 +63,9 @@ use super::message::{Message, Request, Response};
 use super::method::Method;
 use super::mint::Mint;
 use super::reader::read_datagram;
-use super::reason::Reason;
 use super::registrar::Registrar;
-use super::reply::{Reply, stamp};
+use super::repeats::Repeats;
+use super::reply::Reply;
 use super::session_timer::SESSION_EXPIRES;
 use super::target::Hop;
 use super::transaction::Key;
@@ -77,6 +81,10 @@ const RETRY_AFTER_S_MIN: u64 = 5;
 pub struct Endpoint {
     settings: Settings,
     admission: Admission,
+    defence: Defence,
+    repeats: Repeats,
+    /// When the input being handled came.
+    clock: Instant,
     mint: Mint,
     servers: Servers<LegId>,
     clients: Clients<ErrandId>,
@@ -98,6 +106,9 @@ impl Endpoint {
     pub fn new(now: Instant, settings: Settings) -> Self {
         let mut endpoint = Self {
             admission: Admission::new(now, known_peers(&settings), &settings.realm, settings.secret),
+            defence: Defence::new(settings.defence),
+            repeats: Repeats::default(),
+            clock: now,
             registrations: Registrations::default(),
             registrar: settings.registrar.clone().map(Registrar::new),
             mint: Mint::new(&settings.secret, settings.seed),
@@ -120,11 +131,19 @@ impl Endpoint {
 
     /// Takes a UDP datagram.
     pub fn handle_datagram(&mut self, now: Instant, flow: Flow, datagram: &[u8]) {
-        self.handle_message(now, flow, read_datagram(datagram));
+        if self.lets_in(now, &flow, Opening::of(datagram)) {
+            self.take_message(now, flow, read_datagram(datagram));
+        }
     }
 
     /// Takes a message read from a connection, or what was wrong with it.
     pub fn handle_message(&mut self, now: Instant, flow: Flow, message: Result<Message, ReadError>) {
+        if self.lets_in(now, &flow, Opening::of_message(&message)) {
+            self.take_message(now, flow, message);
+        }
+    }
+
+    fn take_message(&mut self, now: Instant, flow: Flow, message: Result<Message, ReadError>) {
         self.connections.heard(&flow);
         match message {
             Ok(Message::Request(request)) => self.handle_request(now, flow, request),
@@ -201,8 +220,9 @@ impl Endpoint {
     }
 
     fn handle_request(&mut self, now: Instant, flow: Flow, request: Request) {
+        // The reader has made sure that there is one.
         let Some(key) = Key::of(&request, flow.source_ip()) else {
-            return self.refuse_unmatchable(&flow, &request);
+            return;
         };
         match request.method {
             Method::Ack => self.handle_ack(now, flow, key, &request),
@@ -223,35 +243,6 @@ impl Endpoint {
             None => self.handle_out_of_dialog(now, flow, key, request),
         }
     }
-
-    /// Strangers get no answer to what cannot be read: there may be no request behind it.
-    fn handle_unreadable(&mut self, flow: &Flow, error: &ReadError) {
-        if *error.defect() == Defect::KeepAlive {
-            return;
-        }
-        let known = self.admission.knows(flow.origin());
-        let reply = error.reply().filter(|_| known);
-        let status = reply.as_ref().map_or(0, |reply| reply.status);
-        let reason = if known { "bad_request" } else { "unknown_source" };
-        self.report(flow, status, reason, error.to_string());
-        if let Some(mut reply) = reply {
-            let to = stamp(&mut reply.headers, flow);
-            let tag = self.mint.stateless_tag(&reply.headers);
-            self.send(to, reply.with_to_tag(&tag).to_bytes());
-        }
-    }
-
-    fn refuse_unmatchable(&mut self, flow: &Flow, request: &Request) {
-        let known = self.admission.knows(flow.origin());
-        match request.method {
-            Method::Ack => {}
-            _ if known => {
-                let detail = "the topmost Via has no branch of RFC 3261 (z9hG4bK...); upgrade the sender".to_owned();
-                self.refuse_stateless(flow, request, &Refusal::new(400, "bad_request", detail));
-            }
-            _ => self.refuse_stranger(flow, request),
-        }
-    }
 }
 
 /// The peers, and behind them the phones that register here, when there are any.
@@ -267,51 +258,12 @@ fn known_peers(settings: &Settings) -> Vec<Peer> {
         }),
         uplink: None,
         session_expires: SESSION_EXPIRES,
+        transports: Vec::new(),
     });
     settings.peers.iter().cloned().chain(phones).collect()
 }
 
-/// Why a request is refused.
-struct Refusal {
-    status: u16,
-    reason: &'static str,
-    detail: String,
-    headers: Vec<(&'static str, String)>,
-}
-
-impl Refusal {
-    fn new(status: u16, reason: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            reason,
-            detail: detail.into(),
-            headers: Vec::new(),
-        }
-    }
-
-    fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// 405 when the method is one of SIP's, else 501.
-    fn of_method(method: &Method, allow: &str) -> Self {
-        let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
-        Self::new(status, "bad_request", format!("{method} is not served")).with_header("Allow", allow)
-    }
-
-    fn write_into(&self, mut response: Response) -> Response {
-        response
-            .headers
-            .push("Reason", Reason::sip(self.status, self.reason).to_string());
-        for (name, value) in &self.headers {
-            response.headers.push(name, value);
-        }
-        response
-    }
-}
-
-/// Sending and reporting.
+/// Sending.
 impl Endpoint {
     fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
         self.outputs.push_back(Output::Send { flow, bytes });
@@ -319,17 +271,6 @@ impl Endpoint {
 
     fn tell(&mut self, leg: LegId, event: Event) {
         self.outputs.push_back(Output::Event { leg, event });
-    }
-
-    fn report(&mut self, flow: &Flow, status: u16, reason: &'static str, detail: String) {
-        let trunk = self.admission.name_at(flow.origin()).map(str::to_owned);
-        self.outputs.push_back(Output::Refused(Refused {
-            source: flow.remote,
-            trunk,
-            status,
-            reason,
-            detail,
-        }));
     }
 
     /// Answers a request without remembering that it was there: the same request would get the same answer again.
@@ -344,16 +285,6 @@ impl Endpoint {
         let tag = self.mint.stateless_tag(&request.headers);
         let response = write(reply.response(status, &tag));
         self.send(reply.flow(), response.to_bytes());
-    }
-
-    fn refuse_stateless(&mut self, flow: &Flow, request: &Request, refusal: &Refusal) {
-        self.report(flow, refusal.status, refusal.reason, refusal.detail.clone());
-        self.reply_stateless(flow, request, |response| refusal.write_into(response), refusal.status);
-    }
-
-    fn refuse_stranger(&mut self, flow: &Flow, request: &Request) {
-        let detail = format!("no trunk lists this source ({})", request.method);
-        self.refuse_stateless(flow, request, &Refusal::new(403, "unknown_source", detail));
     }
 
     fn retry_after(&mut self) -> String {

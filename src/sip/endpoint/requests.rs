@@ -15,12 +15,14 @@ use crate::sip::reply::{ACCEPT, ACCEPT_ALL, ALLOW, ALLOW_OUTSIDE, EVENTS, Reply,
 use crate::sip::session_timer::Agreed;
 use crate::sip::transaction::Key;
 use crate::sip::transaction::servers::{MergeKey, ServerId};
-use crate::sip::uri::Scheme;
 use crate::sip::usages::Usages;
 use crate::sip::whereabouts::Whereabouts;
 
 /// How long the application may leave a re-INVITE without an answer; the caller then keeps what it had.
 const REOFFER_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Most bytes of extensions named in a 420; what is required beyond them is refused without being named.
+const UNSUPPORTED_BYTES_MAX: usize = 1024;
 
 impl Endpoint {
     pub(super) fn handle_out_of_dialog(&mut self, now: Instant, flow: Flow, key: Key, request: Request) {
@@ -30,6 +32,9 @@ impl Endpoint {
         }
         if source == Source::Unknown {
             return self.refuse_stranger(&flow, &request);
+        }
+        if let Err(refusal) = self.check_transport(source, &flow) {
+            return self.refuse_stateless(&flow, &request, &refusal);
         }
         match request.method {
             Method::Invite => self.handle_invite(now, flow, key, request, source),
@@ -60,10 +65,13 @@ impl Endpoint {
         }
         let verdict = match self.check_phone(now, source, &flow, &request) {
             Some(verdict) => verdict,
-            None => self.admission.check(now, source, &request),
+            None => self.authenticate(now, &flow, source, &request),
         };
         match verdict {
-            Verdict::Admitted(peer) => self.handle_admitted(now, flow, key, request, peer),
+            Verdict::Admitted(peer) => match self.check_transport(Source::Peer(peer), &flow) {
+                Ok(()) => self.handle_admitted(now, flow, key, request, peer),
+                Err(refusal) => self.refuse_stateless(&flow, &request, &refusal),
+            },
             Verdict::Challenged(challenges) => self.challenge(&flow, &request, challenges),
             Verdict::Failed(detail) => {
                 self.refuse_stateless(&flow, &request, &Refusal::new(403, "auth_failed", detail));
@@ -112,6 +120,7 @@ impl Endpoint {
         check_destination(request)?;
         check_extensions(request)?;
         check_body(request)?;
+        check_accept(request)?;
         if self.legs.len() >= self.settings.legs_max {
             return Err(self.overloaded("as many legs as allowed are live"));
         }
@@ -184,7 +193,7 @@ impl Endpoint {
     }
 
     pub(super) fn refuse_arrival(&mut self, now: Instant, arrival: &Arrival, tag: &str, refusal: &Refusal) {
-        self.report(&arrival.flow, refusal.status, refusal.reason, refusal.detail.clone());
+        self.report_refusal(&arrival.flow, &arrival.request, refusal);
         let response = refusal.write_into(arrival.reply.response(refusal.status, tag));
         self.respond(now, arrival.transaction, response);
     }
@@ -260,7 +269,7 @@ fn check_destination(request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::new(483, "bad_request", "Max-Forwards is used up"));
     }
     match request.uri.scheme() {
-        Scheme::Sip | Scheme::Tel => Ok(()),
+        served if served.is_served() => Ok(()),
         other => Err(Refusal::new(
             416,
             "bad_request",
@@ -277,13 +286,42 @@ pub(super) fn check_extensions(request: &Request) -> Result<(), Refusal> {
     if required.is_empty() {
         return Ok(());
     }
-    let required = required.join(", ");
+    let required = joined(&required);
     let refusal = Refusal::new(
         420,
         "bad_request",
         format!("the extensions {required} are required but not supported"),
     );
     Err(refusal.with_header("Unsupported", required))
+}
+
+/// As many of the words as fit; the request may hold more than a response should repeat.
+fn joined(words: &[&str]) -> String {
+    let mut list = String::new();
+    for word in words {
+        if list.len() + word.len() > UNSUPPORTED_BYTES_MAX {
+            break;
+        }
+        list.extend([if list.is_empty() { "" } else { ", " }, word]);
+    }
+    list
+}
+
+/// An INVITE that says what it takes must take the session description of our answer (RFC 3261 section 20.1).
+fn check_accept(request: &Request) -> Result<(), Refusal> {
+    let takes =
+        |range: &str| ["application/sdp", "application/*", "*/*"].contains(&range.to_ascii_lowercase().as_str());
+    let mut ranges = request
+        .headers
+        .tokens("Accept")
+        .map(|range| range.split(';').next().unwrap_or_default().trim_end());
+    match !request.headers.contains("Accept") || ranges.any(takes) {
+        true => Ok(()),
+        false => Err(
+            Refusal::new(406, "bad_request", "the caller does not accept a session description")
+                .with_header("Accept", ACCEPT),
+        ),
+    }
 }
 
 /// Only plain session descriptions are understood (RFC 3261 section 8.2.3).

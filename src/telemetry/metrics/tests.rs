@@ -114,6 +114,7 @@ fn busy() -> Metrics {
     metrics.worker_lag(took);
     metrics.sip_received("INVITE");
     metrics.sip_refused("unknown_source");
+    metrics.sip_dropped("request_rate");
     metrics.tokens("operator", "input_audio", 12);
     metrics
 }

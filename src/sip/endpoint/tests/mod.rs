@@ -3,6 +3,7 @@
 mod admission;
 mod calls;
 mod changes;
+mod defence;
 mod endings;
 mod errands;
 mod messages;

@@ -9,7 +9,7 @@ fn an_unknown_source_is_refused_and_costs_no_state() {
     let mut line = TestLine::new();
     line.add_phone_at(Transport::Udp, "198.51.100.5:5060", Habits::default());
     line.phone(0, |phone, now| phone.invite(now, Some(OFFER)));
-    line.run_for(SECOND);
+    line.run_for(seconds(61));
     let refused = line.phones[0].last();
     assert_eq!(refused.status, 403);
     assert_eq!(
@@ -123,7 +123,7 @@ fn an_invite_in_other_words_is_refused_by_them() {
         ("Max-Forwards: 70", "Max-Forwards: 0", 483),
         ("INVITE sip:operator@192.0.2.1", "INVITE http://operator", 416),
         ("application/sdp", "text/plain", 415),
-        ("z9hG4bK", "ancient", 400),
+        ("Contact:", "Accept: text/plain, text/x;q=1\r\nContact:", 406),
         ("SIP/2.0\r\nVia", "SIP/3.0\r\nVia", 505),
         ("CSeq: 1 INVITE", "CSeq: 1 BYE", 400),
         ("INVITE", "SUBSCRIBE", 405),
@@ -139,6 +139,60 @@ fn an_invite_in_other_words_is_refused_by_them() {
         assert!(line.sent[0].2.starts_with(&expected), "{to}: {:?}", line.sent);
         assert_eq!(line.take_events(), [""; 0]);
     }
+}
+
+#[test]
+fn what_is_required_beyond_reason_is_refused_in_few_words() {
+    let mut line = TestLine::new();
+    line.add_phone(Transport::Udp, Habits::default());
+    line.phones[0].invite(line.now, Some(OFFER));
+    let invite = String::from_utf8(line.phones[0].poll_output().unwrap()).unwrap();
+    let require = format!("Require: {}\r\nContact:", "a,".repeat(4000));
+    line.inject(line.phones[0].flow, invite.replace("Contact:", &require).as_bytes());
+    let refused = line.phones[0].last();
+    assert_eq!(refused.status, 420);
+    assert!(refused.headers.first("Unsupported").unwrap().len() < 1100);
+}
+
+#[test]
+fn a_call_may_accept_more_than_a_session_description() {
+    for accept in [
+        "application/sdp, text/plain",
+        "text/plain, Application/SDP ;level=1",
+        "*/*",
+    ] {
+        let extra = vec![("Accept", accept)];
+        let habits = Habits {
+            extra,
+            ..Habits::default()
+        };
+        let (line, _) = ringing(Transport::Udp, habits);
+        assert_eq!(line.phones[0].statuses(), [100], "{accept}");
+    }
+}
+
+#[test]
+fn a_caller_of_rfc_2543_is_known_by_the_content_of_its_messages() {
+    let mut line = TestLine::new();
+    line.add_phone(Transport::Udp, Habits::default());
+    let flow = Flow {
+        remote: "192.0.2.50:40000".parse().unwrap(),
+        ..line.phones[0].flow
+    };
+    let request = |method: &str| {
+        format!(
+            "{method} sip:operator@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.50:40000\r\nFrom: <sip:old@h>;tag=1\r\n\
+             To: <sip:operator@192.0.2.1>\r\nCall-ID: old\r\nCSeq: 1 {method}\r\nContact: <sip:old@192.0.2.10>\r\n\r\n"
+        )
+    };
+    for method in ["INVITE", "INVITE", "CANCEL", "ACK"] {
+        line.inject(flow, request(method).as_bytes());
+    }
+    let statuses: Vec<_> = line.sent.iter().map(|(.., line)| &line[8..11]).collect();
+    assert_eq!(statuses, ["100", "100", "200", "487"]);
+    line.run_for(seconds(40));
+    assert_eq!(line.sent.len(), 4, "{:?}", line.sent);
+    expect_nothing_left(&mut line);
 }
 
 #[test]

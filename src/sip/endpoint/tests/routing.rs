@@ -1,7 +1,7 @@
 //! Where messages go.
 
 use super::*;
-use crate::sip::endpoint::Settings;
+use crate::sip::endpoint::{Listener, Settings};
 use crate::sip::test_line::peer;
 
 #[test]
@@ -109,6 +109,43 @@ fn over_tcp_contact_and_via_say_so_and_everything_stays_on_the_connection() {
     line.command(leg, hang_up());
     assert_eq!(line.phones[0].requests[0].headers.via().unwrap().transport, "TCP");
     assert!(line.sent.iter().all(|(_, flow, _)| *flow == line.phones[0].flow));
+}
+
+#[test]
+fn each_listener_advertises_its_own_address_and_websockets_share_a_word() {
+    let listener = |transport, bound: &str, external: Option<&str>| Listener {
+        transport,
+        bound: bound.parse().unwrap(),
+        external_ip: external.map(|ip| ip.parse().unwrap()),
+    };
+    let listeners = vec![
+        listener(Transport::Udp, "192.0.2.1:5060", Some("203.0.113.1")),
+        listener(Transport::Tcp, "0.0.0.0:5060", Some("203.0.113.2")),
+        listener(Transport::Wss, "0.0.0.0:5060", None),
+        listener(Transport::Tls, "192.0.2.9:5060", Some("203.0.113.9")),
+    ];
+    let mut line = TestLine::with_settings(Settings {
+        listeners,
+        external_ip: "203.0.113.3".parse().ok(),
+        peers: vec![peer("lan", &["192.0.2.0/24"])],
+        ..Settings::new([7; 32], 1)
+    });
+    for (phone, (transport, contact)) in [
+        (Transport::Udp, "<sip:203.0.113.1:5060>"),
+        (Transport::Tcp, "<sip:203.0.113.2:5060;transport=tcp>"),
+        (Transport::Wss, "<sip:192.0.2.1:5060;transport=ws>"),
+        (Transport::Tls, "<sip:203.0.113.3:5060;transport=tls>"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        line.add_phone(transport, Habits::default());
+        line.phone(phone, |phone, now| phone.invite(now, Some(OFFER)));
+        let leg = line.leg();
+        line.command(leg, answer());
+        assert_eq!(line.phones[phone].last().headers.first("Contact"), Some(contact));
+        line.command(leg, hang_up());
+    }
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! Whatever the network does: every INVITE gets exactly one final answer, every leg is gone exactly once, nothing is
-//! left.
+//! left, and every message says to another reader what it says to ours.
 
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::sip::proof::Algorithm;
+use crate::sip::second_reader;
 use crate::sip::test_line::{Dice, Weather, peer};
 
-const RUNS: u64 = 40;
+const RUNS: u64 = 100;
+/// Of these runs another reader reads every message; it is slow in a build that is not optimised.
+const RUNS_WITNESSED: u64 = 10;
 const PHONES: usize = 6;
 
 #[test]
@@ -74,6 +77,7 @@ fn stormy_day(seed: u64) -> TestLine {
     };
     let mut line = TestLine::with_peers(peers()).with_weather(weather, seed);
     line.application = Some(decide);
+    line.witness = (seed < RUNS_WITNESSED).then_some(second_reader::agree);
     for _ in 0..PHONES {
         let transport = if dice.below(4) == 0 {
             Transport::Tcp
