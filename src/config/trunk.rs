@@ -22,8 +22,8 @@ const DIGESTS: &[(&str, Digest)] = &[
 /// The session interval asked for unless the settings say otherwise (RFC 4028 section 4.2).
 const SESSION_EXPIRES: Duration = Duration::from_secs(1800);
 
-/// The shortest session interval there may be (RFC 4028 section 4.2).
-const SESSION_EXPIRES_S_MIN: u64 = 90;
+/// The shortest session interval: at half of it a peer is asked for a sign of life.
+const SESSION_EXPIRES_S_MIN: u64 = 2;
 
 /// A SIP peer. With networks it is known by its source address, with credentials its calls are challenged; with
 /// credentials alone it may call from anywhere; with an uplink calls are placed at it.
@@ -183,6 +183,17 @@ fn read_credentials(section: &mut Section<'_>) -> Option<Credentials> {
     }
 }
 
+fn read_session_expires(section: &mut Section<'_>) -> Option<Duration> {
+    let expires = section.seconds("session_expires_s", SESSION_EXPIRES, 0..=86_400);
+    if (1..SESSION_EXPIRES_S_MIN).contains(&expires.as_secs()) {
+        section.wrong(
+            "session_expires_s",
+            &format!("is shorter than {SESSION_EXPIRES_S_MIN} s; 0: never"),
+        );
+    }
+    Some(expires).filter(|expires| !expires.is_zero())
+}
+
 /// The hashes of a login; `has_login` tells whether there is one.
 pub(super) fn read_digest(section: &mut Section<'_>, has_login: bool) -> Vec<Digest> {
     if has_login {
@@ -315,11 +326,12 @@ mod tests {
     #[test]
     fn a_session_interval_is_one_that_peers_accept() {
         let expires = |line: &str| read(&format!("{LOGIN}{line}")).trunks[0].session_expires;
-        assert_eq!(expires(""), SESSION_EXPIRES);
-        assert_eq!(expires("session_expires_s = 90"), Duration::from_secs(90));
+        assert_eq!(expires(""), Some(SESSION_EXPIRES));
+        assert_eq!(expires("session_expires_s = 90"), Some(Duration::from_secs(90)));
+        assert_eq!(expires("session_expires_s = 0"), None);
         assert_eq!(
-            problems(&format!("{LOGIN}session_expires_s = 89")),
-            ["f.toml:5:21: trunk[0].session_expires_s = 89 is out of range: 90 to 86400 s"]
+            problems(&format!("{LOGIN}session_expires_s = 1")),
+            ["f.toml:5:21: trunk[0].session_expires_s is shorter than 2 s; 0: never"]
         );
     }
 
