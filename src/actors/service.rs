@@ -323,7 +323,7 @@ pub fn peers(config: &Config) -> Vec<sip::Peer> {
             algorithms: algorithms(&credentials.digest),
         }),
         uplink: trunk.uplink.as_ref().and_then(|uplink| uplink_of(&trunk.name, uplink)),
-        session_expires: trunk.session_expires.unwrap_or(sip::SESSION_EXPIRES),
+        session_expires: trunk.session_expires,
         transports: trunk.limits.transports.iter().map(transport).collect(),
     };
     config.trunks.iter().map(peer).collect()

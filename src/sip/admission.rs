@@ -14,7 +14,6 @@ use super::flow::{Origin, Transport};
 use super::message::Request;
 use super::peers::{Door, Peers, first_seen};
 use super::proof::Algorithm;
-use super::session_timer::SESSION_EXPIRES;
 use super::uplink::Uplink;
 
 /// A trunk as SIP sees it. With networks it is found by source address; with credentials its INVITEs are challenged;
@@ -29,8 +28,8 @@ pub struct Peer {
     pub credentials: Option<Credentials>,
     /// How requests of ours reach it; `None`: it only calls us.
     pub uplink: Option<Uplink>,
-    /// The session timer we ask for and agree to, at most (RFC 4028).
-    pub session_expires: Duration,
+    /// The session timer we ask for and agree to, at most (RFC 4028); `None`: we ask for none.
+    pub session_expires: Option<Duration>,
     /// What its requests may come by; empty: any transport.
     pub transports: Vec<Transport>,
 }
@@ -148,11 +147,15 @@ impl Admission {
         self.peers.name(peer)
     }
 
-    /// The longest a call with this peer may live without a sign of life.
-    pub fn session_expires(&self, peer: usize) -> Duration {
-        self.peers
-            .get(peer)
-            .map_or(SESSION_EXPIRES, |peer| peer.session_expires)
+    /// The longest a call with this peer is to live without a sign of life.
+    pub fn session_expires(&self, peer: usize) -> Option<Duration> {
+        self.peers.get(peer)?.session_expires
+    }
+
+    /// The peer of this name and how requests of ours reach it, if they do.
+    pub fn uplink_named(&self, name: &str) -> Option<(usize, &Uplink)> {
+        let peer = self.peers.named(name)?;
+        Some((peer, self.uplink(peer)?))
     }
 
     /// How requests of ours reach a peer.
@@ -339,7 +342,7 @@ mod tests {
             networks,
             credentials,
             uplink: None,
-            session_expires: SESSION_EXPIRES,
+            session_expires: None,
             transports: Vec::new(),
         }
     }

@@ -1,11 +1,11 @@
 //! Dialog: what both sides agreed on with the INVITE, and what each request inside it needs (RFC 3261 section 12).
 //!
-//! We are always the side that was called. A dialog counts sequence numbers and writes requests; it sends nothing.
+//! A dialog counts sequence numbers and writes requests; it sends nothing.
 
 use super::address::NameAddr;
 use super::defect::HeaderError;
 use super::headers::Headers;
-use super::message::{InDialog, Request};
+use super::message::{InDialog, Request, Response};
 use super::method::Method;
 use super::replaces::Replaces;
 use super::uri::Uri;
@@ -51,8 +51,8 @@ pub struct OutOfOrder {
     pub seen: u32,
 }
 
-/// One dialog, seen from the side that was called.
-#[derive(Debug)]
+/// One dialog, seen from our side.
+#[derive(Debug, Clone)]
 pub struct Dialog {
     id: DialogId,
     local: NameAddr,
@@ -60,7 +60,8 @@ pub struct Dialog {
     target: Uri,
     routes: Vec<NameAddr>,
     local_sequence: u32,
-    remote_sequence: u32,
+    /// The highest number so far; none before the first request of whom we called.
+    remote_sequence: Option<u32>,
 }
 
 impl Dialog {
@@ -81,8 +82,36 @@ impl Dialog {
             target: only_contact(headers)?,
             routes: headers.record_routes()?,
             local_sequence: 0,
-            remote_sequence: headers.cseq()?.number,
+            remote_sequence: Some(headers.cseq()?.number),
         })
+    }
+
+    /// The dialog a response to our INVITE makes (section 12.1.2): its Record-Route read backwards is the way. A peer
+    /// that names no Contact is looked for where the INVITE was sent.
+    pub fn begin_as_caller(invite: &Request, response: &Response) -> Result<Self, HeaderError> {
+        let (local, remote) = (invite.headers.from()?, response.headers.to()?);
+        let id = DialogId {
+            call_id: invite.headers.call_id()?.to_owned(),
+            local_tag: local.tag().unwrap_or_default().to_owned(),
+            remote_tag: remote.tag().unwrap_or_default().to_owned(),
+        };
+        let mut routes = response.headers.record_routes().unwrap_or_default();
+        routes.reverse();
+        Ok(Self {
+            id,
+            local,
+            remote,
+            target: only_contact(&response.headers).unwrap_or_else(|_| invite.uri.clone()),
+            routes,
+            local_sequence: invite.headers.cseq()?.number,
+            remote_sequence: None,
+        })
+    }
+
+    /// Counts on from an early dialog with the same peer.
+    pub fn continue_from(&mut self, early: &Self) {
+        self.local_sequence = self.local_sequence.max(early.local_sequence);
+        self.remote_sequence = early.remote_sequence;
     }
 
     /// What both sides know this dialog by.
@@ -117,13 +146,10 @@ impl Dialog {
 
     /// Takes the number of a new request from the peer; one that is not above the last is out of order.
     pub fn advance(&mut self, number: u32) -> Result<(), OutOfOrder> {
-        if number <= self.remote_sequence {
-            return Err(OutOfOrder {
-                got: number,
-                seen: self.remote_sequence,
-            });
+        if let Some(seen) = self.remote_sequence.filter(|seen| number <= *seen) {
+            return Err(OutOfOrder { got: number, seen });
         }
-        self.remote_sequence = number;
+        self.remote_sequence = Some(number);
         Ok(())
     }
 
@@ -148,7 +174,21 @@ impl Dialog {
     /// The next request of ours, still without Via. `Request::in_dialog` follows the route set, strict routers
     /// included.
     pub fn draft(&mut self, method: Method) -> Request {
-        self.next_sequence();
+        let sequence = self.next_sequence();
+        self.numbered(method, sequence)
+    }
+
+    /// The ACK of a 2xx to this INVITE of ours: its number, and its proofs (section 22.1).
+    pub fn ack(&self, invite: &Request) -> Request {
+        let number = invite.headers.cseq().map_or(0, |cseq| cseq.number);
+        let mut ack = self.numbered(Method::Ack, number);
+        for name in ["Authorization", "Proxy-Authorization"] {
+            invite.headers.all(name).for_each(|proof| ack.headers.push(name, proof));
+        }
+        ack
+    }
+
+    fn numbered(&self, method: Method, sequence: u32) -> Request {
         Request::in_dialog(
             method,
             &InDialog {
@@ -158,7 +198,7 @@ impl Dialog {
                 from: &self.local,
                 to: &self.remote,
                 call_id: &self.id.call_id,
-                sequence: self.local_sequence,
+                sequence,
             },
         )
     }
@@ -186,6 +226,27 @@ mod tests {
         assert_eq!(bye.headers.to().unwrap().tag(), Some("theirs"));
         assert_eq!(bye.headers.cseq().unwrap().to_string(), "1 BYE");
         assert_eq!(dialog.draft(Method::Bye).headers.cseq().unwrap().number, 2);
+    }
+
+    #[test]
+    fn whom_we_called_is_reached_by_the_record_route_backwards_and_its_contact() {
+        let ok = Response::standard(&invite(), 200)
+            .with_to_tag("called")
+            .with_header("Record-Route", "<sip:far;lr>, <sip:near;lr>")
+            .with_header("Contact", "<sip:called@192.0.2.9>");
+        let mut dialog = Dialog::begin_as_caller(&invite(), &ok).unwrap();
+        assert_eq!(dialog.next_hop().as_str(), "sip:near;lr");
+        let bye = dialog.draft(Method::Bye);
+        assert_eq!(bye.uri.as_str(), "sip:called@192.0.2.9");
+        assert_eq!(bye.headers.cseq().unwrap().number, 8);
+        assert_eq!(bye.headers.from().unwrap().tag(), Some("theirs"));
+        assert_eq!(bye.headers.to().unwrap().tag(), Some("called"));
+        let challenged = invite().with_header("Proxy-Authorization", "Digest x");
+        let ack = dialog.ack(&challenged);
+        assert_eq!(ack.headers.cseq().unwrap().to_string(), "7 ACK");
+        assert_eq!(ack.headers.first("Proxy-Authorization"), Some("Digest x"));
+        assert_eq!(dialog.advance(0), Ok(()));
+        assert!(dialog.advance(0).is_err());
     }
 
     #[test]

@@ -170,6 +170,10 @@ pub struct Errand<P> {
     pub sent: Option<Sent>,
     /// How the attempts before ended.
     pub failure: Option<Outcome>,
+    /// The last attempt has a provisional answer.
+    pub provisional: bool,
+    /// Its CANCEL is out.
+    pub cancelling: bool,
     /// The challenges answered so far.
     pub answered: Vec<Asked>,
     /// How often any were answered.
@@ -199,6 +203,8 @@ impl<P> Errand<P> {
             way: Way::default(),
             sent: None,
             failure: None,
+            provisional: false,
+            cancelling: false,
             answered: Vec::new(),
             proofs: 0,
         }

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::challenge::Keyring;
 use super::dialog::Dialog;
-use super::errand::Course;
+use super::errand::{Course, ErrandId};
 use super::flow::Flow;
 use super::message::Request;
 use super::reply::Reply;
-use super::target::Target;
 use super::transaction::servers::ServerId;
 use super::transaction::timers::{GIVE_UP, T1, doubled};
 use super::usages::Usages;
@@ -42,6 +41,23 @@ pub struct Leg {
     pub usages: Usages,
     /// Whom we have proved who we are to in this call.
     pub keyring: Keyring,
+    /// We placed the call, and so made its Call-ID.
+    pub placed: bool,
+    /// An offer of ours that crossed one of the peer's and is to be made again.
+    pub retry: Option<Retry>,
+    /// The last re-INVITE of ours that was accepted, by its number, and its ACK once that is out.
+    pub acknowledged: Option<(u32, Option<(Flow, Vec<u8>)>)>,
+}
+
+/// An offer of ours that waits for another try.
+#[derive(Debug)]
+pub struct Retry {
+    /// When.
+    pub at: Instant,
+    /// The offer.
+    pub sdp: Vec<u8>,
+    /// How often it has been made.
+    pub tries: u8,
 }
 
 /// Where a leg stands.
@@ -51,6 +67,8 @@ pub enum Phase {
     Asked(Asked),
     /// Our 2xx is out and its ACK is not here yet.
     Answered(Answered),
+    /// A re-INVITE of ours waits for its answer.
+    Offered(Offered),
     /// Nothing is open.
     Talking,
     /// Our BYE is out.
@@ -72,6 +90,21 @@ pub struct Asked {
     pub offered: bool,
     /// When the application has taken too long.
     pub give_up_at: Instant,
+}
+
+/// A re-INVITE of ours that has no final answer.
+#[derive(Debug)]
+pub struct Offered {
+    /// The offer.
+    pub sdp: Vec<u8>,
+    /// How often it has been made, this time included.
+    pub tries: u8,
+    /// The application wants to end the call, with this reason, once there is an answer.
+    pub hang_up: Option<Cow<'static, str>>,
+    /// When the peer has taken too long.
+    pub give_up_at: Instant,
+    /// The errand that carries it.
+    pub errand: Option<ErrandId>,
 }
 
 /// A 2xx that is repeated until its ACK comes.
@@ -129,9 +162,30 @@ pub enum LegStep {
     NotAnswered,
     /// The ACK never came.
     NotAcknowledged,
+    /// The peer did not answer our re-INVITE in time.
+    NotReanswered,
+    /// An offer of ours is to be made again.
+    OfferAgain,
 }
 
 impl Leg {
+    /// A leg that has just come to be.
+    pub fn new(peer: usize, dialog: Dialog, flow: Flow, phase: Phase) -> Self {
+        Self {
+            peer,
+            dialog,
+            flow,
+            flow_lost: false,
+            whereabouts: Whereabouts::default(),
+            phase,
+            usages: Usages::default(),
+            keyring: Keyring::default(),
+            placed: false,
+            retry: None,
+            acknowledged: None,
+        }
+    }
+
     /// A fresh request came by `flow`: from now on that is the flow to the peer.
     pub fn follow(&mut self, request: &Request, flow: &Flow) {
         let reply_flow = Reply::to(request, flow).flow();
@@ -144,11 +198,7 @@ impl Leg {
     /// How our requests inside the dialog go; `None` when there is no way any more.
     pub fn course(&self) -> Option<Course> {
         let near = (!self.flow_lost).then_some(self.flow);
-        let next = self.dialog.next_hop();
-        match Target::of(next) {
-            Ok(target) if !self.whereabouts.stays(&self.flow, next) => Some(Course::Target { target, near }),
-            _ => near.map(Course::Flow),
-        }
+        self.whereabouts.course(&self.flow, near, self.dialog.next_hop())
     }
 
     /// Runs the deadlines of the phase.
@@ -156,7 +206,9 @@ impl Leg {
         match &mut self.phase {
             Phase::Asked(asked) if now >= asked.give_up_at => LegStep::NotAnswered,
             Phase::Answered(answered) => answered.handle_timeout(now),
-            Phase::Asked(_) | Phase::Talking | Phase::Leaving => LegStep::Nothing,
+            Phase::Offered(offered) if now >= offered.give_up_at => LegStep::NotReanswered,
+            _ if self.retry.as_ref().is_some_and(|retry| now >= retry.at) => LegStep::OfferAgain,
+            Phase::Asked(_) | Phase::Offered(_) | Phase::Talking | Phase::Leaving => LegStep::Nothing,
         }
     }
 
@@ -165,8 +217,10 @@ impl Leg {
         let phase = match &self.phase {
             Phase::Asked(asked) => Some(asked.give_up_at),
             Phase::Answered(answered) => Some(answered.resend_at.min(answered.give_up_at)),
+            Phase::Offered(offered) => Some(offered.give_up_at),
             Phase::Talking | Phase::Leaving => None,
         };
-        phase.into_iter().chain(self.usages.poll_timeout()).min()
+        let retry = self.retry.as_ref().map(|retry| retry.at);
+        phase.into_iter().chain(retry).chain(self.usages.poll_timeout()).min()
     }
 }

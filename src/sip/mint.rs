@@ -13,6 +13,9 @@ use super::via::BRANCH_MAGIC;
 /// Bytes of hash in one word: 96 bits, three times what section 19.3 asks for.
 const WORD_BYTES: usize = 12;
 
+/// Bytes of hash that prove a branch to be ours; who guesses them can only have its own call refused.
+const SEAL_BYTES: usize = 4;
+
 /// Makes tags and branches.
 pub struct Mint {
     key: Hmac<Sha256>,
@@ -32,9 +35,24 @@ impl Mint {
         self.next("tag")
     }
 
-    /// A branch for one request of ours.
+    /// A branch for one request of ours. Its end proves that it is: a request of ours that comes back is known by it.
     pub fn branch(&mut self) -> String {
-        format!("{BRANCH_MAGIC}{}", self.next("branch"))
+        let word = self.next("branch");
+        let seal = self.seal(&word);
+        format!("{BRANCH_MAGIC}{word}{seal}")
+    }
+
+    /// Whether this mint made the branch.
+    pub fn made(&self, branch: &str) -> bool {
+        let word_and_seal = branch
+            .strip_prefix(BRANCH_MAGIC)
+            .and_then(|rest| rest.split_at_checked(2 * WORD_BYTES));
+        word_and_seal.is_some_and(|(word, seal)| self.seal(word) == seal)
+    }
+
+    fn seal(&self, word: &str) -> String {
+        let hash = self.hash(&[b"seal", word.as_bytes()]);
+        hash.iter().take(SEAL_BYTES).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A number from 0 to `max`, so that peers told to wait do not come back together.
@@ -91,6 +109,17 @@ mod tests {
         assert!(branch.starts_with(BRANCH_MAGIC) && !branch.contains(&first));
         assert_ne!(words(1, 7)[0], words(1, 8)[0]);
         assert_ne!(words(1, 7)[0], words(2, 7)[0]);
+    }
+
+    #[test]
+    fn a_branch_is_known_again_by_the_mint_that_made_it() {
+        let mut mint = Mint::new(&[1; 32], 7);
+        let branch = mint.branch();
+        assert!(mint.made(&branch));
+        assert!(!Mint::new(&[2; 32], 7).made(&branch));
+        for other in ["", "z9hG4bK", "z9hG4bK1", &branch[..branch.len() - 1], "\u{e4}\u{e4}"] {
+            assert!(!mint.made(other), "{other}");
+        }
     }
 
     #[test]

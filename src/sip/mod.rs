@@ -13,6 +13,7 @@ pub mod address;
 mod admission;
 #[cfg(test)]
 mod bounds;
+mod calling;
 pub mod challenge;
 mod connections;
 pub mod defect;
@@ -28,6 +29,7 @@ pub mod grammar;
 pub mod head;
 pub mod headers;
 pub mod host;
+mod invitation;
 mod keypad;
 mod leg;
 pub mod locate;

@@ -41,6 +41,11 @@ impl Peers {
         self.0.get(peer)
     }
 
+    /// The place of the peer of this name.
+    pub fn named(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|peer| peer.name == name)
+    }
+
     /// The name of a peer.
     pub fn name(&self, peer: usize) -> &str {
         self.get(peer).map_or("", |peer| &peer.name)

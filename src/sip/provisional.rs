@@ -212,11 +212,6 @@ impl Provisionals {
         }
     }
 
-    /// Whether the application's answer waits for a PRACK.
-    pub fn holds_answer(&self) -> bool {
-        self.held.is_some()
-    }
-
     /// The application's answer, if it waited and has no more reason to.
     pub fn release(&mut self) -> Option<Vec<u8>> {
         match self.is_negotiating() {
@@ -338,7 +333,7 @@ mod tests {
         let mut provisionals = Provisionals::default();
         provisionals.sent(Instant::now(), flow(), b"183".to_vec(), true);
         assert_eq!(provisionals.answer(b"a".to_vec()), None);
-        assert!(provisionals.holds_answer() && provisionals.is_negotiating());
+        assert!(provisionals.is_negotiating());
         assert_eq!(provisionals.release(), None);
         assert_eq!(provisionals.acknowledge(1), Acknowledged::Next(None));
         assert_eq!(provisionals.release(), Some(b"a".to_vec()));

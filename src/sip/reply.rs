@@ -13,6 +13,8 @@ pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO,
 pub const ALLOW_OUTSIDE: &str = "INVITE, ACK, CANCEL, OPTIONS";
 /// The extensions it supports, which a peer may therefore require. `norefersub` (RFC 4488): no NOTIFY need follow.
 pub const SUPPORTED: &str = "timer, 100rel, replaces, norefersub";
+/// The same in requests of ours inside a call: nothing said before the final answer to one of them is acknowledged.
+pub const SUPPORTED_INSIDE: &str = "timer, replaces, norefersub";
 /// The event packages whose NOTIFYs it takes.
 pub const EVENTS: &str = "refer";
 /// The only body of INVITE, ACK, UPDATE and PRACK it understands.

@@ -87,19 +87,20 @@ impl fmt::Display for Agreed {
 #[error("Session-Expires is below {} s", MIN_SE.as_secs())]
 pub struct TooSmall;
 
-/// What we answer a request with; `None`: there is no session timer. `wanted` is the longest interval we like.
+/// What we answer a request with; `None`: there is no session timer. `wanted` is the longest interval we like; without
+/// one we want no timer and agree to whatever is asked for.
 ///
 /// A peer that says nothing of timers gets none. An interval that is too small is refused only where the peer can ask
 /// again (section 9); from others it is taken for a mistake and there is no timer.
-pub fn answer(asked: &Terms, wanted: Duration) -> Result<Option<Agreed>, TooSmall> {
-    let longest = wanted.max(asked.min);
+pub fn answer(asked: &Terms, wanted: Option<Duration>) -> Result<Option<Agreed>, TooSmall> {
+    let longest = wanted.map(|wanted| wanted.max(asked.min));
     let interval = match asked.interval {
         Some(interval) if interval < MIN_SE && asked.supported => return Err(TooSmall),
         Some(interval) if interval < MIN_SE => return Ok(None),
-        Some(interval) => interval.min(longest),
-        None if asked.supported => longest,
-        None => return Ok(None),
+        Some(interval) => Some(longest.map_or(interval, |longest| interval.min(longest))),
+        None => longest.filter(|_| asked.supported),
     };
+    let Some(interval) = interval else { return Ok(None) };
     let refresher = match asked.supported {
         true => asked.refresher.unwrap_or(Role::Uac),
         false => Role::Uas,
@@ -258,13 +259,20 @@ mod tests {
             (&[("Supported", "timer"), ("x", "89")], Err(TooSmall)),
             (&[("x", "89")], Ok(None)),
         ] {
-            let answer = answer(&terms(headers).unwrap(), SESSION_EXPIRES);
+            let answer = answer(&terms(headers).unwrap(), Some(SESSION_EXPIRES));
             assert_eq!(
                 answer.map(|agreed| agreed.map(|agreed| agreed.to_string())),
                 expected,
                 "{headers:?}"
             );
         }
+    }
+
+    #[test]
+    fn without_a_wish_of_our_own_only_what_is_asked_for_is_agreed_to() {
+        let agreed = |headers| answer(&terms(headers).unwrap(), None).unwrap();
+        assert_eq!(agreed(&[("Supported", "timer")]), None);
+        assert_eq!(agreed(&[("x", "7200")]).unwrap().interval, 2 * HOUR);
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::admission::Peer;
-use super::endpoint::{Command, Dropped, Endpoint, Event, Output, QueryId, Refused, Settings, TrunkReport};
+use super::endpoint::{
+    Command, Dropped, Endpoint, Event, NotPlaced, Outgoing, Output, QueryId, Refused, Settings, TrunkReport,
+};
 use super::flow::{Flow, Transport};
 use super::headers::Headers;
 use super::leg::LegId;
@@ -81,6 +83,8 @@ pub(crate) struct TestLine {
     pub(crate) opened: Vec<(Flow, String)>,
     /// The names that are known, and where they lead.
     pub(crate) names: BTreeMap<String, Vec<(Transport, SocketAddr)>>,
+    /// The same for every other request but ACK and CANCEL, by method and branch.
+    pub(crate) answers: BTreeMap<(String, String), BTreeSet<u16>>,
     /// What the network does.
     pub(crate) weather: Weather,
     /// Answers events with commands after a delay.
@@ -128,6 +132,7 @@ impl TestLine {
             trunks: Vec::new(),
             sent: Vec::new(),
             finals: BTreeMap::new(),
+            answers: BTreeMap::new(),
             opened: Vec::new(),
             names: BTreeMap::new(),
             weather: Weather::default(),
@@ -170,6 +175,13 @@ impl TestLine {
     pub(crate) fn phone(&mut self, number: usize, act: impl FnOnce(&mut Phone, Instant)) {
         act(&mut self.phones[number], self.now);
         self.settle();
+    }
+
+    /// Has the endpoint place a call and delivers what follows at once.
+    pub(crate) fn place(&mut self, outgoing: Outgoing) -> Result<LegId, NotPlaced> {
+        let placed = self.endpoint.place(self.now, outgoing);
+        self.settle();
+        placed
     }
 
     /// Gives the endpoint a command and delivers what follows at once.
@@ -229,6 +241,11 @@ impl TestLine {
             self.finals
                 .entry(invite_branch(&request.headers).unwrap_or_default())
                 .or_default();
+        }
+        if let Ok(Message::Request(request)) = &message
+            && let Some(key) = request_key(&request.headers)
+        {
+            self.answers.entry(key).or_default();
         }
         self.endpoint.handle_message(self.now, flow, message);
     }
@@ -317,6 +334,11 @@ impl TestLine {
         {
             self.finals.entry(branch).or_default().insert(response.status);
         }
+        if let Ok(Message::Response(response)) = read_datagram(&bytes)
+            && let Some(key) = request_key(&response.headers).filter(|_| response.status >= 200)
+        {
+            self.answers.entry(key).or_default().insert(response.status);
+        }
         let listener = self.phones.iter().position(|phone| phone.flow.remote == flow.remote);
         if let Some(number) = listener {
             self.post(flow.transport, &Parcel::ToPhone(number, bytes));
@@ -376,7 +398,7 @@ pub(crate) fn peer(name: &str, networks: &[&str]) -> Peer {
         networks,
         credentials: None,
         uplink: None,
-        session_expires: SESSION_EXPIRES,
+        session_expires: Some(SESSION_EXPIRES),
         transports: Vec::new(),
     }
 }
@@ -384,6 +406,14 @@ pub(crate) fn peer(name: &str, networks: &[&str]) -> Peer {
 fn invite_branch(headers: &Headers) -> Option<String> {
     headers.cseq().ok().filter(|cseq| cseq.method == Method::Invite)?;
     Some(headers.via().ok()?.branch()?.to_owned())
+}
+
+/// What a request that is no INVITE, ACK or CANCEL is known by.
+fn request_key(headers: &Headers) -> Option<(String, String)> {
+    let method = headers.cseq().ok()?.method;
+    let counted = !matches!(method, Method::Invite | Method::Ack | Method::Cancel);
+    let branch = headers.via().ok()?.branch()?.to_owned();
+    counted.then(|| (method.to_string(), branch))
 }
 
 /// An event as one word and what matters of it.
@@ -404,9 +434,14 @@ fn word(event: &Event) -> String {
         Event::Gone => "Gone".to_owned(),
         Event::Located { advertised_ip, .. } => format!("Located {advertised_ip}"),
         Event::Ringing => "Ringing".to_owned(),
-        Event::Progressed { .. } => "Progressed".to_owned(),
+        Event::Progressed { answer } => {
+            format!(
+                "Progressed {}",
+                String::from_utf8_lossy(answer).lines().last().unwrap_or_default()
+            )
+        }
         Event::Answered { answer: None } => "Answered".to_owned(),
-        Event::Answered { answer } => format!("Answered {}", text(answer).lines().next().unwrap_or_default()),
+        Event::Answered { answer } => format!("Answered {}", text(answer).lines().last().unwrap_or_default()),
         Event::Rejected { status, phrase, .. } => format!("Rejected {status} {phrase}"),
         Event::Reanswered { answer: Ok(_) } => "Reanswered".to_owned(),
         Event::Reanswered { answer: Err(status) } => format!("Reanswered {status}"),

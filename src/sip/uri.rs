@@ -58,6 +58,26 @@ impl Uri {
         uri
     }
 
+    /// Somebody of this name at the host of this URI, reached in the same way. Characters a user part cannot hold are
+    /// escaped.
+    pub fn with_user(&self, user: &str) -> Self {
+        let mut uri = self.clone();
+        uri.user = (!user.is_empty()).then(|| escape_user(user));
+        (uri.password, uri.headers) = (None, None);
+        uri.render();
+        uri
+    }
+
+    /// The URI as it may stand in From and To: without port, parameters and headers (RFC 3261 section 19.1.1, table 1).
+    pub fn as_identity(&self) -> Self {
+        let mut uri = self.clone();
+        if matches!(uri.scheme, Scheme::Sip | Scheme::Sips) {
+            (uri.port, uri.headers, uri.params) = (None, None, Params::default());
+            uri.render();
+        }
+        uri
+    }
+
     /// The same URI with a parameter set; a URI of a scheme we do not take apart stays as it is.
     pub fn with_param(mut self, name: &str, value: Option<&str>) -> Self {
         if !matches!(self.scheme, Scheme::Other(_)) {

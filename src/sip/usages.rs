@@ -10,7 +10,7 @@ use super::errand::Draft;
 use super::flow::Flow;
 use super::headers::Headers;
 use super::provisional::{ProvisionalStep, Provisionals};
-use super::reply::{ALLOW, Reply, SUPPORTED};
+use super::reply::{ALLOW, Reply, SUPPORTED_INSIDE};
 use super::session_timer::{Agreed, SessionTimer, TimerStep};
 use super::transaction::servers::ServerId;
 use super::transfer::{Following, Transferring};
@@ -30,6 +30,8 @@ pub struct Usages {
     pub timer_offered: Option<Agreed>,
     /// The session timer.
     pub timer: Option<SessionTimer>,
+    /// The re-INVITE under way is no new offer, but refreshes the session.
+    pub refreshing: bool,
     /// A transfer we asked for.
     pub transferring: Option<Transferring>,
     /// A transfer we were asked for that waits for the application.
@@ -95,7 +97,9 @@ impl Usages {
 
     /// What a refresh of ours says of the session timer: the interval that runs, and that we go on refreshing.
     pub fn write_timer(&self, draft: Draft) -> Draft {
-        let draft = draft.with_header("Supported", SUPPORTED).with_header("Allow", ALLOW);
+        let draft = draft
+            .with_header("Supported", SUPPORTED_INSIDE)
+            .with_header("Allow", ALLOW);
         match &self.timer {
             Some(timer) => draft
                 .with_header(

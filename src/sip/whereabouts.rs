@@ -6,9 +6,11 @@
 
 use std::net::IpAddr;
 
+use super::errand::Course;
 use super::flow::{Flow, Transport};
 use super::message::Request;
 use super::method::Method;
+use super::target::Target;
 use super::uri::Uri;
 
 /// What the last request of a peer told about where it is.
@@ -60,6 +62,19 @@ impl Whereabouts {
         match ip == flow.source_ip() {
             true => self.direct || leads_to(flow, next),
             false => is_local(ip),
+        }
+    }
+}
+
+impl Whereabouts {
+    /// How a request of ours with this next hop goes; `flow` is the peer's, `near` the same as long as it is open. A
+    /// next hop that can be no address leaves the flow. `None`: there is no way.
+    pub fn course(self, flow: &Flow, near: Option<Flow>, next: &Uri) -> Option<Course> {
+        match Target::of(next) {
+            Ok(target) if !self.stays(flow, next) => Some(Course::Target { target, near }),
+            // A connection of ours that has closed is opened again.
+            Ok(target) if near.is_none() && flow.is_ours() => Some(Course::Target { target, near }),
+            _ => near.map(Course::Flow),
         }
     }
 }

@@ -41,7 +41,7 @@ fn best(defence: defence::Settings, sources: u32) -> f64 {
         networks: vec!["192.0.2.0/24".parse().expect("a network")],
         credentials: None,
         uplink: None,
-        session_expires: patchcord::sip::SESSION_EXPIRES,
+        session_expires: Some(patchcord::sip::SESSION_EXPIRES),
         transports: Vec::new(),
     };
     let settings = Settings {

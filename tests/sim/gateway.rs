@@ -66,7 +66,7 @@ impl Gateway {
             networks,
             credentials: None,
             uplink: None,
-            session_expires: patchcord::sip::SESSION_EXPIRES,
+            session_expires: Some(patchcord::sip::SESSION_EXPIRES),
             transports: Vec::new(),
         }];
         let settings = Settings {

@@ -307,7 +307,7 @@ fn peers(config: &Config) -> Vec<sip::Peer> {
             algorithms: vec![Algorithm::Sha256],
         }),
         uplink: None,
-        session_expires: sip::SESSION_EXPIRES,
+        session_expires: Some(sip::SESSION_EXPIRES),
         transports: trunk.limits.transports.iter().map(transport).collect(),
     };
     config.trunks.iter().map(peer).collect()

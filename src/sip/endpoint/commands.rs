@@ -50,7 +50,9 @@ impl Endpoint {
 
     pub(super) fn hang_up(&mut self, now: Instant, id: LegId, reason: Cow<'static, str>) {
         self.refuse_reoffer(now, id, 487, &reason);
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return self.give_up_placing(now, id, &reason);
+        };
         match &mut leg.phase {
             Phase::Asked(asked) if asked.first => self.refuse(now, id, 503, &reason),
             Phase::Asked(_) => {
@@ -58,6 +60,7 @@ impl Endpoint {
                 self.send_bye(now, id, &reason);
             }
             Phase::Answered(answered) => answered.hang_up = Some(reason),
+            Phase::Offered(_) => self.hang_up_after_reinvite(now, id, reason),
             Phase::Talking => self.send_bye(now, id, &reason),
             Phase::Leaving => {}
         }
@@ -113,7 +116,7 @@ impl Endpoint {
         match &leg.phase {
             Phase::Asked(asked) if asked.first => self.fail(id, "flow_lost"),
             Phase::Asked(_) => self.enter(id, Phase::Talking),
-            Phase::Answered(_) | Phase::Talking | Phase::Leaving => {}
+            Phase::Answered(_) | Phase::Offered(_) | Phase::Talking | Phase::Leaving => {}
         }
     }
 

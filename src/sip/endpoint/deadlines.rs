@@ -3,10 +3,20 @@
 use std::time::Instant;
 
 use super::{Endpoint, Event};
+use crate::sip::errand::ErrandId;
 use crate::sip::leg::{LegId, LegStep, Phase};
 use crate::sip::registrar::Registrar;
 use crate::sip::transaction::clients::Due;
 use crate::sip::usages::UsageStep;
+
+/// What wakes the endpoint besides transactions and legs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Alarm {
+    /// A call we place has rung for long enough.
+    Ring(LegId),
+    /// An INVITE of ours will not be answered any more, whatever its transaction thinks.
+    Abandon(ErrandId),
+}
 
 impl Endpoint {
     /// Runs everything that is due.
@@ -19,7 +29,7 @@ impl Endpoint {
             match due {
                 Due::Send(flow, bytes) => self.send(flow, bytes),
                 Due::TimedOut(errand) => self.errand_timed_out(now, errand),
-                Due::Over(errand) => self.invite_over(now, errand),
+                Due::Over(errand) => self.invite_over(errand),
             }
         }
         self.handle_registrations(now);
@@ -28,6 +38,12 @@ impl Endpoint {
         }
         while let Some(leg) = self.deadlines.pop_due(now) {
             self.handle_leg_timeout(now, leg);
+        }
+        while let Some(alarm) = self.alarms.pop_due(now) {
+            match alarm {
+                Alarm::Ring(call) => self.ring_timeout(now, call),
+                Alarm::Abandon(errand) => self.abandon(errand),
+            }
         }
     }
 
@@ -40,6 +56,7 @@ impl Endpoint {
             self.registrations.poll_timeout(),
             self.registrar.as_ref().and_then(Registrar::poll_timeout),
             self.repeats.poll_timeout(),
+            self.alarms.next(),
         ];
         all.into_iter().flatten().min()
     }
@@ -53,6 +70,8 @@ impl Endpoint {
             LegStep::Send(flow, bytes) => self.send(flow, bytes),
             LegStep::NotAnswered => self.give_up_asking(now, id),
             LegStep::NotAcknowledged => self.give_up_waiting(now, id),
+            LegStep::NotReanswered => self.give_up_reinvite(now, id),
+            LegStep::OfferAgain => self.retry_reinvite(now, id),
         }
         while let Some(step) = self.usages(id).and_then(|usages| usages.handle_timeout(now)) {
             self.arm(id);

@@ -5,8 +5,10 @@
 //! may report before they return, when there is no way to go; callers therefore enter their new state first.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::deadlines::Alarm;
+use super::reoffers::REOFFER_ANSWER_MAX;
 use super::{Endpoint, Output, QueryId};
 use crate::sip::challenge::{Keyring, Proven};
 use crate::sip::errand::{Course, Draft, Errand, ErrandId, Outcome, OwnContact, Sent, Stretch, Way};
@@ -16,20 +18,38 @@ use crate::sip::message::{Request, Response};
 use crate::sip::method::Method;
 use crate::sip::target::Hop;
 use crate::sip::transaction::clients::{ClientKey, Heard, Lost};
+use crate::sip::transaction::timers::GIVE_UP;
 use crate::sip::uplink::Login;
 use crate::sip::via::Via;
+use crate::sip::vocabulary::reason_phrase;
 
 /// Most errands at once. A further one ends as unreachable before it begins: a BYE is then not sent and its peer has to
 /// notice by itself.
 pub const ERRANDS_MAX: usize = 50_000;
+
+/// Longest life of a re-INVITE of ours: its answer, and that to its CANCEL. It is forgotten then, whatever becomes of the
+/// leg.
+const REINVITE_MAX: Duration = Duration::from_secs(REOFFER_ANSWER_MAX.as_secs() + 2 * GIVE_UP.as_secs());
 
 /// What a request of ours is for, and so who hears how it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// It ends a leg.
     Bye(LegId),
-    /// Nobody waits for its answer.
-    Farewell,
+    /// It begins the call that becomes this leg.
+    Invite(LegId),
+    /// It acknowledges a provisional of one phone that the INVITE of this leg rings.
+    Prack(LegId),
+    /// It gives an INVITE of ours up.
+    Cancel,
+    /// It confirms the 2xx of one phone, by its place among those that answered the INVITE of this leg.
+    Ack(LegId, usize),
+    /// It hangs up on a phone that answered the INVITE of this leg and is not wanted.
+    Farewell(LegId),
+    /// It changes what was agreed on in a leg.
+    Reinvite(LegId),
+    /// It confirms the 2xx to that.
+    Reack(LegId),
     /// Something inside the dialog of a leg.
     Leg(LegId, LegErrand),
     /// Something between us and the peer of this index, outside any call.
@@ -45,7 +65,7 @@ pub(super) enum LegErrand {
     Refer,
     /// A NOTIFY about a transfer.
     Notify,
-    /// A digit, a text or a PRACK: the call goes on whatever the peer thinks of it.
+    /// A digit or a text: the call goes on whatever the peer thinks of it.
     Notice,
 }
 
@@ -59,11 +79,12 @@ pub(super) enum TrunkErrand {
 }
 
 impl Purpose {
-    /// The leg it belongs to.
+    /// The leg inside whose dialog it is.
     fn leg(self) -> Option<LegId> {
         match self {
-            Purpose::Bye(leg) | Purpose::Leg(leg, _) => Some(leg),
-            Purpose::Farewell | Purpose::Trunk(..) => None,
+            Purpose::Bye(leg) | Purpose::Reinvite(leg) | Purpose::Leg(leg, _) => Some(leg),
+            Purpose::Invite(_) | Purpose::Cancel | Purpose::Ack(..) | Purpose::Farewell(_) => None,
+            Purpose::Prack(_) | Purpose::Reack(_) | Purpose::Trunk(..) => None,
         }
     }
 }
@@ -89,7 +110,12 @@ impl Errands {
         self.live.get(&id)
     }
 
-    fn insert(&mut self, errand: Errand<Purpose>) -> ErrandId {
+    /// The same, to change it.
+    pub(super) fn get_mut(&mut self, id: ErrandId) -> Option<&mut Errand<Purpose>> {
+        self.live.get_mut(&id)
+    }
+
+    pub(super) fn insert(&mut self, errand: Errand<Purpose>) -> ErrandId {
         self.last = self.last.wrapping_add(1);
         self.live.insert(ErrandId(self.last), errand);
         ErrandId(self.last)
@@ -99,11 +125,16 @@ impl Errands {
 /// What comes of errands.
 impl Endpoint {
     /// An errand is done. A 2xx to an INVITE comes here as often as it arrives, also from several phones.
-    fn errand_done(&mut self, now: Instant, _id: ErrandId, purpose: Purpose, outcome: Outcome) {
+    fn errand_done(&mut self, now: Instant, id: ErrandId, purpose: Purpose, outcome: Outcome) {
         match purpose {
             // Whatever the peer thinks of our BYE (401, 481, nothing at all), the call is over.
             Purpose::Bye(leg) => self.finish(leg),
-            Purpose::Farewell => {}
+            Purpose::Invite(leg) => self.invite_done(now, id, leg, outcome),
+            Purpose::Reinvite(leg) => self.reinvite_done(now, id, leg, outcome),
+            // An ACK has no answer, so this one found no way.
+            Purpose::Ack(leg, fork) => self.ack_failed(leg, fork),
+            Purpose::Reack(leg) => self.reack_failed(leg),
+            Purpose::Cancel | Purpose::Farewell(_) | Purpose::Prack(_) => {}
             Purpose::Leg(leg, LegErrand::Refresh) => self.refresh_done(now, leg, outcome),
             Purpose::Leg(leg, LegErrand::Refer) => self.refer_done(leg, outcome),
             Purpose::Leg(leg, LegErrand::Notify) => self.notify_done(leg, &outcome),
@@ -113,14 +144,36 @@ impl Endpoint {
     }
 
     /// A provisional answer came.
-    fn errand_progress(&mut self, _now: Instant, _id: ErrandId, purpose: Purpose, _response: &Response) {
-        match purpose {
-            Purpose::Bye(_) | Purpose::Farewell | Purpose::Leg(..) | Purpose::Trunk(..) => {}
+    fn errand_progress(&mut self, now: Instant, id: ErrandId, purpose: Purpose, response: &Response) {
+        if let Purpose::Invite(leg) = purpose {
+            self.invite_progress(now, id, leg, response);
         }
     }
 
     /// No further 2xx to this INVITE is waited for.
-    fn errand_over(&mut self, _now: Instant, _purpose: Purpose) {}
+    fn errand_over(&mut self, purpose: Purpose) {
+        if let Purpose::Invite(leg) = purpose {
+            self.invitations.remove(&leg);
+            self.reject(leg, 408, reason_phrase(408), None);
+        }
+    }
+
+    /// Whether an errand of this purpose is still worth an attempt.
+    fn is_wanted(&self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Invite(leg) => self.invitations.get(&leg).is_some_and(|known| !known.cancelled),
+            _ => true,
+        }
+    }
+
+    /// An ACK is out: there is no answer to wait for, but it may have to be sent again.
+    fn ack_sent(&mut self, purpose: Purpose, flow: Flow, bytes: &[u8]) {
+        match purpose {
+            Purpose::Ack(leg, fork) => self.keep_ack(leg, fork, flow, bytes.to_vec()),
+            Purpose::Reack(leg) => self.keep_reack(leg, flow, bytes.to_vec()),
+            _ => {}
+        }
+    }
 }
 
 /// Sending.
@@ -140,7 +193,7 @@ impl Endpoint {
         let peer = known.peer;
         let errand = Errand {
             contact: draft.contact,
-            login: self.admission.uplink(peer).and_then(|uplink| uplink.login.clone()),
+            login: self.login(peer),
             ..Errand::new(purpose, request)
         };
         match course {
@@ -166,6 +219,11 @@ impl Endpoint {
             ..Errand::new(purpose, request)
         };
         self.begin_errand(now, errand, course)
+    }
+
+    /// What we prove to this peer.
+    pub(super) fn login(&self, peer: usize) -> Option<Login> {
+        self.admission.uplink(peer)?.login.clone()
     }
 
     /// An errand that ends before it begins.
@@ -228,10 +286,10 @@ impl Endpoint {
             let Some(errand) = self.errands.live.get_mut(&id) else {
                 return;
             };
-            let Some(stretch) = errand.way.next() else {
+            let (next, near, purpose) = (errand.way.next(), errand.near, errand.purpose);
+            let Some(stretch) = next.filter(|_| self.is_wanted(purpose)) else {
                 return self.give_errand_up(now, id);
             };
-            let near = errand.near;
             match self.flow_for(stretch, near) {
                 Some(flow) => return self.send_attempt(now, id, flow),
                 None => self.note_failure(id, Outcome::Unreachable("too many connections are open".to_owned())),
@@ -240,12 +298,15 @@ impl Endpoint {
     }
 
     fn give_errand_up(&mut self, now: Instant, id: ErrandId) {
-        let Some(errand) = self.errands.live.remove(&id) else {
-            return;
-        };
+        let Some(errand) = self.remove_errand(id) else { return };
         let nowhere = || Outcome::Unreachable("there is no way to the peer".to_owned());
         let outcome = errand.failure.unwrap_or_else(nowhere);
         self.errand_done(now, id, errand.purpose, outcome);
+    }
+
+    fn remove_errand(&mut self, id: ErrandId) -> Option<Errand<Purpose>> {
+        self.alarms.clear(Alarm::Abandon(id));
+        self.errands.live.remove(&id)
     }
 
     fn note_failure(&mut self, id: ErrandId, failure: Outcome) {
@@ -287,7 +348,7 @@ impl Endpoint {
         let Some(errand) = self.errands.live.get(&id) else {
             return;
         };
-        let contact = errand.contact.clone();
+        let (purpose, contact) = (errand.purpose, errand.contact.clone());
         let mut request = errand.request.clone();
         request.headers.set_top_via(&self.via(&flow, &branch));
         if let Some(contact) = contact {
@@ -301,6 +362,11 @@ impl Endpoint {
         if let Some(Purpose::Trunk(peer, TrunkErrand::Register)) = self.errands.get(id).map(|errand| errand.purpose) {
             self.registrations.note_sent(peer, flow, &request);
         }
+        if request.method == Method::Ack {
+            self.remove_errand(id);
+            self.ack_sent(purpose, flow, &bytes);
+            return self.send(flow, bytes);
+        }
         let key = ClientKey {
             branch,
             method: request.method.clone(),
@@ -308,6 +374,10 @@ impl Endpoint {
         if let Some(errand) = self.errands.live.get_mut(&id) {
             let key = key.clone();
             errand.sent = Some(Sent { key, flow, request });
+            errand.provisional = false;
+        }
+        if matches!(purpose, Purpose::Reinvite(_)) {
+            self.alarms.set(Alarm::Abandon(id), Some(now + REINVITE_MAX));
         }
         self.clients.open(now, key, flow, id, bytes.clone());
         self.send(flow, bytes);
@@ -344,6 +414,9 @@ impl Endpoint {
     /// Where the challenges met on errands of this purpose are remembered.
     fn keyring(&mut self, purpose: Purpose) -> Option<&mut Keyring> {
         match purpose {
+            Purpose::Invite(leg) | Purpose::Farewell(leg) | Purpose::Prack(leg) => {
+                Some(&mut self.invitations.get_mut(&leg)?.keyring)
+            }
             Purpose::Trunk(peer, _) => Some(self.errands.keyrings.entry(peer).or_default()),
             _ => Some(&mut self.legs.get_mut(&purpose.leg()?)?.keyring),
         }
@@ -386,8 +459,13 @@ impl Endpoint {
             keyring.accepted(&response);
         }
         match response.status {
-            100..=199 => self.errand_progress(now, id, purpose, &response),
+            100..=199 => {
+                self.note_provisional(id);
+                self.errand_progress(now, id, purpose, &response);
+            }
             200..=299 if key.method == Method::Invite => {
+                // From here on timer M says when it is over.
+                self.alarms.clear(Alarm::Abandon(id));
                 self.errand_done(now, id, purpose, Outcome::Response(Box::new(response)));
             }
             401 | 407 if self.answer_challenges(now, id, &response) => {}
@@ -396,9 +474,15 @@ impl Endpoint {
                 self.attempt(now, id);
             }
             _ => {
-                self.errands.live.remove(&id);
+                self.remove_errand(id);
                 self.errand_done(now, id, purpose, Outcome::Response(Box::new(response)));
             }
+        }
+    }
+
+    fn note_provisional(&mut self, id: ErrandId) {
+        if let Some(errand) = self.errands.live.get_mut(&id) {
+            errand.provisional = true;
         }
     }
 
@@ -421,7 +505,8 @@ impl Endpoint {
     /// Answers a challenge by the same request with a proof, on the way it came; whether there was anything to answer.
     fn answer_challenges(&mut self, now: Instant, id: ErrandId, response: &Response) -> bool {
         let errand = self.errands.live.get(&id).filter(|errand| errand.login.is_some());
-        let Some(purpose) = errand.map(|errand| errand.purpose) else {
+        let purpose = errand.map(|errand| errand.purpose);
+        let Some(purpose) = purpose.filter(|purpose| self.is_wanted(*purpose)) else {
             return false;
         };
         let Some(asked) = self.keyring(purpose).map(|keyring| keyring.learn(response)) else {
@@ -465,10 +550,19 @@ impl Endpoint {
     }
 
     /// The transaction of an INVITE has ended.
-    pub(super) fn invite_over(&mut self, now: Instant, id: ErrandId) {
-        if let Some(errand) = self.errands.live.remove(&id) {
-            self.errand_over(now, errand.purpose);
+    pub(super) fn invite_over(&mut self, id: ErrandId) {
+        if let Some(errand) = self.remove_errand(id) {
+            self.errand_over(errand.purpose);
         }
+    }
+
+    /// An INVITE is given up although its transaction still waits.
+    pub(super) fn abandon(&mut self, id: ErrandId) {
+        let sent = self.errands.get(id).and_then(|errand| errand.sent.as_ref());
+        if let Some(key) = sent.map(|sent| sent.key.clone()) {
+            self.clients.abandon(&key);
+        }
+        self.invite_over(id);
     }
 
     /// A connection has closed: what was under way on it is tried elsewhere.
@@ -479,7 +573,7 @@ impl Endpoint {
                     self.note_failure(owner, Outcome::Unreachable("the connection has closed".to_owned()));
                     self.attempt(now, owner);
                 }
-                false => self.invite_over(now, owner),
+                false => self.invite_over(owner),
             }
         }
     }

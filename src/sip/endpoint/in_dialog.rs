@@ -156,6 +156,7 @@ impl Endpoint {
             Some(Phase::Talking) if self.legs.get(&id).is_some_and(|leg| leg.usages.reoffer.is_some()) => {
                 Err(self.offer_waits())
             }
+            Some(Phase::Offered(_)) => Err(Refusal::new(491, "bad_request", "an INVITE of ours is unanswered")),
             Some(Phase::Talking) => check_extensions(request).and_then(|()| check_body(request)),
             Some(Phase::Leaving) | None => Err(Refusal::no_dialog()),
         }
@@ -195,7 +196,8 @@ impl Endpoint {
                 );
             }
             Phase::Answered(answered) if answered.hang_up.is_some() => {}
-            Phase::Answered(_) | Phase::Talking => self.tell(id, Event::ByeReceived { reason }),
+            Phase::Offered(offered) if offered.hang_up.is_some() => {}
+            Phase::Answered(_) | Phase::Offered(_) | Phase::Talking => self.tell(id, Event::ByeReceived { reason }),
             Phase::Leaving => {}
         }
         self.finish(id);

@@ -69,7 +69,7 @@ impl Endpoint {
         let phase = self.legs.get(&id).map(|leg| &leg.phase);
         match phase {
             Some(Phase::Asked(asked)) => !asked.first,
-            Some(Phase::Talking | Phase::Answered(_)) => true,
+            Some(Phase::Talking | Phase::Answered(_) | Phase::Offered(_)) => true,
             Some(Phase::Leaving) | None => false,
         }
     }

@@ -3,31 +3,36 @@
 //!
 //! Bytes and flows go in, bytes and events come out. The endpoint answers by itself whatever needs no decision (100,
 //! OPTIONS, malformed, unknown or unwelcome requests) and asks the application only whether to take a call, with what
-//! media, and when to end it. It never calls anyone. Every INVITE it lets in gets exactly one final answer, at the
+//! media, and when to end it. Calls it places are numbers of the application's on trunks of the settings. Every INVITE it lets in gets exactly one final answer, at the
 //! latest when the ring limit ends.
 //!
 //! - `contract`: settings, events, commands.
 //! - `requests`: requests outside a dialog. `in_dialog`: requests inside one, ACK and CANCEL.
 //! - `registrations`: what we keep going at other people's. `phones`: who registers here.
 //! - `commands`: what the application decides, and the ways a leg ends.
+//! - `outgoing`: calls we place, as the application sees them. `invitations`: their INVITEs on the wire. `reoffers`:
+//!   re-INVITEs of ours.
 //! - `errands`: requests of ours, from the first hop tried to the answer that counts.
 //! - `deadlines`: what happens when time passes.
 //! - `refusals`: what is refused or dropped, and who is told.
 //!
-//! Deliberately absent: forking on our side, and opening a connection again for a dialog: a leg whose connection has
-//! closed is ended when something must be sent on it.
+//! Deliberately absent: forking on our side. A leg whose connection came to us and has closed is ended when something
+//! must be sent on it; a connection of ours is opened again.
 
 mod commands;
 mod contract;
 mod deadlines;
 mod errands;
 mod in_dialog;
+mod invitations;
 mod messages;
+mod outgoing;
 mod phones;
 mod provisionals;
 mod refresh;
 mod refusals;
 mod registrations;
+mod reoffers;
 mod replacing;
 mod requests;
 #[cfg(test)]
@@ -48,7 +53,9 @@ pub use contract::{
     REGISTRAR, RING_MAX, Refused, Settings, TRANSACTIONS_MAX, TrunkReport,
 };
 
+use deadlines::Alarm;
 use errands::Errands;
+use outgoing::Placing;
 use registrations::Registrations;
 
 use super::admission::{Admission, Credentials, Peer};
@@ -58,6 +65,7 @@ use super::defence::{Defence, Opening};
 use super::dialog::DialogId;
 use super::errand::{ErrandId, OwnContact};
 use super::flow::{Flow, Transport};
+use super::invitation::Invitation;
 use super::leg::{Leg, LegId};
 use super::message::{Message, Request, Response};
 use super::method::Method;
@@ -92,9 +100,14 @@ pub struct Endpoint {
     registrations: Registrations,
     registrar: Option<Registrar>,
     connections: Connections,
+    placings: HashMap<LegId, Placing>,
+    invitations: HashMap<LegId, Invitation>,
+    /// The calls whose way is being looked up.
+    queries: HashMap<QueryId, LegId>,
     legs: HashMap<LegId, Leg>,
     dialogs: HashMap<DialogId, LegId>,
     deadlines: Deadlines<LegId>,
+    alarms: Deadlines<Alarm>,
     outputs: VecDeque<Output>,
     draining: bool,
     last_leg: u64,
@@ -117,9 +130,13 @@ impl Endpoint {
             clients: Clients::default(),
             errands: Errands::default(),
             connections: Connections::default(),
+            placings: HashMap::new(),
+            invitations: HashMap::new(),
+            queries: HashMap::new(),
             legs: HashMap::new(),
             dialogs: HashMap::new(),
             deadlines: Deadlines::default(),
+            alarms: Deadlines::default(),
             outputs: VecDeque::new(),
             draining: false,
             last_leg: 0,
@@ -169,17 +186,12 @@ impl Endpoint {
         self.registrations_lost(now, &flow);
     }
 
-    /// Places a call. The leg it becomes asks for its offer next ([`Event::Located`]).
-    pub fn place(&mut self, _now: Instant, outgoing: Outgoing) -> Result<LegId, NotPlaced> {
-        Err(NotPlaced {
-            reason: "no_uplink",
-            detail: format!("calls cannot be placed on the trunk {:?}", outgoing.trunk),
-        })
-    }
-
     /// The hops of an [`Output::Resolve`], best first, or why there are none.
     pub fn handle_resolved(&mut self, now: Instant, query: QueryId, hops: Result<Vec<Hop>, String>) {
-        self.errand_resolved(now, query, hops);
+        match self.queries.contains_key(&query) {
+            true => self.located(query, hops),
+            false => self.errand_resolved(now, query, hops),
+        }
     }
 
     /// Takes the application's decision about a leg.
@@ -195,7 +207,7 @@ impl Endpoint {
             Command::NotifyTransfer { status } => self.notify_transfer(now, leg, status),
             Command::SendDigit { digit, duration } => self.send_digit(now, leg, digit, duration),
             Command::SendMessage { text } => self.send_text(now, leg, text),
-            Command::Offer { .. } => {}
+            Command::Offer { sdp } => self.offer(now, leg, sdp),
         }
     }
 
@@ -213,9 +225,9 @@ impl Endpoint {
     /// How much the endpoint holds.
     pub fn counts(&self) -> Counts {
         Counts {
-            legs: self.legs.len(),
+            legs: self.legs.len() + self.placings.len(),
             dialogs: self.dialogs.len(),
-            transactions: self.servers.len() + self.clients.len() + self.errands.queries(),
+            transactions: self.servers.len() + self.clients.len() + self.errands.queries() + self.queries.len(),
         }
     }
 
@@ -257,7 +269,7 @@ fn known_peers(settings: &Settings) -> Vec<Peer> {
             algorithms: Vec::new(),
         }),
         uplink: None,
-        session_expires: SESSION_EXPIRES,
+        session_expires: Some(SESSION_EXPIRES),
         transports: Vec::new(),
     });
     settings.peers.iter().cloned().chain(phones).collect()

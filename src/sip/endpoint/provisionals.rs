@@ -7,13 +7,16 @@
 
 use std::time::Instant;
 
+use super::errands::Purpose;
+use super::invitations::course_to;
 use super::requests::{check_body, sequence};
 use super::{Endpoint, Refusal};
+use crate::sip::errand::Sent;
 use crate::sip::flow::Flow;
 use crate::sip::leg::{Asked, Leg, LegId, Phase};
 use crate::sip::message::{Request, Response};
 use crate::sip::method::Method;
-use crate::sip::provisional::{Acknowledged, Early, Provisional, Provisionals, RAck, Reliability};
+use crate::sip::provisional::{Acknowledged, Early, Provisional, Provisionals, RAck, Reliability, rack, rseq};
 use crate::sip::reply::ACCEPT;
 use crate::sip::transaction::Key;
 
@@ -92,6 +95,41 @@ impl Endpoint {
         };
         usages.local_sdp = Some(sdp.clone());
         ok.with_body(ACCEPT, sdp)
+    }
+
+    /// A phone we call sent a provisional: whether it is to be heeded. A reliable one is acknowledged, in order and
+    /// once; it is heeded when it is.
+    pub(super) fn acknowledge_provisional(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        fork: usize,
+        sent: &Sent,
+        response: &Response,
+    ) -> bool {
+        let reliable = response
+            .headers
+            .tokens("Require")
+            .any(|token| token.eq_ignore_ascii_case("100rel"));
+        let Some(number) = rseq(&response.headers).filter(|_| reliable) else {
+            return true;
+        };
+        let Some(invitation) = self.invitations.get_mut(&id) else {
+            return false;
+        };
+        let peer = invitation.peer;
+        let Some(fork) = invitation.forks.get_mut(fork) else {
+            return false;
+        };
+        if !fork.provisionals.take(number) {
+            return false;
+        }
+        let prack = fork.dialog.draft(Method::Prack);
+        let prack = prack.with_header("RAck", rack(number, sequence(&sent.request)));
+        let course = course_to(&sent.flow, fork.dialog.next_hop());
+        let login = self.login(peer);
+        self.send_request(now, prack, None, course, login, Purpose::Prack(id));
+        true
     }
 
     fn check_prack(&mut self, id: LegId, request: &Request) -> Result<Acknowledged, Refusal> {

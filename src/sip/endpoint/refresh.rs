@@ -84,7 +84,33 @@ impl Endpoint {
         }
     }
 
-    fn refreshed(&mut self, now: Instant, id: LegId, response: &Response) {
+    /// The offer the peer knows is made again. While something else is being agreed on that has to wait.
+    fn refresh_by_invite(&mut self, now: Instant, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let free = matches!(leg.phase, Phase::Talking) && leg.retry.is_none() && leg.usages.reoffer.is_none();
+        match leg.usages.local_sdp.clone().filter(|_| free) {
+            Some(sdp) => {
+                leg.usages.refreshing = true;
+                self.send_reinvite(now, id, sdp, 1);
+            }
+            None => {
+                if let Some(timer) = &mut leg.usages.timer {
+                    timer.retry(now, None);
+                }
+                self.arm(id);
+            }
+        }
+    }
+
+    /// Our re-INVITE that refreshes was answered. What it was answered with changes nothing.
+    pub(super) fn refresh_reanswered(&mut self, now: Instant, id: LegId, refused: Option<u16>) {
+        if let Some(status) = refused {
+            self.refresh_refused(now, id, status, &Headers::new());
+        }
+    }
+
+    /// A 2xx to a request of ours: what it says of the timer holds from now on.
+    pub(super) fn refreshed(&mut self, now: Instant, id: LegId, response: &Response) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.dialog.refresh_target(&response.headers);
         leg.usages.learn(&response.headers);
@@ -100,19 +126,41 @@ impl Endpoint {
         let Some(usages) = self.usages(id) else { return };
         let at_once = usages.peer_updates && [405, 501].contains(&status);
         usages.peer_updates &= !at_once;
+        let Some(timer) = &mut usages.timer else { return };
+        let min = Terms::read(headers).map_or(MIN_SE, |terms| terms.min);
         let after = match status {
             _ if at_once => Some(Duration::ZERO),
-            422 => Some(Duration::ZERO),
+            422 if timer.lengthen(min) => Some(Duration::ZERO),
             491 => Some(spread),
             _ => retry_after(headers),
         };
-        let Some(timer) = &mut usages.timer else { return };
-        if status == 422 && !timer.lengthen(Terms::read(headers).map_or(MIN_SE, |terms| terms.min)) {
-            // It asks for no more than it was given.
-            return;
-        }
         timer.retry(now, after);
         self.arm(id);
+    }
+}
+
+/// Calls of ours.
+impl Endpoint {
+    /// The INVITE with the session timer we ask this peer for.
+    pub(super) fn with_timer(&self, peer: usize, min: Option<Duration>, invite: Request) -> Request {
+        let min = min.unwrap_or(MIN_SE);
+        match self.admission.session_expires(peer) {
+            Some(wanted) => invite
+                .with_header("Session-Expires", wanted.max(min).as_secs().to_string())
+                .with_header("Min-SE", min.as_secs().to_string()),
+            None => invite,
+        }
+    }
+
+    /// The callee answered: what both sides can do, and the session timer.
+    pub(super) fn begin_session(&mut self, now: Instant, id: LegId, invite: &Request, response: &Response) {
+        let Some(usages) = self.usages(id) else { return };
+        usages.learn(&response.headers);
+        usages.local_sdp = Some(invite.body.clone());
+        let asked = Terms::read(&invite.headers).ok().and_then(|terms| terms.interval);
+        let terms = Terms::read(&response.headers).ok();
+        let agreed = terms.and_then(|terms| accept(&terms, asked.or(terms.interval)?));
+        self.run_timer(now, id, agreed, Role::Uac);
     }
 }
 
@@ -124,8 +172,4 @@ const GLARE_STEPS: u64 = 175;
 fn retry_after(headers: &Headers) -> Option<Duration> {
     let digits = headers.first("Retry-After")?.split([';', '(', ' ']).next()?;
     digits.parse().ok().map(Duration::from_secs)
-}
-
-impl Endpoint {
-    fn refresh_by_invite(&mut self, _now: Instant, _id: LegId) {}
 }

@@ -116,18 +116,6 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn refuse_unmatchable(&mut self, flow: &Flow, request: &Request) {
-        let known = self.admission.knows(flow.origin());
-        match request.method {
-            Method::Ack => {}
-            _ if known => {
-                let detail = "the topmost Via has no branch of RFC 3261 (z9hG4bK...); upgrade the sender".to_owned();
-                self.refuse_stateless(flow, request, &Refusal::new(400, "bad_request", detail));
-            }
-            _ => self.refuse_stranger(flow, request),
-        }
-    }
-
     pub(super) fn refuse_stateless(&mut self, flow: &Flow, request: &Request, refusal: &Refusal) {
         self.report_refusal(flow, request, refusal);
         self.reply_stateless(flow, request, |response| refusal.write_into(response), refusal.status);

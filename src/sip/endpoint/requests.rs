@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::{Endpoint, Event, Invite, Refusal};
 use crate::sip::admission::{Source, Verdict};
-use crate::sip::challenge::Keyring;
 use crate::sip::defect::HeaderError;
 use crate::sip::dialog::Dialog;
 use crate::sip::flow::Flow;
@@ -16,6 +15,7 @@ use crate::sip::session_timer::Agreed;
 use crate::sip::transaction::Key;
 use crate::sip::transaction::servers::{MergeKey, ServerId};
 use crate::sip::usages::Usages;
+use crate::sip::via::Via;
 use crate::sip::whereabouts::Whereabouts;
 
 /// How long the application may leave a re-INVITE without an answer; the caller then keeps what it had.
@@ -118,6 +118,7 @@ impl Endpoint {
 
     fn check_invite(&mut self, request: &Request, tag: &str, peer: usize) -> Result<Welcome, Refusal> {
         check_destination(request)?;
+        self.check_loop(request)?;
         check_extensions(request)?;
         check_body(request)?;
         check_accept(request)?;
@@ -130,6 +131,21 @@ impl Endpoint {
             timer: self.timer_offered(peer, request)?,
             dialog: dialog.map_err(|error| Refusal::new(400, "bad_request", error.to_string()))?,
         })
+    }
+
+    /// An INVITE of ours that finds its way back to us would be answered by another call to the same place (RFC 3261
+    /// section 16.3).
+    fn check_loop(&self, request: &Request) -> Result<(), Refusal> {
+        let vias = request.headers.vias().unwrap_or_default();
+        let ours = |via: &Via| via.branch().is_some_and(|branch| self.mint.made(branch));
+        match vias.iter().any(ours) {
+            true => Err(Refusal::new(
+                482,
+                "loop",
+                "the INVITE was sent by this gateway and came back",
+            )),
+            false => Ok(()),
+        }
     }
 
     fn begin_leg(&mut self, now: Instant, arrival: Arrival, peer: usize, welcome: Welcome) {
@@ -154,14 +170,9 @@ impl Endpoint {
         self.legs.insert(
             id,
             Leg {
-                peer,
-                dialog,
-                flow,
-                flow_lost: false,
                 whereabouts,
-                phase,
                 usages,
-                keyring: Keyring::default(),
+                ..Leg::new(peer, dialog, flow, phase)
             },
         );
         self.arm(id);

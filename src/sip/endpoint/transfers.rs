@@ -181,7 +181,7 @@ impl Endpoint {
     pub(super) fn transfer(&mut self, now: Instant, id: LegId, to: &str, replaces: Option<LegId>) {
         let Some(leg) = self.legs.get(&id) else { return };
         let busy = leg.usages.transferring.as_ref().is_some_and(|one| !one.has_ended());
-        if busy || !matches!(leg.phase, Phase::Talking | Phase::Answered(_)) {
+        if busy || !matches!(leg.phase, Phase::Talking | Phase::Answered(_) | Phase::Offered(_)) {
             return;
         }
         let Some(refer) = self.write_refer(id, to, replaces) else {

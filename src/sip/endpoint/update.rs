@@ -101,13 +101,18 @@ impl Endpoint {
         if theirs_waits || leg.usages.reoffer.is_some() {
             return Err(self.offer_waits());
         }
-        match &leg.phase {
-            Phase::Answered(answered) if !answered.offered => Err(Refusal::new(
+        let ours_waits = match &leg.phase {
+            Phase::Answered(answered) => !answered.offered,
+            Phase::Offered(_) => true,
+            _ => false,
+        };
+        match ours_waits {
+            true => Err(Refusal::new(
                 491,
                 "bad_request",
                 "an offer of ours in this call is unanswered",
             )),
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 

@@ -89,20 +89,33 @@ impl Phone {
         let (status, headers) = answers.map_or((Some(200), &[][..]), |(_, status, headers)| (*status, *headers));
         let Some(status) = status else { return };
         let mut response = Response::standard(request, status);
-        if (200..300).contains(&status)
-            && let Some(expires) = request.headers.first("Session-Expires")
-        {
-            response = response.with_header("Session-Expires", expires);
+        if status < 300 {
+            self.agree(request, &mut response);
         }
         headers
             .iter()
             .for_each(|(name, value)| response.headers.push(name, *value));
-        if request.method == Method::Invite && status < 300 {
-            let contact = format!("<{}>", self.contact());
-            response = response
-                .with_header("Contact", contact)
-                .with_body("application/sdp", super::OFFER.to_vec());
-        }
         self.outputs.push_back(response.to_bytes());
+    }
+
+    /// What a 2xx to an INVITE says besides its dialog.
+    pub(super) fn describe_answer(&self, request: &Request, response: &mut Response) {
+        self.agree(request, response);
+        let listed = self
+            .habits
+            .answers
+            .iter()
+            .find(|(method, ..)| *method == Method::Invite);
+        let headers = listed.map_or(&[][..], |(_, _, headers)| *headers);
+        headers
+            .iter()
+            .for_each(|(name, value)| response.headers.push(name, *value));
+    }
+
+    fn agree(&self, request: &Request, response: &mut Response) {
+        let expires = request.headers.first("Session-Expires").filter(|_| self.habits.agrees);
+        if let Some(expires) = expires {
+            response.headers.push("Session-Expires", expires);
+        }
     }
 }

@@ -1,17 +1,19 @@
-//! A test phone: a small pure user agent client, for tests that need somebody to call in.
+//! A test phone: a small pure user agent, for tests that need somebody to call in or to be called.
 //!
-//! One phone makes one call. It repeats what is lost, acknowledges what it should, answers challenges and BYEs, and
+//! One phone makes or takes one call. It repeats what is lost, acknowledges what it should, answers challenges and BYEs, and
 //! writes down what it saw; every habit can be switched off to misbehave. Bytes come in by [`Phone::handle_bytes`] and
 //! go out by [`Phone::poll_output`]; whoever owns it moves them and the time (see [`crate::sip::test_line`]).
 //!
 //! Unit tests of this crate use it as `crate::sip::test_phone::Phone`.
 
+mod callee;
 mod inside;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
+pub(crate) use callee::{CALLEE_ANSWER, Called, Manners};
 use requests::{beside, with_offer};
 
 use crate::sip::address::NameAddr;
@@ -47,10 +49,14 @@ pub(crate) struct Habits {
     /// What it answers requests inside a call with, other than BYE: the status (nothing when `None`) and headers. Those
     /// not listed get 200.
     pub(crate) answers: Vec<(Method, Option<u16>, &'static [(&'static str, &'static str)])>,
+    /// Agrees to the session timer it is asked for.
+    pub(crate) agrees: bool,
     /// Acknowledges each reliable provisional.
     pub(crate) pracks: bool,
     /// Its whole Contact, when it wants to be reached elsewhere.
     pub(crate) contact: Option<String>,
+    /// How it behaves when it is called.
+    pub(crate) manners: Manners,
 }
 
 impl Default for Habits {
@@ -66,8 +72,10 @@ impl Default for Habits {
             extra: Vec::new(),
             claims: None,
             answers: Vec::new(),
+            agrees: true,
             pracks: true,
             contact: None,
+            manners: Manners::default(),
         }
     }
 }
@@ -87,6 +95,8 @@ pub(crate) struct Phone {
     pub(crate) finals: BTreeMap<String, BTreeSet<u16>>,
     /// The phone considers itself in a call.
     pub(crate) in_call: bool,
+    /// What it remembers of being called.
+    pub(crate) called: Called,
     name: String,
     count: u32,
     sequence: u32,
@@ -130,6 +140,7 @@ impl Phone {
             requests: Vec::new(),
             finals: BTreeMap::new(),
             in_call: false,
+            called: Called::default(),
             name: name.to_owned(),
             count: 0,
             sequence: 0,
@@ -191,13 +202,14 @@ impl Phone {
             return;
         }
         match read_datagram(bytes).expect("the endpoint sends messages that can be read") {
-            Message::Request(request) => self.handle_request(request),
+            Message::Request(request) => self.handle_request(now, request),
             Message::Response(response) => self.handle_response(now, response),
         }
     }
 
     /// Repeats what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.called_timeout(now);
         for invite in &mut self.invites {
             if let ClientStep::Send(bytes) = invite.machine.handle_timeout(now) {
                 self.outputs.push_back(bytes.to_vec());
@@ -215,6 +227,7 @@ impl Phone {
         let invites = self.invites.iter().filter_map(|invite| invite.machine.poll_timeout());
         invites
             .chain(self.others.iter().filter_map(|other| other.machine.poll_timeout()))
+            .chain(self.called_poll_timeout())
             .min()
     }
 
@@ -251,21 +264,6 @@ impl Phone {
 }
 
 impl Phone {
-    fn handle_request(&mut self, request: Request) {
-        self.requests.push(request.clone());
-        // What is asked of a registrar, a test answers itself.
-        if matches!(request.method, Method::Ack | Method::Register | Method::Options) {
-            return;
-        }
-        if request.method != Method::Bye {
-            return self.answer_inside(&request);
-        }
-        self.in_call = false;
-        if let Some(status) = self.habits.bye_status {
-            self.outputs.push_back(Response::standard(&request, status).to_bytes());
-        }
-    }
-
     fn handle_response(&mut self, now: Instant, response: Response) {
         self.responses.push(response.clone());
         let branch = response.headers.via().unwrap().branch().unwrap().to_owned();

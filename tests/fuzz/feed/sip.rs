@@ -117,7 +117,7 @@ impl Exchange {
             networks: vec!["0.0.0.0/0".parse().expect("a network")],
             credentials: None,
             uplink: None,
-            session_expires: patchcord::sip::SESSION_EXPIRES,
+            session_expires: Some(patchcord::sip::SESSION_EXPIRES),
             transports: Vec::new(),
         };
         let settings = Settings {

@@ -3,7 +3,6 @@
 use super::*;
 use crate::sip::admission::{Credentials, Peer};
 use crate::sip::proof::Algorithm;
-use crate::sip::test_line::peer;
 
 #[test]
 fn a_peer_with_a_password_is_challenged_and_let_in_with_either_algorithm() {

@@ -3,9 +3,6 @@
 use super::*;
 use crate::sip::message::Response;
 use crate::sip::proof::Proof;
-use crate::sip::test_line::peer;
-use crate::sip::uplink::{Login, Uplink};
-use crate::sip::uri::Uri;
 
 const CHALLENGE: &str = "Digest realm=\"pbx\", nonce=\"n1\", qop=\"auth\", algorithm=SHA-256";
 
@@ -123,21 +120,7 @@ fn two_requests_to_one_place_share_a_connection() {
 
 /// A line on which phone 0 is in a call and our BYE to it is out; it does not answer by itself.
 fn leaving() -> TestLine {
-    let uplink = Uplink {
-        address: Uri::read("sip:192.0.2.10:40000").unwrap(),
-        outbound_proxy: None,
-        identity: Uri::read("sip:us@192.0.2.10").unwrap(),
-        login: Some(Login {
-            username: "us".to_owned(),
-            password: "wonderland".to_owned(),
-        }),
-        register: None,
-        probe: None,
-    };
-    let mut line = TestLine::with_peers(vec![crate::sip::Peer {
-        uplink: Some(uplink),
-        ..peer("lan", &["192.0.2.0/24"])
-    }]);
+    let mut line = TestLine::with_peers(vec![called_peer()]);
     line.add_phone(
         Transport::Udp,
         Habits {

@@ -116,3 +116,37 @@ fn what_belongs_inside_a_call_is_refused_outside_of_one() {
         assert_eq!(line.endpoint.counts(), Counts::default());
     }
 }
+
+#[test]
+fn digits_and_texts_are_sent_and_no_answer_to_them_ends_the_call() {
+    for status in [Some(200), Some(415), Some(481), None] {
+        let habits = Habits {
+            answers: vec![(Method::Info, status, &[]), (Method::Message, status, &[])],
+            ..Habits::default()
+        };
+        let (mut line, leg) = talking(Transport::Udp, habits);
+        let duration = Duration::from_millis(160);
+        for digit in ['5', 'd', 'x'] {
+            line.command(leg, Command::SendDigit { digit, duration });
+        }
+        for text in ["grüß", "", &"x".repeat(1_001)] {
+            line.command(leg, Command::SendMessage { text: text.to_owned() });
+        }
+        line.run_for(seconds(40));
+        let bodies = |method| {
+            let heard = line.phones[0].heard(&method);
+            heard
+                .iter()
+                .map(|one| String::from_utf8_lossy(&one.body).into_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            bodies(Method::Info),
+            ["Signal=5\r\nDuration=160\r\n", "Signal=D\r\nDuration=160\r\n"]
+        );
+        assert_eq!(bodies(Method::Message), ["grüß"]);
+        assert_eq!(line.take_events(), [""; 0]);
+        line.command(leg, hang_up());
+        expect_nothing_left(&mut line);
+    }
+}

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::sip::endpoint::Settings;
-use crate::sip::test_line::peer;
 
 #[test]
 fn an_unknown_source_is_refused_and_costs_no_state() {

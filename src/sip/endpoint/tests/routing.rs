@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::sip::endpoint::{Listener, Settings};
-use crate::sip::test_line::peer;
 
 #[test]
 fn behind_a_nat_responses_and_our_bye_go_to_the_source_and_say_where_it_is() {

@@ -108,3 +108,83 @@ fn a_refresh_without_a_timer_stops_the_timer() {
     line.run_for(seconds(1000));
     assert_eq!(line.take_events(), [""; 0]);
 }
+
+const OURS: &[(&str, &str)] = &[
+    ("Supported", "timer"),
+    ("Session-Expires", "90;refresher=uas"),
+    ("Allow", "INVITE, ACK, BYE, CANCEL, UPDATE"),
+];
+
+#[test]
+fn we_refresh_by_update_for_as_long_as_the_call_lives() {
+    let (mut line, leg) = talking(Transport::Udp, with(OURS));
+    line.run_for(seconds(45 * 6 + 1));
+    let updates = line.phones[0].heard(&Method::Update);
+    assert_eq!(updates.len(), 6);
+    for update in updates {
+        assert_eq!(update.headers.first("Session-Expires"), Some("90;refresher=uac"));
+        assert!(update.body.is_empty() && update.headers.contains("Contact"));
+        assert!(update.headers.tokens("Supported").any(|token| token == "timer"));
+    }
+    assert_eq!(line.take_events(), [""; 0]);
+    line.command(leg, hang_up());
+    expect_nothing_left(&mut line);
+}
+
+#[test]
+fn a_refresh_nobody_answers_or_knows_ends_the_call() {
+    for (status, seconds_lived) in [(Some(481), 46), (Some(408), 46), (None, 61), (Some(500), 61)] {
+        let habits = Habits {
+            answers: vec![(Method::Update, status, &[])],
+            ..with(OURS)
+        };
+        let (mut line, _) = talking(Transport::Udp, habits);
+        line.run_for(seconds(seconds_lived));
+        assert_eq!(line.take_events(), ["Failed session_expired", "Gone"], "{status:?}");
+        expect_nothing_left(&mut line);
+    }
+}
+
+#[test]
+fn a_refused_refresh_is_tried_again_when_the_peer_says_and_with_what_it_asks_for() {
+    for (status, headers, tries) in [
+        (491, &[][..], 2),
+        (500, &[("Retry-After", "3 (busy)")], 2),
+        (422, &[("Min-SE", "200")], 2),
+    ] {
+        let habits = Habits {
+            answers: vec![(Method::Update, Some(status), headers)],
+            ..with(OURS)
+        };
+        let (mut line, _) = talking(Transport::Udp, habits);
+        line.run_for(Duration::from_millis(45_010));
+        line.phones[0].habits.answers.clear();
+        line.run_for(seconds(10));
+        let updates = line.phones[0].heard(&Method::Update);
+        assert!(updates.len() >= tries, "{status}: {}", updates.len());
+        let last = updates.last().unwrap();
+        let expires = if status == 422 {
+            "200;refresher=uac"
+        } else {
+            "90;refresher=uac"
+        };
+        assert_eq!(last.headers.first("Session-Expires"), Some(expires));
+        line.run_for(seconds(30));
+        assert_eq!(line.take_events(), [""; 0], "{status}");
+    }
+}
+
+#[test]
+fn the_answer_to_a_refresh_may_hand_the_duty_over() {
+    let habits = Habits {
+        answers: vec![(Method::Update, Some(200), &[("x", "90;refresher=uas")])],
+        ..with(OURS)
+    };
+    let (mut line, _) = talking(Transport::Udp, habits);
+    line.phones[0].habits.agrees = false;
+    line.run_for(seconds(45 + 59));
+    assert_eq!(line.take_events(), [""; 0]);
+    line.run_for(seconds(2));
+    assert_eq!(line.take_events(), ["Failed session_expired", "Gone"]);
+    assert_eq!(line.phones[0].heard(&Method::Update).len(), 1);
+}

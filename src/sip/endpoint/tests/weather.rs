@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::sip::proof::Algorithm;
 use crate::sip::second_reader;
-use crate::sip::test_line::{Dice, Weather, peer};
+use crate::sip::test_line::{Dice, Weather};
 
 const RUNS: u64 = 100;
 /// Of these runs another reader reads every message; it is slow in a build that is not optimised.
@@ -156,7 +156,7 @@ fn decide(event: &Event, dice: &mut Dice) -> Vec<(Duration, Command)> {
 }
 
 /// Every INVITE that arrived got one final answer, however often it was sent, and no phone ever saw two.
-fn check_final_answers(line: &TestLine, seed: u64) {
+pub(super) fn check_final_answers(line: &TestLine, seed: u64) {
     for (branch, finals) in &line.finals {
         assert_eq!(finals.len(), 1, "seed {seed}: {branch} got {finals:?}");
     }
@@ -165,7 +165,7 @@ fn check_final_answers(line: &TestLine, seed: u64) {
     }
 }
 
-fn check_events(line: &TestLine, seed: u64) {
+pub(super) fn check_events(line: &TestLine, seed: u64) {
     let mut legs: Vec<_> = line.events.iter().map(|(leg, _)| *leg).collect();
     legs.sort_unstable();
     legs.dedup();
