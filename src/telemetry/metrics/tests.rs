@@ -96,6 +96,13 @@ fn busy() -> Metrics {
     let took = Duration::from_millis(30);
     metrics.call_ended("caller_hung_up", "caller", "lan");
     metrics.call_refused("no_ports");
+    metrics.trunks().note(TrunkState {
+        trunk: "lan".to_owned(),
+        registered: Some(true),
+        registered_until: None,
+        reachable: Some(true),
+        error: String::new(),
+    });
     metrics.call_setup(took);
     metrics.responded(took);
     metrics.barged_in(took);
