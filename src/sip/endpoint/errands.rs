@@ -522,8 +522,13 @@ impl Endpoint {
         self.attempt(now, id);
     }
 
-    /// The transaction of an INVITE has ended.
-    pub(super) fn invite_over(&mut self, id: ErrandId) {
+    /// The transaction of an INVITE has ended. An earlier attempt that was challenged or refused ends while the last one
+    /// goes on.
+    pub(super) fn invite_over(&mut self, id: ErrandId, key: &ClientKey) {
+        let sent = self.errands.get(id).and_then(|errand| errand.sent.as_ref());
+        if sent.is_none_or(|sent| sent.key != *key) {
+            return;
+        }
         if let Some(errand) = self.remove_errand(id) {
             self.errand_over(errand.purpose);
         }
@@ -534,19 +539,19 @@ impl Endpoint {
         let sent = self.errands.get(id).and_then(|errand| errand.sent.as_ref());
         if let Some(key) = sent.map(|sent| sent.key.clone()) {
             self.clients.abandon(&key);
+            self.invite_over(id, &key);
         }
-        self.invite_over(id);
     }
 
     /// A connection has closed: what was under way on it is tried elsewhere.
     pub(super) fn errands_lost(&mut self, now: Instant, lost: Vec<Lost<ErrandId>>) {
-        for Lost { owner, pending } in lost {
+        for Lost { owner, key, pending } in lost {
             match pending {
                 true => {
                     self.note_failure(owner, Outcome::Unreachable("the connection has closed".to_owned()));
                     self.attempt(now, owner);
                 }
-                false => self.invite_over(owner),
+                false => self.invite_over(owner, &key),
             }
         }
     }
