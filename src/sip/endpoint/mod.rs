@@ -11,13 +11,14 @@
 //! - `commands`: what the application decides, and the ways a leg ends.
 //! - `outgoing`: calls we place, as the application sees them. `invitations`: their INVITEs on the wire. `reoffers`:
 //!   re-INVITEs of ours.
-//! - `errands`: requests of ours, from the first hop tried to the answer that counts.
+//! - `errands`: requests of ours, whatever they are for. `answers`: what comes back.
 //! - `deadlines`: what happens when time passes.
 //!
 //! Deliberately absent: RFC 2543 transaction matching (refused with 400), reliable provisionals, session timers and
 //! UPDATE. A leg whose connection came to us and has closed is ended when something must be sent on it; a connection of
 //! ours is opened again.
 
+mod answers;
 mod commands;
 mod contract;
 mod deadlines;

@@ -185,11 +185,12 @@ impl Exchange {
                     leg,
                     event: Event::Incoming(_) | Event::Reoffered { .. },
                 } => waiting.push(leg),
-                Output::Event { .. }
-                | Output::Refused(_)
-                | Output::Resolve { .. }
-                | Output::Open { .. }
-                | Output::Trunk(_) => {}
+                // No name is known and no other address: what has to leave takes the flow that is there.
+                Output::Resolve { query, .. } => {
+                    let unknown = Err("unknown".to_owned());
+                    self.endpoint.handle_resolved(self.now, query, unknown);
+                }
+                Output::Event { .. } | Output::Refused(_) | Output::Open { .. } | Output::Trunk(_) => {}
             }
         }
         waiting
