@@ -14,8 +14,10 @@
 //! - `errands`: requests of ours, whatever they are for. `answers`: what comes back.
 //! - `deadlines`: what happens when time passes.
 //!
-//! Deliberately absent: RFC 2543 transaction matching (refused with 400), reliable provisionals, session timers and
-//! UPDATE. A leg whose connection came to us and has closed is ended when something must be sent on it; a connection of
+//! - `update`, `provisionals`, `refresh`, `messages`, `transfers`, `replacing`: what else lives in a dialog.
+//!
+//! Deliberately absent: RFC 2543 transaction matching (refused with 400), and requests of whom we call before the call
+//! is answered (refused with 481). A leg whose connection came to us and has closed is ended when something must be sent on it; a connection of
 //! ours is opened again.
 
 mod answers;

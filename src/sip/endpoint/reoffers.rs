@@ -159,7 +159,7 @@ impl Endpoint {
             return;
         };
         let (hang_up, sdp) = (offered.hang_up.take(), std::mem::take(&mut offered.sdp));
-        if let Ok(_) = &answer {
+        if answer.is_ok() {
             leg.usages.local_sdp = Some(sdp);
         }
         let refreshing = std::mem::take(&mut leg.usages.refreshing);
