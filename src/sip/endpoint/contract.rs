@@ -227,7 +227,7 @@ pub enum Event {
         /// The Reason header of the BYE.
         reason: Option<String>,
     },
-    /// The leg ends by itself: `ack_timeout`, `session_unavailable` (see [`RING_MAX`]), or `flow_lost`, which is also a
+    /// The leg ends by itself: `ack_timeout`, `session_expired`, `session_unavailable` (see [`RING_MAX`]), or `flow_lost`, which is also a
     /// peer that no longer knows the call or does not answer inside it.
     Failed {
         /// The reason word.
