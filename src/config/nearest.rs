@@ -103,9 +103,9 @@ mod tests {
 
     #[test]
     fn long_lists_are_cut() {
-        let names: Vec<String> = (0..20).map(|number| format!("name{number}")).collect();
+        let names: Vec<String> = (0..LISTED_MAX + 4).map(|number| format!("name{number}")).collect();
         let text = suggestion("zzzzzz", names.iter().map(String::as_str));
-        assert!(text.ends_with("\"name15\" and 4 more"), "{text}");
+        assert!(text.ends_with("\"name31\" and 4 more"), "{text}");
     }
 
     #[test]
