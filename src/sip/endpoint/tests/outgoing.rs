@@ -130,7 +130,7 @@ fn a_challenged_invite_proves_itself_and_its_ack_too() {
         let requests = &line.phones[0].requests;
         let proof = |request: &Request| Proof::read(request.headers.first(proves).unwrap()).unwrap().unwrap();
         let proved = proof(&requests[2]);
-        let expected = proved.expected(proved.algorithm().unwrap(), "INVITE", "wonderland");
+        let expected = proved.expected(proved.algorithm().unwrap(), "INVITE", b"", "wonderland");
         assert_eq!(Some(&proved.response), expected.as_ref());
         assert_eq!(proof(&requests[3]), proved);
         line.command(leg, hang_up());
