@@ -45,8 +45,17 @@ pub struct Leg {
     pub placed: bool,
     /// An offer of ours that crossed one of the peer's and is to be made again.
     pub retry: Option<Retry>,
-    /// The last re-INVITE of ours that was accepted, by its number, and its ACK once that is out.
-    pub acknowledged: Option<(u32, Option<(Flow, Vec<u8>)>)>,
+    /// The last re-INVITE of ours that was accepted.
+    pub acknowledged: Option<Acknowledged>,
+}
+
+/// A re-INVITE of ours that was accepted.
+#[derive(Debug)]
+pub struct Acknowledged {
+    /// Its number.
+    pub sequence: u32,
+    /// Its ACK, once that is out.
+    pub ack: Option<(Flow, Vec<u8>)>,
 }
 
 /// An offer of ours that waits for another try.

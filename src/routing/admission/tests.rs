@@ -137,6 +137,7 @@ fn room(calls_max: usize, calls_per_s: u32, trunks: &[(&str, usize, u32, usize)]
         credentials: None,
         uplink: None,
         session_expires: None,
+        messages: true,
         limits: TrunkLimits {
             calls_max: *calls_max,
             calls_per_s: *calls_per_s,

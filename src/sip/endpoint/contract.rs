@@ -227,7 +227,8 @@ pub enum Event {
         /// The Reason header of the BYE.
         reason: Option<String>,
     },
-    /// The leg ends by itself: `ack_timeout`, `flow_lost` or `session_unavailable` (see [`RING_MAX`]).
+    /// The leg ends by itself: `ack_timeout`, `session_unavailable` (see [`RING_MAX`]), or `flow_lost`, which is also a
+    /// peer that no longer knows the call or does not answer inside it.
     Failed {
         /// The reason word.
         reason: &'static str,
@@ -342,7 +343,7 @@ pub struct Outgoing {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct NotPlaced {
-    /// The reason word.
+    /// The reason word: `no_uplink`, `bad_request` or `overloaded`.
     pub reason: &'static str,
     /// What exactly is wrong, for people.
     pub detail: String,

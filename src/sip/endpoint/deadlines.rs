@@ -29,7 +29,7 @@ impl Endpoint {
             match due {
                 Due::Send(flow, bytes) => self.send(flow, bytes),
                 Due::TimedOut(errand) => self.errand_timed_out(now, errand),
-                Due::Over(errand) => self.invite_over(errand),
+                Due::Over(errand, key) => self.invite_over(errand, &key),
             }
         }
         self.handle_registrations(now);

@@ -12,13 +12,16 @@
 //! - `commands`: what the application decides, and the ways a leg ends.
 //! - `outgoing`: calls we place, as the application sees them. `invitations`: their INVITEs on the wire. `reoffers`:
 //!   re-INVITEs of ours.
-//! - `errands`: requests of ours, from the first hop tried to the answer that counts.
+//! - `errands`: requests of ours, whatever they are for. `answers`: what comes back.
 //! - `deadlines`: what happens when time passes.
 //! - `refusals`: what is refused or dropped, and who is told.
+//! - `update`, `provisionals`, `refresh`, `messages`, `transfers`, `replacing`: what else lives in a dialog.
 //!
-//! Deliberately absent: forking on our side. A leg whose connection came to us and has closed is ended when something
-//! must be sent on it; a connection of ours is opened again.
+//! Deliberately absent: forking on our side, and requests of whom we call before the call is answered (refused with
+//! 481). A leg whose connection came to us and has closed is ended when something must be sent on it; a connection of
+//! ours is opened again.
 
+mod answers;
 mod commands;
 mod contract;
 mod deadlines;

@@ -9,7 +9,7 @@ use super::{Endpoint, Event};
 use crate::sip::errand::{Draft, ErrandId, Outcome};
 use crate::sip::flow::Flow;
 use crate::sip::invitation::description;
-use crate::sip::leg::{LegId, Offered, Phase, Retry};
+use crate::sip::leg::{Acknowledged, LegId, Offered, Phase, Retry};
 use crate::sip::message::Response;
 use crate::sip::method::Method;
 use crate::sip::reply::ACCEPT;
@@ -82,14 +82,11 @@ impl Endpoint {
         };
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let sequence = sent.request.headers.cseq().map_or(0, |cseq| cseq.number);
-        match &leg.acknowledged {
-            Some((known, Some((flow, ack)))) if *known == sequence => {
-                let (flow, ack) = (*flow, ack.clone());
-                return self.send(flow, ack);
-            }
-            Some((known, None)) if *known == sequence => return,
-            _ => leg.acknowledged = Some((sequence, None)),
+        if let Some(known) = leg.acknowledged.as_ref().filter(|known| known.sequence == sequence) {
+            let again = known.ack.clone();
+            return again.into_iter().for_each(|(flow, ack)| self.send(flow, ack));
         }
+        leg.acknowledged = Some(Acknowledged { sequence, ack: None });
         leg.dialog.refresh_target(&response.headers);
         let course = leg
             .course()
@@ -104,8 +101,8 @@ impl Endpoint {
     /// The ACK of our re-INVITE is out; it is kept for the next 2xx.
     pub(super) fn keep_reack(&mut self, id: LegId, flow: Flow, ack: Vec<u8>) {
         let leg = self.legs.get_mut(&id);
-        if let Some((_, kept)) = leg.and_then(|leg| leg.acknowledged.as_mut()) {
-            *kept = Some((flow, ack));
+        if let Some(known) = leg.and_then(|leg| leg.acknowledged.as_mut()) {
+            known.ack = Some((flow, ack));
         }
     }
 
@@ -162,7 +159,7 @@ impl Endpoint {
             return;
         };
         let (hang_up, sdp) = (offered.hang_up.take(), std::mem::take(&mut offered.sdp));
-        if let Ok(_) = &answer {
+        if answer.is_ok() {
             leg.usages.local_sdp = Some(sdp);
         }
         let refreshing = std::mem::take(&mut leg.usages.refreshing);

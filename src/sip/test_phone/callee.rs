@@ -10,7 +10,7 @@ use crate::sip::method::Method;
 use crate::sip::transaction::timers::{GIVE_UP, T1, doubled};
 
 /// The answer of a phone that is called, one for each fork; the endpoint does not read it.
-pub(crate) const CALLEE_ANSWER: &str = "v=0\r\no=callee";
+const CALLEE_ANSWER: &str = "v=0\r\no=callee";
 
 /// How a phone behaves when it is called.
 #[derive(Debug, Clone)]

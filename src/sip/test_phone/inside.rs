@@ -100,7 +100,6 @@ impl Phone {
 
     /// What a 2xx to an INVITE says besides its dialog.
     pub(super) fn describe_answer(&self, request: &Request, response: &mut Response) {
-        self.agree(request, response);
         let listed = self
             .habits
             .answers
@@ -110,6 +109,9 @@ impl Phone {
         headers
             .iter()
             .for_each(|(name, value)| response.headers.push(name, *value));
+        if !response.headers.contains("Session-Expires") {
+            self.agree(request, response);
+        }
     }
 
     fn agree(&self, request: &Request, response: &mut Response) {

@@ -13,7 +13,7 @@ mod requests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-pub(crate) use callee::{CALLEE_ANSWER, Called, Manners};
+pub(crate) use callee::{Called, Manners};
 use requests::{beside, with_offer};
 
 use crate::sip::address::NameAddr;

@@ -20,7 +20,7 @@ pub enum Due<Owner> {
     /// Our request was never answered.
     TimedOut(Owner),
     /// No more answers to this INVITE are waited for (timer D or M).
-    Over(Owner),
+    Over(Owner, ClientKey),
 }
 
 /// What a response means.
@@ -39,6 +39,8 @@ pub enum Heard<Owner> {
 pub struct Lost<Owner> {
     /// Whose it was.
     pub owner: Owner,
+    /// Which it was.
+    pub key: ClientKey,
     /// Whether it still waited for its final answer.
     pub pending: bool,
 }
@@ -225,6 +227,7 @@ impl<Owner: Copy> Clients<Owner> {
             .filter(|(_, client)| client.flow.shares_connection(flow));
         let lost = |client: &Client<Owner>| Lost {
             owner: client.owner,
+            key: client.key.clone(),
             pending: client.machine.is_pending(),
         };
         let mut closed: Vec<_> = closed.map(|(id, client)| (*id, lost(client))).collect();
@@ -241,7 +244,7 @@ impl<Owner: Copy> Clients<Owner> {
             ClientStep::Nothing => None,
         };
         let over = matches!(&client.machine, Machine::Invite(machine) if machine.is_terminated());
-        let due = due.or_else(|| over.then_some(Due::Over(client.owner)));
+        let due = due.or_else(|| over.then_some(Due::Over(client.owner, client.key.clone())));
         self.arm(id);
         due
     }
@@ -297,7 +300,8 @@ mod tests {
         table.open(now, bye("c"), flow(Transport::Udp), 8, b"BYE".to_vec());
         table.open(now, invite("d"), flow(Transport::Tcp), 9, b"INVITE".to_vec());
         table.handle_response(now, &invite("d"), 200);
-        let lost = [(7, true), (9, false)].map(|(owner, pending)| Lost { owner, pending });
+        let lost =
+            [(7, bye("b"), true), (9, invite("d"), false)].map(|(owner, key, pending)| Lost { owner, key, pending });
         assert_eq!(table.handle_flow_closed(&flow(Transport::Tcp)), lost);
         assert_eq!(table.len(), 1);
     }
@@ -325,7 +329,7 @@ mod tests {
         assert_eq!(table.acknowledge(&invite("b"), b"ACK".to_vec()), Some(udp));
         let again = Heard::Acknowledge(udp, b"ACK".to_vec());
         assert_eq!(table.handle_response(now, &invite("b"), 486), again);
-        assert_eq!(table.handle_timeout(now + TIMER_D), Some(Due::Over(1)));
+        assert_eq!(table.handle_timeout(now + TIMER_D), Some(Due::Over(1, invite("b"))));
         assert!(table.is_empty());
     }
 
@@ -336,7 +340,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(table.handle_response(now, &invite("b"), 200), Heard::Fresh(1));
         }
-        assert_eq!(table.handle_timeout(now + GIVE_UP), Some(Due::Over(1)));
+        assert_eq!(table.handle_timeout(now + GIVE_UP), Some(Due::Over(1, invite("b"))));
         assert_eq!(table.handle_response(now, &invite("b"), 200), Heard::Nothing);
     }
 

@@ -212,11 +212,15 @@ impl Exchange {
                     leg,
                     event: Event::Incoming(_) | Event::Reoffered { .. },
                 } => waiting.push(leg),
+                // No name is known and no other address: what has to leave takes the flow that is there.
+                Output::Resolve { query, .. } => {
+                    let unknown = Err("unknown".to_owned());
+                    self.endpoint.handle_resolved(self.now, query, unknown);
+                }
                 Output::Event { .. }
                 | Output::Refused(_)
                 | Output::Dropped(_)
                 | Output::Repeated(_)
-                | Output::Resolve { .. }
                 | Output::Open { .. }
                 | Output::Trunk(_) => {}
             }

@@ -210,3 +210,57 @@ fn commands_out_of_place_send_nothing() {
     let sent = std::iter::from_fn(|| line.endpoint.poll_output()).filter(|out| matches!(out, Output::Send { .. }));
     assert_eq!(sent.count(), 0);
 }
+
+/// A line on which phone 0 rings because of us and answers after a minute.
+fn rung() -> (TestLine, String) {
+    let (line, _) = placing(
+        Transport::Udp,
+        Manners {
+            tries: true,
+            rings: false,
+            decides_after: None,
+            ..Manners::default()
+        },
+    );
+    let invite = line.phones[0].heard(&Method::Invite)[0].clone();
+    let mut response = crate::sip::message::Response::standard(&invite, 183)
+        .with_to_tag("fork")
+        .with_header("Contact", "<sip:fork@192.0.2.10:40000>");
+    response = response.with_header("Require", "100rel").with_header("RSeq", "NUMBER");
+    let response = response.with_body("application/sdp", b"v=0\r\no=fork".to_vec());
+    let text = String::from_utf8(response.to_bytes()).unwrap();
+    (line, text)
+}
+
+#[test]
+fn as_callers_we_acknowledge_reliable_provisionals_in_order_and_once() {
+    let (mut line, response) = rung();
+    let flow = line.phones[0].flow;
+    for number in ["7", "7", "9", "8", "8"] {
+        line.inject(flow, response.replace("NUMBER", number).as_bytes());
+    }
+    let pracks = line.phones[0].heard(&Method::Prack);
+    let rack: Vec<_> = pracks
+        .iter()
+        .map(|prack| prack.headers.first("RAck").unwrap())
+        .collect();
+    assert_eq!(rack, ["7 1 INVITE", "8 1 INVITE"]);
+    let numbers: Vec<_> = pracks
+        .iter()
+        .map(|prack| prack.headers.cseq().unwrap().number)
+        .collect();
+    assert_eq!(numbers, [2, 3]);
+    assert_eq!(pracks[0].headers.to().unwrap().tag(), Some("fork"));
+    let told = line.take_events();
+    assert_eq!(
+        told.iter().filter(|event| event.starts_with("Progressed")).count(),
+        1,
+        "{told:?}"
+    );
+    // Each early dialog counts for itself.
+    let other = response.replace("NUMBER", "3").replace("tag=fork", "tag=other");
+    line.inject(flow, other.as_bytes());
+    assert_eq!(line.phones[0].heard(&Method::Prack).len(), 3);
+    line.run_for(seconds(60));
+    expect_nothing_left(&mut line);
+}

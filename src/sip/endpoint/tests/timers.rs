@@ -188,3 +188,107 @@ fn the_answer_to_a_refresh_may_hand_the_duty_over() {
     assert_eq!(line.take_events(), ["Failed session_expired", "Gone"]);
     assert_eq!(line.phones[0].heard(&Method::Update).len(), 1);
 }
+
+type Extra = &'static [(&'static str, &'static str)];
+
+/// A line on which phone 0 has answered our call with these headers.
+fn placed(answer: Extra) -> (TestLine, LegId) {
+    let (mut line, _) = placing(Transport::Udp, Manners::default());
+    line.phones[0].habits.answers = vec![(Method::Invite, None, answer)];
+    line.phones[0].habits.agrees = answer.is_empty();
+    let leg = line.leg();
+    line.run_for(SECOND);
+    line.take_events();
+    line.phones[0].habits.agrees = true;
+    (line, leg)
+}
+
+#[test]
+fn our_calls_ask_for_a_session_timer() {
+    let (line, _) = placed(&[]);
+    let invite = line.phones[0].heard(&Method::Invite)[0];
+    assert_eq!(invite.headers.first("Session-Expires"), Some("1800"));
+    assert_eq!(invite.headers.first("Min-SE"), Some("90"));
+    assert!(
+        ["timer", "100rel", "replaces"]
+            .iter()
+            .all(|one| invite.headers.tokens("Supported").any(|token| token == *one))
+    );
+}
+
+#[test]
+fn as_callers_we_refresh_by_update_or_by_the_same_offer_again() {
+    let by_update: Extra = &[("Session-Expires", "90;refresher=uac"), ("Allow", "INVITE, UPDATE")];
+    let by_invite: Extra = &[("Session-Expires", "90;refresher=uac")];
+    for (answer, method) in [(by_update, Method::Update), (by_invite, Method::Invite)] {
+        let (mut line, leg) = placed(answer);
+        let before = line.phones[0].heard(&method).len();
+        line.run_for(seconds(45 * 6));
+        let refreshes = line.phones[0].heard(&method);
+        assert!(refreshes.len() >= before + 5, "{method}: {}", refreshes.len());
+        let last = refreshes.last().unwrap();
+        assert_eq!(last.headers.first("Session-Expires"), Some("90;refresher=uac"));
+        assert_eq!(last.body, if method == Method::Invite { OFFER } else { b"" });
+        assert_eq!(line.take_events(), [""; 0]);
+        line.command(leg, hang_up());
+        expect_nothing_left(&mut line);
+    }
+}
+
+#[test]
+fn a_callee_that_is_to_refresh_and_does_not_loses_its_call() {
+    let (mut line, _) = placed(&[("Session-Expires", "90;refresher=uas")]);
+    for _ in 0..5 {
+        line.run_for(seconds(45));
+        line.phone(0, |phone, now| {
+            phone.update(
+                now,
+                &[("Supported", "timer"), ("Session-Expires", "90;refresher=uac")],
+                None,
+            );
+        });
+        assert_eq!(line.phones[0].last().status, 200);
+    }
+    assert_eq!(line.take_events(), [""; 0]);
+    line.run_for(seconds(61));
+    assert_eq!(line.take_events(), ["Failed session_expired", "Gone"]);
+    expect_nothing_left(&mut line);
+}
+
+#[test]
+fn a_caller_without_update_is_refreshed_by_the_answer_it_knows() {
+    let extra: Extra = &[("Supported", "timer"), ("Session-Expires", "90;refresher=uas")];
+    let (mut line, leg) = talking(Transport::Udp, with(extra));
+    line.run_for(seconds(45 * 5 + 5));
+    let refreshes = line.phones[0].heard(&Method::Invite);
+    assert_eq!(refreshes.len(), 5);
+    assert!(refreshes.iter().all(|invite| invite.body == ANSWER));
+    assert_eq!(line.take_events(), [""; 0]);
+    line.phones[0].habits.manners.reinvites = vec![500; 20].into();
+    line.run_for(seconds(90));
+    assert_eq!(line.take_events(), ["Failed session_expired", "Gone"]);
+    let _ = leg;
+    expect_nothing_left(&mut line);
+}
+
+#[test]
+fn a_call_that_is_too_short_for_somebody_on_the_way_is_placed_once_more() {
+    let longer = Some((422, vec![("Min-SE", "3600".to_owned())]));
+    let (mut line, _) = placing(
+        Transport::Udp,
+        Manners {
+            refuses: longer,
+            ..Manners::default()
+        },
+    );
+    line.run_for(SECOND);
+    let invites = line.phones[0].heard(&Method::Invite);
+    let asked: Vec<_> = invites
+        .iter()
+        .map(|invite| invite.headers.first("Session-Expires").unwrap())
+        .collect();
+    assert_eq!(asked, ["1800", "3600"]);
+    let last = line.take_events();
+    assert!(last.iter().any(|event| event.starts_with("Rejected 422")), "{last:?}");
+    expect_nothing_left(&mut line);
+}
