@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::deadlines::Alarm;
 use super::errands::Purpose;
-use super::{Endpoint, Event, NotPlaced, Outgoing, Output, QueryId};
+use super::{Endpoint, Event, NotPlaced, Outgoing, Output, QueryId, REGISTRAR};
 use crate::sip::calling;
 use crate::sip::errand::{Course, OwnContact};
 use crate::sip::flow::Flow;
@@ -35,6 +35,8 @@ pub(super) struct Placing {
     sequence: u32,
     ring_max: Duration,
     hops: Vec<Hop>,
+    /// The way a phone registered, which nothing is looked up for.
+    flow: Option<Flow>,
     offer: Option<Vec<u8>>,
     /// Whom it has been sent to, and who is left to try.
     tried: Vec<Uri>,
@@ -45,16 +47,13 @@ pub(super) struct Placing {
 
 impl Endpoint {
     /// Places a call. The leg it becomes asks for its offer next ([`Event::Located`]).
-    pub fn place(&mut self, now: Instant, outgoing: Outgoing) -> Result<LegId, NotPlaced> {
-        let Some((peer, uplink)) = self.admission.uplink_named(&outgoing.trunk) else {
-            let detail = format!("the trunk {:?} is not one that calls can be placed on", outgoing.trunk);
-            return Err(not_placed("no_uplink", detail));
-        };
+    pub fn place(&mut self, now: Instant, mut outgoing: Outgoing) -> Result<LegId, NotPlaced> {
+        let (peer, uplink, flow) = self.way_of_call(&mut outgoing)?;
         if self.legs.len() + self.placings.len() >= self.settings.legs_max {
             return Err(not_placed("overloaded", "as many legs as allowed are live".to_owned()));
         }
-        let invite = calling::invite(uplink, &outgoing)?;
-        let target = first_target(uplink, &invite)?;
+        let invite = self.routed_call(peer, calling::invite(&uplink, &outgoing)?);
+        let target = first_target(&invite)?;
         let (tag, call_id) = (self.mint.tag(), self.mint.tag());
         self.last_leg = self.last_leg.wrapping_add(1);
         let id = LegId(self.last_leg);
@@ -68,6 +67,7 @@ impl Endpoint {
                 sequence: 0,
                 ring_max,
                 hops: Vec::new(),
+                flow,
                 offer: None,
                 redirections: VecDeque::new(),
                 session_min: None,
@@ -76,8 +76,38 @@ impl Endpoint {
         self.alarms.set(Alarm::Ring(id), Some(now + ring_max));
         let query = self.query();
         self.queries.insert(query, id);
-        self.outputs.push_back(Output::Resolve { query, target });
+        match flow {
+            Some(flow) => self.located(query, Ok(vec![hop_of(&flow)])),
+            None => self.outputs.push_back(Output::Resolve { query, target }),
+        }
         Ok(id)
+    }
+
+    /// The peer a call goes to, how it is reached, and the way that is open already: to a phone that registered here it
+    /// is the newest one.
+    fn way_of_call(&self, outgoing: &mut Outgoing) -> Result<(usize, Uplink, Option<Flow>), NotPlaced> {
+        if outgoing.trunk == REGISTRAR && self.registrar.is_some() {
+            let (uplink, flow) = self.way_to_phone(&outgoing.to)?;
+            outgoing.to = uplink.address.to_string();
+            return Ok((self.phones(), uplink, Some(flow)));
+        }
+        let Some((peer, uplink)) = self.admission.uplink_named(&outgoing.trunk) else {
+            let detail = format!("the trunk {:?} is not one that calls can be placed on", outgoing.trunk);
+            return Err(not_placed("no_uplink", detail));
+        };
+        Ok((peer, uplink.clone(), None))
+    }
+
+    /// While we are registered a call begins on the way the registrar told us.
+    fn routed_call(&self, peer: usize, mut invite: Request) -> Request {
+        let routes = self.service_routes(peer);
+        if !routes.is_empty() {
+            invite.headers.remove("Route");
+        }
+        routes
+            .iter()
+            .for_each(|route| invite.headers.push("Route", route.to_string()));
+        invite
     }
 
     /// The way to a call we place is known, or there is none.
@@ -114,9 +144,13 @@ impl Endpoint {
             return;
         }
         placing.offer = Some(sdp);
-        let (ring_until, hops) = (now + placing.ring_max, placing.hops.clone());
+        let ring_until = now + placing.ring_max;
+        let course = match placing.flow {
+            Some(flow) => Course::Flow(flow),
+            None => Course::Hops(placing.hops.clone()),
+        };
         self.alarms.set(Alarm::Ring(id), Some(ring_until));
-        self.send_invitation(now, id, Course::Hops(hops));
+        self.send_invitation(now, id, course);
     }
 
     fn send_invitation(&mut self, now: Instant, id: LegId, course: Course) {
@@ -263,8 +297,19 @@ impl Endpoint {
 }
 
 /// Where the INVITE goes first: through the trunk's proxy, or to whom it is for.
-fn first_target(uplink: &Uplink, invite: &Request) -> Result<Target, NotPlaced> {
-    let first = uplink.outbound_proxy.as_ref().unwrap_or(&invite.uri);
+fn hop_of(flow: &Flow) -> Hop {
+    Hop {
+        transport: flow.transport,
+        local: flow.local,
+        remote: flow.remote,
+        name: String::new(),
+    }
+}
+
+/// Where a call goes first: to the first of its routes, else to whom it is for.
+fn first_target(invite: &Request) -> Result<Target, NotPlaced> {
+    let routes = invite.headers.routes().unwrap_or_default();
+    let first = routes.first().map_or(&invite.uri, |route| &route.uri);
     Target::of(first).map_err(|error| not_placed("bad_request", format!("{first} cannot be called: {error}")))
 }
 

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Endpoint, Refusal};
+use super::{Endpoint, NotPlaced, Refusal};
 use crate::sip::admission::{Proved, Source, Verdict};
 use crate::sip::endpoint::requests::check_extensions;
 use crate::sip::flow::Flow;
@@ -15,6 +15,7 @@ use crate::sip::message::{Request, Response};
 use crate::sip::registrar::{Registrar, Rejected};
 use crate::sip::reply::Reply;
 use crate::sip::transaction::Key;
+use crate::sip::uplink::Uplink;
 use crate::sip::uri::Uri;
 
 impl Endpoint {
@@ -23,11 +24,27 @@ impl Endpoint {
         self.registrar.as_ref().map_or(0, Registrar::len)
     }
 
-    /// Where the phones of a user are, the newest first; `None` when there is no such user.
-    #[cfg_attr(not(test), expect(dead_code, reason = "placing calls will ask for it"))]
-    pub(super) fn phones_of(&self, user: &str) -> Option<Vec<(Uri, Flow)>> {
-        let registrar = self.registrar.as_ref()?;
-        registrar.user(user).map(|_| registrar.find(user))
+    /// How the phone of a user that registered last is called, and by which way.
+    pub(super) fn way_to_phone(&self, to: &str) -> Result<(Uplink, Flow), NotPlaced> {
+        let user = Uri::read(to).ok().and_then(|uri| uri.subscriber());
+        let user = user.unwrap_or_else(|| to.to_owned());
+        let phones = self.registrar.as_ref().map(|registrar| registrar.find(&user));
+        let Some((contact, flow)) = phones.unwrap_or_default().into_iter().next() else {
+            let detail = format!("no phone of {user:?} is registered here");
+            return Err(NotPlaced {
+                reason: "not_registered",
+                detail,
+            });
+        };
+        let uplink = Uplink {
+            address: contact,
+            outbound_proxy: None,
+            identity: Uri::sip(Some("patchcord"), self.advertised(&flow)),
+            login: None,
+            register: None,
+            probe: None,
+        };
+        Ok((uplink, flow))
     }
 
     /// Whether phones may register from there.
@@ -117,7 +134,7 @@ impl Endpoint {
     }
 
     /// The index of the peer that all phones are.
-    fn phones(&self) -> usize {
+    pub(super) fn phones(&self) -> usize {
         self.settings.peers.len()
     }
 }

@@ -282,9 +282,8 @@ impl Endpoint {
 
     /// The routes a request to this peer outside any dialog begins with: the way its registrar told us (RFC 3608 section
     /// 6.1), else the outbound proxy.
-    pub(super) fn preloaded_routes(&self, peer: usize) -> Vec<NameAddr> {
-        let kept = self.registrations.live.get(&peer);
-        let told = kept.map(|kept| kept.machine.service_routes()).unwrap_or_default();
+    fn preloaded_routes(&self, peer: usize) -> Vec<NameAddr> {
+        let told = self.service_routes(peer);
         let proxy = || {
             self.admission
                 .uplink(peer)
@@ -296,10 +295,10 @@ impl Endpoint {
         }
     }
 
-    /// The open flow to the registrar of this peer, for requests that may go the same way.
-    #[expect(dead_code, reason = "placing calls will ask for it")]
-    pub(super) fn registered_flow(&self, peer: usize) -> Option<Flow> {
-        self.registrations.live.get(&peer)?.machine.flow()
+    /// The way the registrar of this peer told us; empty while we are not registered.
+    pub(super) fn service_routes(&self, peer: usize) -> &[NameAddr] {
+        let kept = self.registrations.live.get(&peer);
+        kept.map(|kept| kept.machine.service_routes()).unwrap_or_default()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::sip::admission::Credentials;
 use crate::sip::challenge::{Keyring, Proven};
-use crate::sip::endpoint::Settings;
+use crate::sip::endpoint::{Outgoing, Settings};
 use crate::sip::message::{Request, Response};
 use crate::sip::proof::Algorithm;
 use crate::sip::registrar::RegistrarSettings;
@@ -24,12 +24,13 @@ fn a_phone_registers_with_its_password_and_is_found_where_it_came_from() {
             ok.headers.first("Contact"),
             Some("<sip:alice@10.9.9.9:5060>;expires=120")
         );
-        let found = line.line.endpoint.phones_of("alice").unwrap();
+        let (uplink, flow) = line.line.endpoint.way_to_phone("alice").unwrap();
         assert_eq!(
-            (found[0].0.as_str(), found[0].1),
+            (uplink.address.as_str(), flow),
             ("sip:alice@10.9.9.9:5060", line.line.phones[0].flow)
         );
-        assert_eq!(line.line.endpoint.phones_of("mallory"), None);
+        let unknown = line.line.endpoint.way_to_phone("mallory").unwrap_err();
+        assert_eq!(unknown.reason, "not_registered");
         assert_eq!(line.line.endpoint.registered_contacts(), 1);
         line.line.run_for(seconds(121));
         assert_eq!(line.line.endpoint.registered_contacts(), 0);
@@ -143,6 +144,38 @@ fn where_only_phones_are_every_call_is_challenged_as_a_user() {
     line.user = "";
     line.call();
     assert!(line.line.phones[0].statuses().ends_with(&[401, 403]));
+}
+
+#[test]
+fn a_registered_phone_is_called_by_the_way_it_came() {
+    let mut line = line(Algorithm::Sha256);
+    let call = |to: &str| Outgoing {
+        trunk: "registrar".to_owned(),
+        to: to.to_owned(),
+        from: None,
+        display_name: None,
+        headers: Vec::new(),
+        ring_max: seconds(30),
+    };
+    let now = line.line.now;
+    assert_eq!(
+        line.line.endpoint.place(now, call("alice")).unwrap_err().reason,
+        "not_registered"
+    );
+    line.register(&[CONTACT]);
+    for to in ["alice", "sip:alice@gw"] {
+        let leg = line.line.endpoint.place(now, call(to)).unwrap();
+        line.line.run_for(Duration::ZERO);
+        assert_eq!(line.line.take_events(), ["Located 192.0.2.1"]);
+        line.line.command(leg, Command::Offer { sdp: OFFER.to_vec() });
+        let invite = line.line.phones[0].requests.last().unwrap();
+        let reached = (invite.method.as_str(), invite.uri.as_str());
+        assert_eq!(reached, ("INVITE", "sip:alice@10.9.9.9:5060"));
+        assert_eq!(
+            invite.headers.from().unwrap().uri.as_str(),
+            "sip:patchcord@192.0.2.1:5060"
+        );
+    }
 }
 
 /// A line with a registrar for 10/8 and 172.16/12, a trunk `lan` that lists 10/8, and phone 0 at 10.0.0.7.

@@ -1,6 +1,7 @@
 //! Registrations and probes as a registrar sees them.
 
 use super::*;
+use crate::sip::endpoint::Outgoing;
 use crate::sip::flow::OPENED_BY_US;
 use crate::sip::message::{Request, Response};
 use crate::sip::proof::{Algorithm, Proof};
@@ -183,6 +184,26 @@ fn everything_goes_through_the_outbound_proxy_and_then_the_way_the_registrar_say
         ("OPTIONS", "sip:far.example")
     );
     assert_eq!(options.headers.first("Route"), Some("<sip:192.0.2.10:40000;lr;own>"));
+    let call = Outgoing {
+        trunk: "carrier".to_owned(),
+        to: "+4989".to_owned(),
+        from: None,
+        display_name: None,
+        headers: Vec::new(),
+        ring_max: seconds(30),
+    };
+    let leg = line.endpoint.place(line.now, call).unwrap();
+    line.run_for(Duration::ZERO);
+    line.command(leg, Command::Offer { sdp: OFFER.to_vec() });
+    let invite = last(&line);
+    assert_eq!(
+        (invite.method.as_str(), invite.uri.as_str()),
+        ("INVITE", "sip:+4989@far.example")
+    );
+    assert_eq!(
+        invite.headers.all("Route").collect::<Vec<_>>(),
+        ["<sip:192.0.2.10:40000;lr;own>"]
+    );
 }
 
 #[test]
