@@ -375,7 +375,7 @@ async fn play(
                     detail: String::new(),
                 }),
             ),
-            SipOrder::Drain => {}
+            SipOrder::Drain | SipOrder::Leave(_) => {}
         }
     }
 }

@@ -171,10 +171,7 @@ fn a_registered_phone_is_called_by_the_way_it_came() {
         let invite = line.line.phones[0].requests.last().unwrap();
         let reached = (invite.method.as_str(), invite.uri.as_str());
         assert_eq!(reached, ("INVITE", "sip:alice@10.9.9.9:5060"));
-        assert_eq!(
-            invite.headers.from().unwrap().uri.as_str(),
-            "sip:patchcord@192.0.2.1:5060"
-        );
+        assert_eq!(invite.headers.from().unwrap().uri.as_str(), "sip:patchcord@192.0.2.1");
     }
 }
 
