@@ -133,7 +133,7 @@ CALLEES = {
         hangs_up=True,
     ),
     "out-challenged-for-ever": Callee(
-        sum(([sipp.CALLED, sipp.challenge(number), sipp.receive("ACK")] for number in range(3)), []),
+        sum(([sipp.CALLED, sipp.challenge(number), sipp.receive("ACK")] for number in range(2)), []),
         "rejected",
         trunk='login_username = "gw"\nlogin_password = "env:LAB_UPLINK"\n',
     ),
