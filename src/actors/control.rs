@@ -5,13 +5,16 @@ use std::{
     time::Duration,
 };
 
+use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use ractor::{ActorRef, RpcReplyPort, rpc::CallResult};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
     board::{Board, Line},
     call, calls,
+    inquiries::Inquiries,
 };
 use crate::{
     call::conductor::NotNow,
@@ -36,6 +39,7 @@ pub struct Manager {
 pub struct Switchboard {
     board: Arc<Board>,
     manager: Arc<Manager>,
+    inquiries: Inquiries,
 }
 
 impl Manager {
@@ -50,9 +54,13 @@ impl Manager {
 }
 
 impl Switchboard {
-    /// Reads the board, and asks the manager for calls.
-    pub fn new(board: Arc<Board>, manager: Arc<Manager>) -> Self {
-        Self { board, manager }
+    /// Reads the board, asks the manager for calls, and has questions about calls answered.
+    pub fn new(board: Arc<Board>, manager: Arc<Manager>, inquiries: Inquiries) -> Self {
+        Self {
+            board,
+            manager,
+            inquiries,
+        }
     }
 
     /// How to reach a call, or why not.
@@ -134,6 +142,10 @@ impl Control for Switchboard {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.board.changes()
+    }
+
+    fn explain(&self, body: &[u8]) -> (StatusCode, Value) {
+        self.inquiries.answer(body)
     }
 }
 

@@ -81,6 +81,12 @@ impl Ledger {
         ledger
     }
 
+    /// The SIP side has taken the call that is to be placed.
+    pub fn dialing(&mut self, sip_call_id: String) {
+        tracing::debug!(parent: &self.span, sip_call_id, "dialing");
+        self.record.sip_call_id = sip_call_id;
+    }
+
     fn new(shared: &Shared, slot: RecordSlot, record: CallRecord, state: &'static str) -> Self {
         shared.board.open(view(&record, state));
         Self {

@@ -15,6 +15,7 @@ mod endpoint;
 mod engine;
 pub mod gateway;
 mod http;
+mod inquiries;
 mod ledger;
 pub mod plane;
 mod refusals;

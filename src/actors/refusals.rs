@@ -3,19 +3,16 @@
 //! They take what room the records of real calls leave: a flood of refusals costs no call its record. Strangers leave
 //! none unless told, because anybody could then fill the disk.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use axum::http::StatusCode;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::service::{CALL_SLOTS_PER_CALL, Shared};
 use crate::{
     call::Fault,
     config::Config,
     drivers::sip::Recorder,
-    http,
-    routing::{Question, Room},
+    routing::Question,
     sip::{Attempt, Refused, Uri},
     store::{CallRecord, OutcomeRecord},
     telemetry::Queue,
@@ -78,12 +75,4 @@ fn explanation(shared: &Shared, refused: &Refused, attempt: &Attempt) -> Vec<Str
         status, reason, detail, ..
     } = refused;
     shared.explainer.explain_refusal(&question, *status, reason, detail)
-}
-
-impl Shared {
-    /// The answer to `POST /v1/explain`, with the counts there are now.
-    pub fn explain(&self, body: &[u8]) -> (StatusCode, Value) {
-        let explain = |question: &Question, room: &Room| self.explainer.explain(question, room, Instant::now());
-        http::explain::answer(body, &self.room(), explain)
-    }
 }

@@ -29,6 +29,7 @@ use crate::{
 use super::{
     board::Board,
     control::{Manager, Switchboard},
+    inquiries::Inquiries,
 };
 
 /// Record slots per allowed call: calls there are, and as many refused or ended ones still being written.
@@ -50,10 +51,10 @@ pub struct Shared {
     pub board: Arc<Board>,
     /// The way to whoever places calls.
     pub manager: Arc<Manager>,
-    room: Mutex<Room>,
+    room: Arc<Mutex<Room>>,
     routes: Routes,
     /// Says what becomes of a call, and why.
-    pub explainer: Explainer,
+    pub explainer: Arc<Explainer>,
     dialler: Dialler,
 }
 
@@ -83,6 +84,11 @@ impl Shared {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whoever answers questions about calls.
+    pub fn inquiries(&self) -> Inquiries {
+        Inquiries::new(self.explainer.clone(), self.room.clone())
+    }
+
     /// Opens what is shared.
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let config = Arc::new(config);
@@ -91,13 +97,14 @@ impl Shared {
         let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
         let (board, manager) = (Arc::new(Board::new()), Arc::new(Manager::default()));
-        let switchboard = Switchboard::new(board.clone(), manager.clone());
+        let room = Arc::new(Mutex::new(Room::new(&config)));
+        let explainer = Arc::new(Explainer::new(config.clone(), peers(&config)));
+        let inquiries = Inquiries::new(explainer.clone(), room.clone());
+        let switchboard = Switchboard::new(board.clone(), manager.clone(), inquiries);
         let token = config.http.token.as_ref().map(|token| token.reveal().to_owned());
         let http = HttpState::new(metrics.clone(), Readiness::new(), refresh(&metrics, &ports))
             .controlled(Arc::new(switchboard), token);
-        let room = Mutex::new(Room::new(&config));
         let routes = Routes::from(config.as_ref());
-        let explainer = Explainer::new(config.clone(), peers(&config));
         let dialler = Dialler::new(Tls::new(None)?, config.session.connect_timeout);
         Ok(Self {
             config,

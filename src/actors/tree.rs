@@ -60,12 +60,6 @@ impl Gateway {
         &self.shared.metrics
     }
 
-    /// The answer to `POST /v1/explain`: a status and JSON.
-    pub fn explain(&self, body: &[u8]) -> (u16, serde_json::Value) {
-        let (status, answer) = self.shared.explain(body);
-        (status.as_u16(), answer)
-    }
-
     /// Takes no new calls from now on, and says so on `/readyz`.
     pub fn drain(&self) {
         self.shared.http.readiness.drain();

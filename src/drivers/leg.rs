@@ -33,6 +33,8 @@ pub struct OutgoingLeg {
     pub leg: LegHandle,
     /// What happens to the leg from now on; closed when nothing more will.
     pub events: PostBox<Event>,
+    /// The Call-ID of its INVITE.
+    pub call_id: String,
 }
 
 /// A call that just came in, with nobody to serve it yet.

@@ -252,10 +252,11 @@ impl SipDriver {
             detail: "the queue to the SIP side is full; try again later".to_owned(),
         })?;
         let leg = self.endpoint.place(Instant::now(), outgoing)?;
+        let call_id = self.endpoint.call_id(leg).unwrap_or_default().to_owned();
         let (post, events) = post(LEG_EVENTS_MAX);
         self.legs.insert(leg, post);
         let leg = LegHandle::new(leg, self.orders_sender.clone(), farewell);
-        Ok(OutgoingLeg { leg, events })
+        Ok(OutgoingLeg { leg, events, call_id })
     }
 
     fn hear(&mut self, inbound: Inbound) {

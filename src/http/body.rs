@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use serde_json::{Map, Value};
 
 use super::control::Refused;
@@ -23,13 +23,7 @@ pub struct Fields {
 impl Fields {
     /// Reads a whole body.
     pub async fn read(body: Body) -> Result<Self, Refused> {
-        let read = tokio::time::timeout(BODY_MAX, axum::body::to_bytes(body, BODY_BYTES_MAX));
-        let bytes = match read.await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(_)) => return Err(refused(413, "too_large", "a body of at most 65536 bytes")),
-            Err(_) => return Err(refused(408, "too_slow", "the body did not come in time")),
-        };
-        Self::parse(&bytes)
+        Self::parse(&read(body).await?)
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, Refused> {
@@ -97,6 +91,16 @@ impl Fields {
     fn take(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         self.fields.remove(name).filter(|value| !value.is_null())
+    }
+}
+
+/// A whole body, as it is.
+pub async fn read(body: Body) -> Result<Bytes, Refused> {
+    let read = tokio::time::timeout(BODY_MAX, axum::body::to_bytes(body, BODY_BYTES_MAX));
+    match read.await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(refused(413, "too_large", "a body of at most 65536 bytes")),
+        Err(_) => Err(refused(408, "too_slow", "the body did not come in time")),
     }
 }
 

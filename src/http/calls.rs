@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::{
-    body::Fields,
+    body::{self, Fields},
     control::{Control, PlaceCall, Refused, Transfer},
     events, openapi,
     routes::HttpState,
@@ -70,6 +70,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(Method::GET, "/v1/calls/{id}/events", |method| {
         on(method, events::listen)
     }),
+    operation(Method::POST, "/v1/explain", |method| on(method, explain)),
     operation(Method::GET, "/v1/trunks", |method| on(method, trunks::list)),
     operation(Method::GET, "/v1/openapi.json", |method| on(method, openapi::show)),
 ];
@@ -187,6 +188,13 @@ async fn send_digits(
     fields.finish()?;
     api.control.send_digits(&id, digits).await?;
     Ok(answer(StatusCode::ACCEPTED, &json!({})))
+}
+
+async fn explain(State(state): State<HttpState>, request: Request) -> Result<Response, Refused> {
+    let api = admit(&state, &request)?;
+    let question = body::read(request.into_body()).await?;
+    let (status, explanation) = api.control.explain(&question);
+    Ok(answer(status, &explanation))
 }
 
 /// There is no such call.

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::watch;
 
 /// Whoever has the calls. Every answer comes within a bounded time.
@@ -24,6 +26,8 @@ pub trait Control: Send + Sync {
     fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>>;
     /// Changes whenever something happens to any call.
     fn changes(&self) -> watch::Receiver<u64>;
+    /// What would become of the call this body describes ([`super::explain::answer`]).
+    fn explain(&self, body: &[u8]) -> (StatusCode, Value);
 }
 
 /// A call to be placed.
@@ -108,7 +112,7 @@ pub struct CallEvent {
     /// When, RFC 3339.
     pub at: String,
     /// The rest, by event.
-    pub data: serde_json::Value,
+    pub data: Value,
 }
 
 /// Why something was not done.

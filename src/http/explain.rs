@@ -1,6 +1,6 @@
 //! `POST /v1/explain`: what would become of a call, rule by rule, with the counts of the running gateway.
 //!
-//! The caller of [`answer`] has checked who asks.
+//! Who asks is checked with every other operation; the caller of [`answer`] has the counts.
 
 use axum::http::StatusCode;
 use serde::Deserialize;

@@ -66,10 +66,10 @@ pub enum NoRoom {
         fill: Fill,
     },
     /// More calls a second than there may be.
-    #[error("more than {calls_per_s} new calls a second, the limit of {whose}")]
+    #[error("more than {calls_per_s} new calls a second, the limit of {}", whose(trunk.as_deref()))]
     CallsRate {
-        /// Whose limit: `limits`, or the trunk.
-        whose: String,
+        /// The trunk; without one it is the gateway's limit.
+        trunk: Option<String>,
         /// The limit.
         calls_per_s: u32,
     },
@@ -147,9 +147,9 @@ impl Room {
             let trunk = trunk.to_owned();
             return Err(NoRoom::TrunkCallsMax { trunk, fill });
         }
-        self.whole.check_rate(now, || "limits".to_owned())?;
+        self.whole.check_rate(now, None)?;
         let quota = self.trunks.get(trunk);
-        quota.map_or(Ok(()), |quota| quota.check_rate(now, || format!("the trunk {trunk:?}")))
+        quota.map_or(Ok(()), |quota| quota.check_rate(now, Some(trunk)))
     }
 
     /// How full the gateway is. What the trunks keep free for calls that come in and they have not, is kept free.
@@ -207,10 +207,10 @@ impl Quota {
             .saturating_sub(self.inbound.load(Ordering::Relaxed))
     }
 
-    fn check_rate(&self, now: Instant, whose: impl FnOnce() -> String) -> Result<(), NoRoom> {
+    fn check_rate(&self, now: Instant, trunk: Option<&str>) -> Result<(), NoRoom> {
         match self.rate {
             Some(rate) if !self.allowance.is_left(rate, now) => Err(NoRoom::CallsRate {
-                whose: whose(),
+                trunk: trunk.map(str::to_owned),
                 calls_per_s: rate.get(),
             }),
             _ => Ok(()),
@@ -261,6 +261,19 @@ impl NoRoom {
             Self::CallsRate { .. } => "calls_rate",
         }
     }
+
+    /// The trunk that is full, where others may still have room.
+    pub fn trunk(&self) -> Option<&str> {
+        match self {
+            Self::TrunkCallsMax { trunk, .. } => Some(trunk),
+            Self::CallsRate { trunk, .. } => trunk.as_deref(),
+            Self::Draining | Self::OverloadedCpu { .. } | Self::CallsMax { .. } => None,
+        }
+    }
+}
+
+fn whose(trunk: Option<&str>) -> String {
+    trunk.map_or_else(|| "limits".to_owned(), |trunk| format!("the trunk {trunk:?}"))
 }
 
 #[cfg(test)]

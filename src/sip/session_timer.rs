@@ -11,7 +11,8 @@ use super::defect::{HeaderError, Malformed};
 use super::headers::Headers;
 use super::params::Params;
 
-/// The shortest interval we agree to; it is also the least the RFC allows (section 4).
+/// The shortest interval we agree to unless we want a shorter one ourselves; it is also the least the RFC allows
+/// (section 4).
 pub const MIN_SE: Duration = Duration::from_secs(90);
 /// The interval we ask for unless the peer's settings say otherwise; what section 4 recommends.
 pub const SESSION_EXPIRES: Duration = Duration::from_secs(1800);
@@ -19,6 +20,12 @@ pub const SESSION_EXPIRES: Duration = Duration::from_secs(1800);
 const MARGIN_MAX: Duration = Duration::from_secs(32);
 /// How long a refresh waits to be tried again after it was refused without a time to wait.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// The shortest interval we agree to with a peer whose sessions we want to be this long. One that is set below
+/// [`MIN_SE`] is a peer that is known to go below the RFC's minimum.
+pub fn floor(wanted: Option<Duration>) -> Duration {
+    wanted.map_or(MIN_SE, |wanted| wanted.min(MIN_SE))
+}
 
 /// Who refreshes, in the words of the header: the sender of the request or its receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,26 +43,26 @@ pub struct Terms {
     pub interval: Option<Duration>,
     /// Its `refresher`.
     pub refresher: Option<Role>,
-    /// Min-SE; the RFC's minimum when it is not there.
+    /// Min-SE; the shortest interval we agree to when it is not there or shorter.
     pub min: Duration,
     /// Supported (or Require) lists `timer`.
     pub supported: bool,
 }
 
 impl Terms {
-    /// Reads what a message says.
-    pub fn read(headers: &Headers) -> Result<Self, HeaderError> {
+    /// Reads what a message says. `floor` is the shortest interval we agree to.
+    pub fn read(headers: &Headers, floor: Duration) -> Result<Self, HeaderError> {
         let expires = delta(headers, "Session-Expires")?;
         let (interval, refresher) = match expires {
             Some((interval, params)) => (Some(interval), refresher_of(&params)?),
             None => (None, None),
         };
-        let min = delta(headers, "Min-SE")?.map_or(MIN_SE, |(min, _)| min);
+        let min = delta(headers, "Min-SE")?.map_or(floor, |(min, _)| min);
         let mut named = headers.tokens("Supported").chain(headers.tokens("Require"));
         Ok(Self {
             interval,
             refresher,
-            min: min.max(MIN_SE),
+            min: min.max(floor),
             supported: named.any(|token| token.eq_ignore_ascii_case("timer")),
         })
     }
@@ -82,10 +89,10 @@ impl fmt::Display for Agreed {
     }
 }
 
-/// The peer asked for an interval below [`MIN_SE`]: 422.
+/// The peer asked for an interval below this: 422.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("Session-Expires is below {} s", MIN_SE.as_secs())]
-pub struct TooSmall;
+#[error("Session-Expires is below {} s", .0.as_secs())]
+pub struct TooSmall(pub Duration);
 
 /// What we answer a request with; `None`: there is no session timer. `wanted` is the longest interval we like; without
 /// one we want no timer and agree to whatever is asked for.
@@ -93,10 +100,11 @@ pub struct TooSmall;
 /// A peer that says nothing of timers gets none. An interval that is too small is refused only where the peer can ask
 /// again (section 9); from others it is taken for a mistake and there is no timer.
 pub fn answer(asked: &Terms, wanted: Option<Duration>) -> Result<Option<Agreed>, TooSmall> {
+    let floor = floor(wanted);
     let longest = wanted.map(|wanted| wanted.max(asked.min));
     let interval = match asked.interval {
-        Some(interval) if interval < MIN_SE && asked.supported => return Err(TooSmall),
-        Some(interval) if interval < MIN_SE => return Ok(None),
+        Some(interval) if interval < floor && asked.supported => return Err(TooSmall(floor)),
+        Some(interval) if interval < floor => return Ok(None),
         Some(interval) => Some(longest.map_or(interval, |longest| interval.min(longest))),
         None => longest.filter(|_| asked.supported),
     };
@@ -113,9 +121,9 @@ pub fn answer(asked: &Terms, wanted: Option<Duration>) -> Result<Option<Agreed>,
 }
 
 /// What a 2xx to a request of ours agreed to; `None`: there is no session timer. We asked for `asked`, and a peer may
-/// shorten that but not lengthen it; one that goes below the minimum is held to the minimum.
-pub fn accept(answered: &Terms, asked: Duration) -> Option<Agreed> {
-    let interval = answered.interval?.clamp(MIN_SE, asked.max(MIN_SE));
+/// shorten that but not lengthen it; one that goes below `floor` is held to it.
+pub fn accept(answered: &Terms, asked: Duration, floor: Duration) -> Option<Agreed> {
+    let interval = answered.interval?.clamp(floor, asked.max(floor));
     Some(Agreed {
         interval,
         refresher: answered.refresher.unwrap_or(Role::Uac),
@@ -144,12 +152,12 @@ pub struct SessionTimer {
 }
 
 impl SessionTimer {
-    /// The session was just agreed on or refreshed. `ours`: we refresh it.
-    pub fn start(now: Instant, interval: Duration, ours: bool) -> Self {
+    /// The session was just agreed on or refreshed. `ours`: we refresh it. `floor` is the shortest interval we agree to.
+    pub fn start(now: Instant, interval: Duration, ours: bool, floor: Duration) -> Self {
         let margin = MARGIN_MAX.min(interval / 3);
         Self {
             interval,
-            min: MIN_SE,
+            min: floor,
             refresh_at: ours.then(|| now + interval / 2),
             end_at: now + interval.saturating_sub(margin),
         }
@@ -256,7 +264,7 @@ mod tests {
             ),
             (&[("x", "600")], Ok(Some("600;refresher=uas".to_owned()))),
             (&[("x", "600;refresher=uac")], Ok(Some("600;refresher=uas".to_owned()))),
-            (&[("Supported", "timer"), ("x", "89")], Err(TooSmall)),
+            (&[("Supported", "timer"), ("x", "89")], Err(TooSmall(MIN_SE))),
             (&[("x", "89")], Ok(None)),
         ] {
             let answer = answer(&terms(headers).unwrap(), Some(SESSION_EXPIRES));
@@ -278,12 +286,37 @@ mod tests {
     #[test]
     fn a_2xx_may_shorten_what_we_asked_for_and_not_lengthen_it() {
         let interval = |headers: &[(&str, &str)]| {
-            accept(&terms(headers).unwrap(), HOUR).map(|agreed| (agreed.interval.as_secs(), agreed.refresher))
+            accept(&terms(headers).unwrap(), HOUR, MIN_SE).map(|agreed| (agreed.interval.as_secs(), agreed.refresher))
         };
         assert_eq!(interval(&[("x", "600;refresher=uas")]), Some((600, Role::Uas)));
         assert_eq!(interval(&[("x", "9000")]), Some((3600, Role::Uac)));
         assert_eq!(interval(&[("x", "1")]), Some((90, Role::Uac)));
         assert_eq!(interval(&[("Supported", "timer")]), None);
+    }
+
+    #[test]
+    fn a_wish_below_the_minimum_of_the_rfc_lowers_ours_and_no_other_wish_does() {
+        let short = Duration::from_secs(10);
+        let floors = [None, Some(HOUR), Some(short)].map(|wanted| floor(wanted).as_secs());
+        assert_eq!(floors, [90, 90, 10]);
+        let read = |pairs: &[(&str, &str)]| {
+            let mut headers = Headers::new();
+            pairs.iter().for_each(|(name, value)| headers.push(name, *value));
+            Terms::read(&headers, short).unwrap()
+        };
+        let interval = |pairs: &[(&str, &str)]| {
+            let agreed = answer(&read(pairs), Some(short));
+            agreed.map(|agreed| agreed.map(|agreed| agreed.interval.as_secs()))
+        };
+        assert_eq!(interval(&[("Supported", "timer")]), Ok(Some(10)));
+        assert_eq!(interval(&[("Supported", "timer"), ("x", "600")]), Ok(Some(10)));
+        assert_eq!(
+            interval(&[("Supported", "timer"), ("x", "600"), ("Min-SE", "60")]),
+            Ok(Some(60))
+        );
+        assert_eq!(interval(&[("Supported", "timer"), ("x", "9")]), Err(TooSmall(short)));
+        let accepted = accept(&read(&[("x", "1")]), short, short).unwrap();
+        assert_eq!(accepted.interval, short);
     }
 
     #[test]
@@ -306,7 +339,7 @@ mod tests {
     fn the_refresher_refreshes_at_half_time_and_both_give_up_shortly_before_the_end() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut ours = SessionTimer::start(start, HOUR, true);
+        let mut ours = SessionTimer::start(start, HOUR, true, MIN_SE);
         assert_eq!(ours.poll_timeout(), at(1800));
         assert_eq!(ours.handle_timeout(at(1799)), TimerStep::Nothing);
         assert_eq!(ours.handle_timeout(at(1800)), TimerStep::Refresh);
@@ -315,13 +348,13 @@ mod tests {
         assert_eq!(ours.handle_timeout(at(1806)), TimerStep::Refresh);
         assert_eq!(ours.poll_timeout(), at(3568));
         assert_eq!(ours.handle_timeout(at(3568)), TimerStep::Expired);
-        let theirs = SessionTimer::start(start, MIN_SE, false);
+        let theirs = SessionTimer::start(start, MIN_SE, false, MIN_SE);
         assert_eq!(theirs.poll_timeout(), at(60));
     }
 
     fn terms(pairs: &[(&str, &str)]) -> Result<Terms, HeaderError> {
         let mut headers = Headers::new();
         pairs.iter().for_each(|(name, value)| headers.push(name, *value));
-        Terms::read(&headers)
+        Terms::read(&headers, MIN_SE)
     }
 }

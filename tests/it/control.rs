@@ -80,7 +80,7 @@ async fn a_caller_is_greeted_before_the_answer_and_answered_after_the_greeting()
 }
 
 /// The status and the body of an answer.
-async fn ask(gateway: &TestGateway, method: &str, path: &str, body: &str) -> (u16, Value) {
+pub async fn ask(gateway: &TestGateway, method: &str, path: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(gateway.gateway.http_address).await.unwrap();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\

@@ -1,6 +1,7 @@
 //! Calls that are refused say why, with the same word everywhere.
 
 use crate::{
+    control::ask,
     gateway::{TestBackend, TestGateway, on_backend},
     phone::{Offer, Phone},
 };
@@ -66,7 +67,7 @@ async fn a_running_gateway_explains_with_the_counts_there_are() {
     let mut phone = Phone::new(gateway.sip()).await;
     phone.dial("operator", Offer::Pcmu).await;
     let question = r#"{"from":"sip:a@h","to":"sip:operator@h","source":"127.0.0.1"}"#;
-    let (status, answer) = gateway.gateway.explain(question.as_bytes());
+    let (status, answer) = ask(&gateway, "POST", "/v1/explain", question).await;
     assert_eq!(
         (status, &answer["reason"]),
         (200, &"trunk_calls_max".into()),
@@ -75,7 +76,7 @@ async fn a_running_gateway_explains_with_the_counts_there_are() {
     assert_eq!(answer["limits"]["trunk"]["calls_active"], 1);
     phone.hang_up().await;
     gateway.settled().await;
-    let (_, answer) = gateway.gateway.explain(question.as_bytes());
+    let (_, answer) = ask(&gateway, "POST", "/v1/explain", question).await;
     assert_eq!(
         (&answer["agent"], &answer["status"]),
         (&"operator".into(), &200.into()),

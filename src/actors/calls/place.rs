@@ -12,10 +12,10 @@ use crate::{
         Cause, Facts, Outcome,
         facts::{HEADERS_MAX, VALUE_BYTES_MAX, VARIABLES_MAX},
     },
-    config::{Agent, REGISTRAR},
+    config::{Agent, REGISTRAR, Uplink},
     drivers::leg::{OutgoingLeg, SipOrder},
     http::{PlaceCall, Refused},
-    routing::Direction,
+    routing::{Direction, NoRoom},
     sip::{NotPlaced, Outgoing},
 };
 
@@ -32,21 +32,21 @@ impl State {
             .ring_timeout_s
             .map_or(self.service.config.limits.ring_max, Duration::from_secs);
         let Some(slot) = self.service.records.reserve() else {
-            return Err(no_room(Cause::Overloaded));
+            return Err(overloaded().1);
         };
-        let facts = Arc::new(facts(&call));
+        let facts = Arc::new(facts(&call, self.identity_at(&call.trunk)));
         let id = self.service.call_id();
         let mut ledger = Ledger::place(&self.service, slot, id.clone(), &call.trunk, &agent, &facts);
         let placed = match self.admit_to_room(Direction::Outbound, &call.trunk) {
             Ok(place) => self.order(call, ring_max).await.map(|leg| (leg, place)),
             Err(full) => {
                 tracing::info!(%full, "no room for a call to be placed");
-                let cause = Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded);
-                Err((cause, no_room(cause)))
+                Err(turned_away(&full))
             }
         };
         match placed {
-            Ok((OutgoingLeg { leg, events }, place)) => {
+            Ok((OutgoingLeg { leg, events, call_id }, place)) => {
+                ledger.dialing(call_id);
                 let starting = Starting {
                     agent,
                     facts,
@@ -65,6 +65,12 @@ impl State {
                 Err(refused)
             }
         }
+    }
+
+    /// Who we are at a trunk, which calls of ours are from unless they say otherwise.
+    fn identity_at(&self, trunk: &str) -> Option<String> {
+        let trunk = self.service.config.trunks.iter().find(|own| own.name == trunk)?;
+        trunk.uplink.as_ref().map(Uplink::identity)
     }
 
     /// What can be said without asking anyone.
@@ -106,7 +112,6 @@ impl State {
             headers: call.headers.into_iter().collect(),
             ring_max,
         });
-        let overloaded = || (Cause::Overloaded, no_room(Cause::Overloaded));
         let (reply, answer) = oneshot::channel();
         self.sip
             .try_send(SipOrder::Place(outgoing, reply))
@@ -120,9 +125,9 @@ impl State {
     }
 }
 
-fn facts(call: &PlaceCall) -> Facts {
+fn facts(call: &PlaceCall, identity: Option<String>) -> Facts {
     Facts {
-        caller: call.from.clone().unwrap_or_default(),
+        caller: call.from.clone().or(identity).unwrap_or_default(),
         called: call.to.clone(),
         private: false,
         headers: call
@@ -151,13 +156,20 @@ fn check_texts(field: &str, texts: &BTreeMap<String, String>, items_max: usize) 
     Ok(())
 }
 
-fn no_room(cause: Cause) -> Refused {
-    let (status, detail) = match cause {
-        Cause::CallsMax => (429, "as many calls as limits.calls_max allows are up"),
-        Cause::Draining => (503, "the gateway is about to stop"),
-        _ => (503, "the gateway has no room for another call now"),
-    };
-    Refused::busy(status, cause.word(), detail, RETRY_AFTER)
+/// A full trunk is the client's to spare; a full gateway is nobody's, and another one may have room.
+fn turned_away(full: &NoRoom) -> (Cause, Refused) {
+    let cause = Cause::from_word(full.reason()).unwrap_or(Cause::Overloaded);
+    let status = if full.trunk().is_some() { 429 } else { 503 };
+    (
+        cause,
+        Refused::busy(status, cause.word(), full.to_string(), RETRY_AFTER),
+    )
+}
+
+fn overloaded() -> (Cause, Refused) {
+    let detail = "the gateway has no room for another call now";
+    let cause = Cause::Overloaded;
+    (cause, Refused::busy(503, cause.word(), detail, RETRY_AFTER))
 }
 
 fn not_possible(not_placed: NotPlaced) -> (Cause, Refused) {

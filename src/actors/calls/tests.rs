@@ -160,7 +160,7 @@ async fn a_stopping_gateway_and_a_full_one_place_no_calls() {
     let full = exchange.place(call()).await.unwrap_err();
     assert_eq!(
         (full.status, full.reason, full.retry_after.is_some()),
-        (429, "calls_max", true)
+        (503, "calls_max", true)
     );
     exchange.manager.cast(Msg::Drain).unwrap();
     let draining = exchange.place(call()).await.unwrap_err();
@@ -257,7 +257,8 @@ impl Exchange {
     }
 
     fn switchboard(&self) -> super::super::control::Switchboard {
-        super::super::control::Switchboard::new(self.service.board.clone(), self.service.manager.clone())
+        let service = &self.service;
+        super::super::control::Switchboard::new(service.board.clone(), service.manager.clone(), service.inquiries())
     }
 
     fn view(&self, id: &str) -> CallView {
@@ -366,7 +367,14 @@ async fn play(
                 placed.try_send((*outgoing, Callee { events, rtp })).unwrap();
                 let farewell = sip.clone().try_reserve_owned().unwrap();
                 let leg = LegHandle::new(LegId(1), sip.clone(), farewell);
-                answer(reply, Ok(OutgoingLeg { leg, events: box_ }));
+                answer(
+                    reply,
+                    Ok(OutgoingLeg {
+                        leg,
+                        events: box_,
+                        call_id: "a@b".to_owned(),
+                    }),
+                );
             }
             SipOrder::Place(_, reply) => answer(
                 reply,

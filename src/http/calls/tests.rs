@@ -48,7 +48,17 @@ async fn a_wrong_field_is_named() {
 }
 
 #[tokio::test]
-async fn a_full_gateway_says_when_to_come_again() {
+async fn a_question_is_passed_on_as_it_is_and_its_answer_too() {
+    let desk = Desk::new();
+    let (status, answer) = desk.ask("POST", "/v1/explain", "?").await;
+    assert_eq!((status, &answer["status"]), (200, &Value::from(404)));
+    assert_eq!(desk.ask("POST", "/v1/explain", "!").await.0, 400);
+    let long = "?".repeat(70_000);
+    assert_eq!(desk.ask("POST", "/v1/explain", &long).await.0, 413);
+}
+
+#[tokio::test]
+async fn a_full_trunk_says_when_to_come_again() {
     let desk = Desk::new();
     let body = r#"{"to":"1","trunk":"full","agent":"a"}"#;
     let response = desk.send("POST", "/v1/calls", body, Some("secret")).await;
@@ -236,7 +246,7 @@ impl Control for Fake {
                     *self.placed.lock().unwrap() = Some(call);
                     Ok("call_1".to_owned())
                 }
-                "full" => Err(Refused::busy(429, "calls_max", "full", Duration::from_secs(5))),
+                "full" => Err(Refused::busy(429, "trunk_calls_max", "full", Duration::from_secs(5))),
                 _ => Err(Refused::not_found("unknown_trunk", Some("trunk"), "none")),
             }
         })
@@ -286,5 +296,12 @@ impl Control for Fake {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    fn explain(&self, body: &[u8]) -> (StatusCode, Value) {
+        match body {
+            b"?" => (StatusCode::OK, json!({ "status": 404 })),
+            _ => (StatusCode::BAD_REQUEST, json!({ "error": "bad_request" })),
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::sip::invitation::Invitation;
 use crate::sip::leg::LegId;
 use crate::sip::message::{Request, Response};
 use crate::sip::reply::ACCEPT;
-use crate::sip::session_timer::Terms;
+use crate::sip::session_timer::{MIN_SE, Terms};
 use crate::sip::target::{Hop, Target};
 use crate::sip::uplink::Uplink;
 use crate::sip::uri::{Scheme, Uri};
@@ -81,6 +81,11 @@ impl Endpoint {
             None => self.outputs.push_back(Output::Resolve { query, target }),
         }
         Ok(id)
+    }
+
+    /// The Call-ID of a call being placed. It stays the same however often the INVITE is sent.
+    pub fn call_id(&self, leg: LegId) -> Option<&str> {
+        self.placings.get(&leg)?.invite.headers.call_id().ok()
     }
 
     /// The peer a call goes to, how it is reached, and the way that is open already: to a phone that registered here it
@@ -196,6 +201,8 @@ impl Endpoint {
 
     /// Somebody on the way wants a longer session timer (RFC 4028 section 7.3): the INVITE goes there once more.
     fn ask_for_longer_session(&mut self, now: Instant, id: LegId, response: &Response) -> bool {
+        let peer = self.placings.get(&id).map(|placing| placing.peer);
+        let floor = peer.map_or(MIN_SE, |peer| self.timer_floor(peer));
         let Some(placing) = self
             .placings
             .get_mut(&id)
@@ -203,7 +210,7 @@ impl Endpoint {
         else {
             return false;
         };
-        let Ok(terms) = Terms::read(&response.headers) else {
+        let Ok(terms) = Terms::read(&response.headers, floor) else {
             return false;
         };
         placing.session_min = Some(terms.min);

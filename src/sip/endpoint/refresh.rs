@@ -9,17 +9,23 @@ use crate::sip::headers::Headers;
 use crate::sip::leg::{LegId, Phase};
 use crate::sip::message::{Request, Response};
 use crate::sip::method::Method;
-use crate::sip::session_timer::{Agreed, MIN_SE, Role, SessionTimer, Terms, accept, answer};
+use crate::sip::session_timer::{Agreed, MIN_SE, Role, SessionTimer, Terms, TooSmall, accept, answer, floor};
 
 impl Endpoint {
     /// What the 2xx to a request of this peer agrees to.
     pub(super) fn timer_offered(&self, peer: usize, request: &Request) -> Result<Option<Agreed>, Refusal> {
-        let terms = Terms::read(&request.headers);
+        let terms = Terms::read(&request.headers, self.timer_floor(peer));
         let terms = terms.map_err(|error| Refusal::new(400, "bad_request", error.to_string()))?;
         answer(&terms, self.admission.session_expires(peer)).map_err(|error| {
+            let TooSmall(floor) = error;
             let refusal = Refusal::new(422, "bad_request", error.to_string());
-            refusal.with_header("Min-SE", MIN_SE.as_secs().to_string())
+            refusal.with_header("Min-SE", floor.as_secs().to_string())
         })
+    }
+
+    /// The shortest session timer we agree to with this peer.
+    pub(super) fn timer_floor(&self, peer: usize) -> Duration {
+        floor(self.admission.session_expires(peer))
     }
 
     /// The same for a request inside the dialog of a leg.
@@ -38,12 +44,18 @@ impl Endpoint {
 
     /// `ours`: which role we had in the request this was agreed with.
     pub(super) fn run_timer(&mut self, now: Instant, id: LegId, agreed: Option<Agreed>, ours: Role) {
+        let floor = self.leg_floor(id);
         let Some(leg) = self.legs.get_mut(&id) else { return };
         if matches!(&leg.phase, Phase::Asked(asked) if asked.first) {
             return;
         }
-        leg.usages.timer = agreed.map(|agreed| SessionTimer::start(now, agreed.interval, agreed.refresher == ours));
+        let start = |agreed: Agreed| SessionTimer::start(now, agreed.interval, agreed.refresher == ours, floor);
+        leg.usages.timer = agreed.map(start);
         self.arm(id);
+    }
+
+    fn leg_floor(&self, id: LegId) -> Duration {
+        self.legs.get(&id).map_or(MIN_SE, |leg| self.timer_floor(leg.peer))
     }
 
     /// No refresh came, or none of ours succeeded.
@@ -111,23 +123,25 @@ impl Endpoint {
 
     /// A 2xx to a request of ours: what it says of the timer holds from now on.
     pub(super) fn refreshed(&mut self, now: Instant, id: LegId, response: &Response) {
+        let floor = self.leg_floor(id);
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.dialog.refresh_target(&response.headers);
         leg.usages.learn(&response.headers);
         let asked = leg.usages.timer.as_ref().map(SessionTimer::interval);
-        let terms = Terms::read(&response.headers).ok();
-        let agreed = asked.zip(terms).and_then(|(asked, terms)| accept(&terms, asked));
+        let terms = Terms::read(&response.headers, floor).ok();
+        let agreed = asked.zip(terms).and_then(|(asked, terms)| accept(&terms, asked, floor));
         self.run_timer(now, id, agreed, Role::Uac);
     }
 
     /// It is tried again until the session is over. A peer without UPDATE gets a re-INVITE at once.
     fn refresh_refused(&mut self, now: Instant, id: LegId, status: u16, headers: &Headers) {
         let spread = Duration::from_millis(GLARE_MS_MIN + self.mint.number(GLARE_STEPS) * GLARE_STEP_MS);
+        let floor = self.leg_floor(id);
         let Some(usages) = self.usages(id) else { return };
         let at_once = usages.peer_updates && [405, 501].contains(&status);
         usages.peer_updates &= !at_once;
         let Some(timer) = &mut usages.timer else { return };
-        let min = Terms::read(headers).map_or(MIN_SE, |terms| terms.min);
+        let min = Terms::read(headers, floor).map_or(floor, |terms| terms.min);
         let after = match status {
             _ if at_once => Some(Duration::ZERO),
             422 if timer.lengthen(min) => Some(Duration::ZERO),
@@ -143,7 +157,7 @@ impl Endpoint {
 impl Endpoint {
     /// The INVITE with the session timer we ask this peer for.
     pub(super) fn with_timer(&self, peer: usize, min: Option<Duration>, invite: Request) -> Request {
-        let min = min.unwrap_or(MIN_SE);
+        let min = min.unwrap_or_else(|| self.timer_floor(peer));
         match self.admission.session_expires(peer) {
             Some(wanted) => invite
                 .with_header("Session-Expires", wanted.max(min).as_secs().to_string())
@@ -154,12 +168,15 @@ impl Endpoint {
 
     /// The callee answered: what both sides can do, and the session timer.
     pub(super) fn begin_session(&mut self, now: Instant, id: LegId, invite: &Request, response: &Response) {
+        let floor = self.leg_floor(id);
         let Some(usages) = self.usages(id) else { return };
         usages.learn(&response.headers);
         usages.local_sdp = Some(invite.body.clone());
-        let asked = Terms::read(&invite.headers).ok().and_then(|terms| terms.interval);
-        let terms = Terms::read(&response.headers).ok();
-        let agreed = terms.and_then(|terms| accept(&terms, asked.or(terms.interval)?));
+        let asked = Terms::read(&invite.headers, floor)
+            .ok()
+            .and_then(|terms| terms.interval);
+        let terms = Terms::read(&response.headers, floor).ok();
+        let agreed = terms.and_then(|terms| accept(&terms, asked.or(terms.interval)?, floor));
         self.run_timer(now, id, agreed, Role::Uac);
     }
 }

@@ -160,7 +160,7 @@ fn every_503_says_when_to_come_back() {
 
 #[test]
 fn an_invite_refused_before_it_is_a_call_is_reported_with_what_a_record_needs() {
-    let extra = vec![("Require", "100rel")];
+    let extra = vec![("Require", "precondition")];
     let mut line = TestLine::new();
     line.add_phone(
         Transport::Udp,

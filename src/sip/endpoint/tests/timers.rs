@@ -46,6 +46,31 @@ fn an_interval_that_is_too_small_or_unreadable_is_refused() {
 }
 
 #[test]
+fn a_trunk_with_shorter_sessions_than_the_rfc_allows_has_a_lower_minimum() {
+    for (value, status, header, value_header) in [
+        ("9", 422, "Min-SE", "10"),
+        ("60", 200, "Session-Expires", "10;refresher=uac"),
+    ] {
+        let short = Peer {
+            session_expires: Some(seconds(10)),
+            ..peer("carrier", &["192.0.2.0/24"])
+        };
+        let mut line = TestLine::with_peers(vec![short]);
+        line.add_phone(
+            Transport::Udp,
+            with(&[("Supported", "timer"), ("Session-Expires", value)]),
+        );
+        line.phone(0, |phone, now| phone.invite(now, Some(OFFER)));
+        if status == 200 {
+            let leg = line.leg();
+            line.command(leg, answer());
+        }
+        let last = line.phones[0].last();
+        assert_eq!((last.status, last.headers.first(header)), (status, Some(value_header)));
+    }
+}
+
+#[test]
 fn a_caller_that_stops_refreshing_loses_its_call() {
     let (mut line, _) = talking(
         Transport::Udp,
