@@ -318,7 +318,8 @@ def transferred(lab):
     hz = 780
     lab.start_gateway()
     pbx = lab.asterisk(extension("operator", "Dial(PJSIP/operator@gateway)") + speaks(lab, hz), options="direct_media = yes")
-    phone = lab.softphone("PCMU", "udp", phone_scenarios.voice(lab.folder))
+    (lab.folder / "silence").mkdir()
+    phone = lab.softphone("PCMU", "udp", phone_scenarios.voice(lab.folder / "silence"))
     phone.dial(f"sip:operator@127.0.0.1:{lab.ports.peer}")
     time.sleep(2)
     pbx.redirect("gateway", "talk")
