@@ -6,6 +6,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, call};
+use tokio::sync::oneshot;
 
 use super::{
     call as call_actor,
@@ -30,6 +31,8 @@ pub enum Msg {
     FinishAll,
     /// Answer once no call is left.
     WhenEmpty(RpcReplyPort<()>),
+    /// Take registrations back, and answer when that is done or takes too long.
+    Leave(RpcReplyPort<()>),
     /// Where SIP is spoken.
     Addresses(RpcReplyPort<Addresses>),
     /// The calls there are.
@@ -102,6 +105,7 @@ impl Actor for CallPlane {
             Msg::Drain => state.drain().await,
             Msg::FinishAll => drop(state.calls.cast(calls::Msg::FinishAll)),
             Msg::WhenEmpty(reply) => drop(state.calls.cast(calls::Msg::WhenEmpty(reply))),
+            Msg::Leave(reply) => state.leave(reply),
             Msg::Addresses(reply) => drop(reply.send(state.addresses())),
             Msg::Calls(reply) => drop(state.calls.cast(calls::Msg::Calls(reply))),
             Msg::Break(part) => state.break_part(part),
@@ -181,6 +185,18 @@ impl State {
         // A part that is gone will be told when it has been started anew.
         let _ = self.access.orders.send(SipOrder::Drain).await;
         let _ = self.calls.cast(calls::Msg::Drain);
+    }
+
+    /// The driver answers in bounded time; nothing else waits for it.
+    fn leave(&self, reply: RpcReplyPort<()>) {
+        let orders = self.access.orders.clone();
+        let (left, hear) = oneshot::channel();
+        tokio::spawn(async move {
+            if orders.send(SipOrder::Leave(left)).await.is_ok() {
+                let _ = hear.await;
+            }
+            drop(reply.send(()));
+        });
     }
 
     fn addresses(&self) -> Addresses {

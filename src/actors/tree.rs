@@ -24,6 +24,10 @@ use super::{
 };
 use crate::{config::Config, telemetry::Metrics};
 
+/// How long a stopping gateway waits for the SIP side to take its registrations back; the driver itself waits a second
+/// less.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
+
 /// A running gateway.
 pub struct Gateway {
     /// Where SIP is spoken.
@@ -113,6 +117,9 @@ impl Gateway {
 
     /// Stops everything and flushes the records.
     pub async fn stop(&self) {
+        // A gateway that is gone has nothing to take back.
+        let leave = |reply| gateway::Msg::Plane(plane::Msg::Leave(reply));
+        let _ = self.root.call(leave, Some(LEAVE_MAX)).await;
         // One that is gone already has stopped.
         let _ = self.root.stop_and_wait(None, None).await;
         self.shared.records.close().await;

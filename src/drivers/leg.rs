@@ -20,6 +20,8 @@ pub enum SipOrder {
     Serve(Post<IncomingLeg>),
     /// Refuse new calls from now on.
     Drain,
+    /// Take every registration back, and say when that is done, or has been waited for long enough.
+    Leave(oneshot::Sender<()>),
     /// Place a call. Who asked may have stopped waiting; the call is then ended.
     Place(Box<Outgoing>, oneshot::Sender<Result<OutgoingLeg, NotPlaced>>),
 }

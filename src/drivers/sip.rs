@@ -29,7 +29,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 
 pub use self::sockets::Sockets;
 use self::{accept::Gate, connections::Connections, resolve::Lookups, udp::Datagrams, ways::Ways};
@@ -108,6 +111,8 @@ pub struct SipDriver {
     readers: JoinSet<()>,
     incoming: Option<Post<IncomingLeg>>,
     legs: HashMap<LegId, Post<Event>>,
+    /// Who waits until registrations are taken back, and until when.
+    leaving: Option<(Instant, oneshot::Sender<()>)>,
     metrics: Metrics,
     recorder: Recorder,
 }
@@ -159,6 +164,7 @@ impl SipDriver {
             readers,
             incoming: None,
             legs: HashMap::new(),
+            leaving: None,
             metrics,
             recorder: means.recorder,
         })
@@ -173,7 +179,9 @@ impl SipDriver {
             if stop_by.is_some_and(|by| Instant::now() >= by || self.has_left()) {
                 return;
             }
+            self.say_when_left();
             let deadline = self.endpoint.poll_timeout();
+            let leave_by = self.leaving.as_ref().map(|(by, _)| *by);
             tokio::select! {
                 order = self.orders.recv() => match order {
                     Some(order) => self.obey(order),
@@ -185,6 +193,7 @@ impl SipDriver {
                 },
                 () = super::sleep_until(deadline) => self.endpoint.handle_timeout(Instant::now()),
                 () = super::sleep_until(stop_by) => return,
+                () = super::sleep_until(leave_by) => {}
                 () = &mut stop, if stop_by.is_none() => stop_by = Some(self.say_farewells()),
                 (query, hops) = self.lookups.next() => self.endpoint.handle_resolved(Instant::now(), query, hops),
                 Some(_) = self.opened.join_next() => {}
@@ -206,6 +215,14 @@ impl SipDriver {
         Instant::now() + FAREWELL_MAX
     }
 
+    /// Answers who waits for the registrations to be taken back. Nobody may listen any more.
+    fn say_when_left(&mut self) {
+        let is_over = |by: Instant| Instant::now() >= by || !self.endpoint.is_registered();
+        if self.leaving.as_ref().is_some_and(|(by, _)| is_over(*by)) {
+            self.leaving.take().map(|(_, reply)| reply.send(()));
+        }
+    }
+
     /// Whether everybody has been told that we go.
     fn has_left(&self) -> bool {
         self.endpoint.counts().legs == 0 && !self.endpoint.is_registered()
@@ -218,6 +235,10 @@ impl SipDriver {
             SipOrder::Drain => {
                 self.endpoint.set_draining(true);
                 self.endpoint.unregister(Instant::now());
+            }
+            SipOrder::Leave(reply) => {
+                self.endpoint.unregister(Instant::now());
+                self.leaving = Some((Instant::now() + FAREWELL_MAX, reply));
             }
             // An unread answer drops the leg's handle, which ends the call.
             SipOrder::Place(outgoing, reply) => drop(reply.send(self.place(*outgoing))),

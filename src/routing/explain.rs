@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Call, Direction, Fill, NO_ROUTE, NoRoom, Room, Routes};
-use crate::config::Config;
+use crate::config::{Config, REGISTRAR};
 use crate::sip::{self, Door, Origin, Peers, Source, Transport, Uri};
 
 /// Lines of an explanation. Of more rules the first are told, and how many follow.
@@ -152,12 +152,16 @@ impl Explainer {
 impl Walk<'_> {
     fn decide(&mut self, room: &Room, now: Instant) -> Result<Verdict, Verdict> {
         let source = self.at_source();
+        let phone = self.may_be_phone(source);
         self.defended(source);
-        if source == Source::Unknown {
+        if source == Source::Unknown && !phone {
             let status = if self.explainer.config.defence.silent { 0 } else { 403 };
             return Err(self.refused(status, "unknown_source"));
         }
-        let trunk = self.through_the_door(source)?;
+        let trunk = match phone {
+            true => self.as_phone()?,
+            false => self.through_the_door(source)?,
+        };
         if !self.question.to.scheme().is_served() {
             self.say(format!(
                 "the scheme {} of the Request-URI is not served",
@@ -236,6 +240,37 @@ impl Walk<'_> {
         self.say(format!("admitted as a call of the trunk \"{trunk}\""));
         self.trunk = Some(trunk.clone());
         Ok(trunk)
+    }
+
+    /// Whether phones that register here may call from there. A trunk that lists the address goes first.
+    fn may_be_phone(&self, source: Source) -> bool {
+        let registrar = &self.explainer.config.registrar;
+        let listed = matches!(source, Source::Peer(_));
+        let mut addresses = self.question.origin.addresses();
+        !listed && registrar.is_open() && addresses.any(|address| registrar.admits(address))
+    }
+
+    fn as_phone(&mut self) -> Result<String, Verdict> {
+        self.say("registrar: phones may register and call from there".to_owned());
+        let Some(user) = &self.question.user else {
+            self.say("digest: a user name and a password are asked for; name the user to go on".to_owned());
+            return Err(self.refused(401, "challenged"));
+        };
+        // A phone calls as itself.
+        let is_caller = self.question.from.subscriber().as_ref() == Some(user);
+        let known = is_caller && self.explainer.config.registrar.users.contains_key(user);
+        let user = user.escape_debug();
+        let line = match known {
+            true => format!("digest: asked for; \"{user}\" is a user of the registrar"),
+            false => format!("digest: asked for; \"{user}\" is no user of the registrar, or From names another"),
+        };
+        self.say(line);
+        if !known {
+            return Err(self.refused(403, "auth_failed"));
+        }
+        self.say(format!("admitted as a call of the trunk \"{}\"", REGISTRAR));
+        self.trunk = Some(REGISTRAR.to_owned());
+        Ok(REGISTRAR.to_owned())
     }
 
     fn by_transport(&mut self, source: Source) -> Result<(), Verdict> {

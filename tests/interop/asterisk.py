@@ -96,6 +96,12 @@ class Asterisk:
         """Calls the gateway; the call runs this extension once it is answered."""
         self.command(f"channel originate PJSIP/{user}@{endpoint} extension {extension}@lab")
 
+    def redirect(self, endpoint, extension):
+        """Passes the one channel of this endpoint on to an extension."""
+        names = [line.split("!")[0] for line in self.command("core show channels concise").splitlines()]
+        (channel,) = [name for name in names if name.startswith(f"PJSIP/{endpoint}-")]
+        self.command(f"channel redirect {channel} lab,{extension},1")
+
     def channels(self):
         """How many channels there are."""
         lines = self.command("core show channels count").splitlines()

@@ -8,7 +8,7 @@ import time
 
 import phone_scenarios
 import sound
-from gateway import UPLINK_USER, outcome_of, uplink
+from gateway import UPLINK_USER, uplink
 from phone_scenarios import ANSWER_S, CONFIRMATION_S_MAX, HOLD_S, LISTEN_S, SILENCE_S, TONE_S, check_conversation
 from phone_scenarios import check_echo, check_record
 
@@ -155,9 +155,9 @@ def registered(lab):
     check_record(lab, lab.gateway.check_records(1, "caller_hung_up"), "PCMU", trunk="pbx")
 
 
-def start_registered(lab, pbx, extra=""):
+def start_registered(lab, pbx):
     """A gateway that has logged in at Asterisk."""
-    lab.start_gateway(trunks=uplink(lab.ports, extra=extra), api=True)
+    lab.start_gateway(trunks=uplink(lab.ports), api=True)
     lab.gateway.wait_for_metric('patchcord_trunk_registered{trunk="pbx"}', 1, REGISTER_S_MAX)
     pbx.wait_for_contact(UPLINK_USER, REGISTER_S_MAX)
     lab.uplinked(lambda: pbx.wait_for_log("Removed contact", REGISTER_S_MAX))
@@ -313,23 +313,30 @@ def check_refused(said):
 
 
 def transferred(lab):
-    """A trunk whose REFER is followed: the gateway calls the other extension, and the operator speaks to that one."""
+    """The switchboard passes the operator on by itself: from a phone, which had the sound sent to itself, to an extension.
+    The gateway sees re-INVITEs only, and the operator speaks to the extension."""
     hz = 780
-    first = extension("first", "Answer()", "Wait(2)", f"Transfer(PJSIP/sip:talk@127.0.0.1:{lab.ports.peer})")
-    pbx = lab.asterisk(first + speaks(lab, hz))
-    start_registered(lab, pbx, extra='transfer = "follow"')
-    pbx.call("first", endpoint=UPLINK_USER)
-    pbx.wait_for_log("Executing [talk@lab:1]", 3 + SLACK_S)
-    began = time.time()
+    lab.start_gateway()
+    pbx = lab.asterisk(extension("operator", "Dial(PJSIP/operator@gateway)") + speaks(lab, hz), options="direct_media = yes")
+    (lab.folder / "silence").mkdir()
+    phone = lab.softphone("PCMU", "udp", phone_scenarios.voice(lab.folder / "silence"))
+    phone.dial(f"sip:operator@127.0.0.1:{lab.ports.peer}")
+    time.sleep(2)
+    pbx.redirect("gateway", "talk")
     time.sleep(LISTEN_S + TONE_S + ANSWER_S)
+    phone.stop()
     pbx.wait_until_quiet(SLACK_S)
-    assert "SIP/2.0 202 " in pbx.said(), "the REFER was not accepted"
-    caller, agent = lab.streams(since=began - 0.5)
-    ended = caller.loud_times(0, float("inf"))[-1]
-    check_echo(lab, "wire", agent.samples(), hz, after=ended - agent.packets[0].at)
-    outcomes = [outcome_of(record) for record in lab.gateway.wait_for_records(1)]
-    lab.note(f"records: {outcomes}")
-    assert outcomes and outcomes[-1] in ("caller_hung_up", "callee_hung_up"), f"the records say {outcomes}"
+    own = int(re.search(r"m=audio (\d+) ", phone.said())[1])
+    time.sleep(0.3)
+    agents = lab.capture.streams(source_ports=lab.ports.gateway_rtp)
+    assert len({stream.packets[0].ssrc for stream in agents}) == 1, "the agent's stream changed its SSRC"
+    packets = sorted((packet for stream in agents for packet in stream.packets), key=lambda packet: packet.at)
+    targets = [packet.target for packet in packets]
+    assert own in targets, f"nothing went to the phone at {own}, but to {set(targets)}"
+    assert targets[-1] != own, "the agent's voice went to the phone to the end"
+    rate, samples = sound.read_wav(lab.folder / "heard.wav")
+    check_echo(lab, "recording", samples, hz, after=LISTEN_S + TONE_S - 0.5, rate=rate)
+    lab.gateway.check_records(1, "caller_hung_up")
 
 
 def line_before(text, line):

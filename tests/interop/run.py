@@ -29,6 +29,7 @@ import kamailio_scenarios
 import phone_scenarios
 import sipp_scenarios
 import tls_scenarios
+import trunk_scenarios
 import wire
 from asterisk import Asterisk
 from caller import Caller
@@ -40,8 +41,9 @@ from softphone import Softphone
 
 # Every slot has so many RTP ports, from the first on; those of softphones are captured.
 PHONE_RTP, PHONE_RTP_COUNT = 12000, 100
-LOAD_RTP, LOAD_RTP_COUNT = 17000, 1000
+LOAD_RTP, LOAD_RTP_COUNT = 21000, 1000
 SERVERS = asterisk_scenarios.SCENARIOS | kamailio_scenarios.SCENARIOS | tls_scenarios.SCENARIOS
+TRUNKS = trunk_scenarios.CALLEES | trunk_scenarios.CALLERS
 # What the gateway does not do yet: played only with --awaited.
 AWAITED = {
     "asterisk-busy",
@@ -239,6 +241,11 @@ def play_sipp(lab, scenario):
             listener.close()
 
 
+def play_callee(lab, callee):
+    lab.start_gateway(**callee.options(lab.ports))
+    callee(lab)
+
+
 class Wave:
     """Scenarios that play at the same time. The next wave may play while these wait for their counters to be zero."""
 
@@ -287,8 +294,10 @@ def main():
 
     small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS | SERVERS
     ports = {name: Ports(slot, PHONE_RTP + PHONE_RTP_COUNT * slot, PHONE_RTP_COUNT) for slot, name in enumerate(small)}
+    for slot, name in enumerate(TRUNKS, len(small)):
+        ports[name] = Ports(slot, PHONE_RTP + PHONE_RTP_COUNT * slot, PHONE_RTP_COUNT)
     for slot, name in enumerate(sipp_scenarios.SCENARIOS):
-        ports[name] = Ports(len(small) + slot, LOAD_RTP + LOAD_RTP_COUNT * slot, LOAD_RTP_COUNT)
+        ports[name] = Ports(len(ports), LOAD_RTP + LOAD_RTP_COUNT * slot, LOAD_RTP_COUNT)
     capture = None
     if any(map(chosen, small)):
         capture = wire.Capture(options.work / "rtp.txt", PHONE_RTP, LOAD_RTP - 1)
@@ -298,10 +307,12 @@ def main():
         (play, phone_scenarios.SCENARIOS),
         (play, phone_scenarios.MORE | caller_scenarios.SCENARIOS),
         (play, SERVERS),
+        (play_callee, trunk_scenarios.CALLEES),
+        (play_sipp, trunk_scenarios.CALLERS),
         (play_sipp, sipp_scenarios.SCENARIOS),
     ]:
-        if how is play_sipp and capture:
-            capture.stop()
+        if how is not play and capture:
+            capture = capture.stop()
         wave = Wave(tally)
         for name in filter(chosen, scenarios):
             wave.start(name, Lab(options, name, ports[name], capture), how, scenarios[name])

@@ -74,7 +74,7 @@ REFRESHED = [sipp.receive("UPDATE"), sipp.reply(200, "OK", extra=(f"{TIMER};refr
 
 
 CALLEES = {
-    "out-hang-up": Callee([*CONNECTED, *ENDED_BY_US], "hung_up", hangs_up=True),
+    "out-hang-up": Callee([*CONNECTED, *ENDED_BY_US], "api_hung_up", hangs_up=True),
     "out-callee-hangs-up": Callee([*CONNECTED, sipp.pause(300), *ENDS], "callee_hung_up"),
     "out-busy": Callee(refuses(486, "Busy Here"), "busy"),
     "out-declined": Callee(refuses(603, "Decline"), "declined"),
@@ -100,7 +100,7 @@ CALLEES = {
     ),
     "out-early-media": Callee(
         [sipp.CALLED, sipp.reply(183, "Session Progress", codec="PCMU"), sipp.pause(300), *CONNECTED[2:], *ENDED_BY_US],
-        "hung_up",
+        "api_hung_up",
         hangs_up=True,
     ),
     "out-prack": Callee(
@@ -109,7 +109,7 @@ CALLEES = {
             *[sipp.receive("PRACK"), sipp.reply(200, "OK", tag=None), sipp.reply_to_invite(200, "OK")],
             *[sipp.receive("ACK"), *ENDED_BY_US],
         ],
-        "hung_up",
+        "api_hung_up",
         hangs_up=True,
     ),
     "out-redirected": Callee(
@@ -117,7 +117,7 @@ CALLEES = {
             *refuses(302, "Moved Temporarily", ("Contact: <sip:second@[local_ip]:[local_port]>",)),
             *[*CONNECTED, *ENDED_BY_US],
         ],
-        "hung_up",
+        "api_hung_up",
         hangs_up=True,
     ),
     # Each fork rings; the one that answers first is the call, the other one is sent home.
@@ -129,12 +129,12 @@ CALLEES = {
             *ENDED_BY_US,
             *ENDED_BY_US,
         ],
-        "hung_up",
+        "api_hung_up",
         hangs_up=True,
     ),
     "out-challenged-for-ever": Callee(
-        sum(([sipp.CALLED, sipp.challenge(number), sipp.receive("ACK")] for number in range(3)), []),
-        "declined",
+        sum(([sipp.CALLED, sipp.challenge(number), sipp.receive("ACK")] for number in range(2)), []),
+        "rejected",
         trunk='login_username = "gw"\nlogin_password = "env:LAB_UPLINK"\n',
     ),
     "out-refreshes": Callee(

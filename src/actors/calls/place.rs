@@ -12,7 +12,7 @@ use crate::{
         Cause, Facts, Outcome,
         facts::{HEADERS_MAX, VALUE_BYTES_MAX, VARIABLES_MAX},
     },
-    config::{Agent, REGISTRAR},
+    config::{Agent, REGISTRAR, Uplink},
     drivers::leg::{OutgoingLeg, SipOrder},
     http::{PlaceCall, Refused},
     routing::{Direction, NoRoom},
@@ -34,7 +34,7 @@ impl State {
         let Some(slot) = self.service.records.reserve() else {
             return Err(overloaded().1);
         };
-        let facts = Arc::new(facts(&call));
+        let facts = Arc::new(facts(&call, self.identity_at(&call.trunk)));
         let id = self.service.call_id();
         let mut ledger = Ledger::place(&self.service, slot, id.clone(), &call.trunk, &agent, &facts);
         let placed = match self.admit_to_room(Direction::Outbound, &call.trunk) {
@@ -65,6 +65,12 @@ impl State {
                 Err(refused)
             }
         }
+    }
+
+    /// Who we are at a trunk, which calls of ours are from unless they say otherwise.
+    fn identity_at(&self, trunk: &str) -> Option<String> {
+        let trunk = self.service.config.trunks.iter().find(|own| own.name == trunk)?;
+        trunk.uplink.as_ref().map(Uplink::identity)
     }
 
     /// What can be said without asking anyone.
@@ -119,9 +125,9 @@ impl State {
     }
 }
 
-fn facts(call: &PlaceCall) -> Facts {
+fn facts(call: &PlaceCall, identity: Option<String>) -> Facts {
     Facts {
-        caller: call.from.clone().unwrap_or_default(),
+        caller: call.from.clone().or(identity).unwrap_or_default(),
         called: call.to.clone(),
         private: false,
         headers: call

@@ -63,6 +63,15 @@ password = "env:PASSWORD"
 transports = ["tls", "udp"]
 "#;
 
+const PHONES: &str = r#"
+[registrar]
+from = ["172.16.0.0/12", "10.0.0.0/8"]
+[registrar.users.p0]
+password = "env:PASSWORD"
+[registrar.users.p1]
+password = "env:PASSWORD"
+"#;
+
 /// Where from, by what, as whom, to whom, and the reason word; empty when it is answered.
 type Case = (
     &'static str,
@@ -108,6 +117,15 @@ const OPEN_CASES: [Case; 10] = [
     ("10.1.2.3", Ws, None, "sip:100@h", ""),
 ];
 
+const PHONE_CASES: [Case; 6] = [
+    ("172.16.0.9", Udp, None, "sip:100@h", "challenged"),
+    ("172.16.0.9", Udp, Some("p0"), "sip:100@h", ""),
+    ("172.16.0.9", Tcp, Some("p0"), "sip:200@h", "no_route"),
+    ("172.16.0.9", Udp, Some("p1"), "sip:100@h", "auth_failed"),
+    ("10.1.2.3", Udp, None, "sip:100@h", ""),
+    ("8.8.8.8", Udp, Some("p0"), "sip:100@h", "unknown_source"),
+];
+
 #[test]
 fn what_is_explained_is_what_happens() {
     for case in CLOSED_CASES {
@@ -115,6 +133,9 @@ fn what_is_explained_is_what_happens() {
     }
     for case in OPEN_CASES {
         expect(&Line::new(&format!("{CONFIG}{OPEN}")), case);
+    }
+    for case in PHONE_CASES {
+        expect(&Line::new(&format!("{CONFIG}{PHONES}")), case);
     }
 }
 
@@ -231,6 +252,7 @@ impl Line {
     fn happens(&self, (source, transport, user, to, _): Case) -> (Origin, u16, String) {
         let mut settings = sip::Settings {
             peers: peers(&self.config),
+            registrar: registrar(&self.config),
             ..sip::Settings::new([7; 32], 1)
         };
         settings.defence.silent = self.config.defence.silent;
@@ -311,6 +333,22 @@ fn peers(config: &Config) -> Vec<sip::Peer> {
         transports: trunk.limits.transports.iter().map(transport).collect(),
     };
     config.trunks.iter().map(peer).collect()
+}
+
+fn registrar(config: &Config) -> Option<sip::RegistrarSettings> {
+    let configured = Some(&config.registrar).filter(|registrar| registrar.is_open())?;
+    let user = |(name, user): (&String, &config::RegistrarUser)| sip::Credentials {
+        username: name.clone(),
+        password: user.password.reveal().to_owned(),
+        algorithms: vec![Algorithm::Sha256],
+    };
+    Some(sip::RegistrarSettings {
+        networks: configured.from.clone(),
+        users: configured.users.iter().map(user).collect(),
+        expires_min: configured.expires_min,
+        expires_max: configured.expires_max,
+        contacts_max: configured.contacts_max,
+    })
 }
 
 fn transport(allowed: &AllowedTransport) -> Transport {

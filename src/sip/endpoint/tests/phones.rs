@@ -240,11 +240,11 @@ fn a_registered_phone_is_called_by_the_way_it_came() {
     for to in ["alice", "sip:alice@gw"] {
         let leg = line.line.endpoint.place(now, call(to)).unwrap();
         line.line.run_for(Duration::ZERO);
-        assert_eq!(line.line.take_events(), ["Located 192.0.2.1"]);
+        assert!(line.line.take_events().contains(&"Located 192.0.2.1".to_owned()));
         line.line.command(leg, Command::Offer { sdp: OFFER.to_vec() });
-        let invite = line.line.phones[0].requests.last().unwrap();
-        let reached = (invite.method.as_str(), invite.uri.as_str());
-        assert_eq!(reached, ("INVITE", "sip:alice@10.9.9.9:5060"));
+        let mut requests = line.line.phones[0].requests.iter().rev();
+        let invite = requests.find(|request| request.method == Method::Invite).unwrap();
+        assert_eq!(invite.uri.as_str(), "sip:alice@10.9.9.9:5060");
         assert_eq!(invite.headers.from().unwrap().uri.as_str(), "sip:patchcord@192.0.2.1");
     }
 }
