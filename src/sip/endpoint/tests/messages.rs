@@ -1,6 +1,7 @@
 //! Digits and texts inside a call.
 
 use super::*;
+use crate::sip::test_phone::Lines;
 
 const RELAY: &str = "application/dtmf-relay";
 
@@ -23,7 +24,8 @@ fn digits_by_info_are_told_and_answered() {
 #[test]
 fn other_infos_get_what_they_deserve_and_the_call_goes_on() {
     let (mut line, _) = talking(Transport::Udp, Habits::default());
-    let refusals: [(&[(&str, &str)], Option<(&str, &[u8])>, u16, Option<&str>); 6] = [
+    type Body = Option<(&'static str, &'static [u8])>;
+    let refusals: [(Lines, Body, u16, Option<&str>); 6] = [
         (&[], None, 200, None),
         (&[], Some((RELAY, b"Signal=nine")), 400, None),
         (
