@@ -62,7 +62,9 @@ impl Endpoint {
     pub(super) fn lets_in(&mut self, now: Instant, flow: &Flow, opening: Opening) -> bool {
         self.clock = now;
         let is_ours = flow.transport.is_reliable() && flow.connection >= OPENED_BY_US;
-        if is_ours || matches!(self.admission.source(flow.origin()), Source::Peer(_)) {
+        // Phones that register here prove who they are like strangers, so they are screened like strangers.
+        let phones = self.phones();
+        if is_ours || matches!(self.admission.source(flow.origin()), Source::Peer(peer) if peer != phones) {
             return true;
         }
         match self.defence.screen(now, flow.source_ip(), opening) {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::sip::admission::Credentials;
 use crate::sip::challenge::{Keyring, Proven};
+use crate::sip::defence::Settings as Defence;
 use crate::sip::endpoint::{Outgoing, Settings};
 use crate::sip::message::{Request, Response};
 use crate::sip::proof::Algorithm;
@@ -186,6 +187,10 @@ struct Line {
 }
 
 fn line(algorithm: Algorithm) -> Line {
+    line_at("10.0.0.7:40000", algorithm)
+}
+
+fn line_at(address: &str, algorithm: Algorithm) -> Line {
     let user = |name: &str| Credentials {
         username: name.to_owned(),
         password: "wonderland".to_owned(),
@@ -203,9 +208,16 @@ fn line(algorithm: Algorithm) -> Line {
     let mut line = TestLine::with_settings(Settings {
         peers: vec![peer("lan", &["10.0.0.0/8"])],
         registrar: Some(registrar),
+        defence: Defence {
+            requests_per_s: 10,
+            lockout_failures: 3,
+            lockout_window: seconds(300),
+            lockout: seconds(900),
+            ..Defence::OFF
+        },
         ..Settings::new([7; 32], 1)
     });
-    line.add_phone_at(Transport::Udp, "10.0.0.7:40000", Habits::default());
+    line.add_phone_at(Transport::Udp, address, Habits::default());
     Line {
         line,
         user: "alice",
@@ -279,4 +291,25 @@ impl Line {
         self.line.inject(self.line.phones[0].flow, &request.to_bytes());
         self.last_request = Some(request);
     }
+}
+
+#[test]
+fn a_phone_that_guesses_passwords_is_locked_out_and_floods_are_dropped() {
+    let mut line = line_at("172.16.0.7:40000", Algorithm::Sha256);
+    line.password = "guess";
+    for _ in 0..5 {
+        line.register(&[CONTACT]);
+        line.line.run_for(SECOND);
+    }
+    assert_eq!(line.line.phones[0].statuses(), [401, 403, 401, 403, 401, 403]);
+    assert!(line.line.dropped.iter().all(|dropped| dropped.reason == "locked_out"));
+    assert!(!line.line.dropped.is_empty());
+    let mut line = line_at("172.16.0.7:40000", Algorithm::Sha256);
+    for _ in 0..50 {
+        line.line.phone(0, |phone, now| phone.ask(now, Method::Options));
+    }
+    assert_eq!(line.line.phones[0].statuses().len(), 10);
+    line.line.run_for(SECOND);
+    line.register(&[CONTACT]);
+    assert_eq!(line.line.phones[0].last().status, 200);
 }
