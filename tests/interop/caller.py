@@ -11,6 +11,7 @@ ANSWER_S_MAX = 5
 # After a repeated request nothing more is expected.
 REPEAT_S = 0.3
 REPEAT_ANSWERS_MAX = 10
+DRAIN_MAX = 10_000
 
 
 class Response:
@@ -45,9 +46,28 @@ class Caller:
         self.uri = f"sip:{called}@127.0.0.1:{ports.sip}"
         self.sequence, self.calls = 0, 0
 
-    def options(self):
-        self._new_call()
+    def options(self, in_call=False):
+        if not in_call:
+            self._new_call()
         return self._final(self._request("OPTIONS"))
+
+    def is_answered(self):
+        """Whether there is any answer to an OPTIONS soon."""
+        self._new_call()
+        self.socket.sendto(self._request("OPTIONS"), self.gateway)
+        return bool(self.drain())
+
+    def drain(self):
+        """What has come and comes until it is quiet for a moment."""
+        self.socket.settimeout(REPEAT_S)
+        came = []
+        try:
+            while len(came) < DRAIN_MAX:
+                came.append(self.socket.recv(65536))
+        except socket.timeout:
+            pass
+        self.socket.settimeout(ANSWER_S_MAX)
+        return came
 
     def invite(self, authorization=None):
         """A new call; its final answer, acknowledged."""

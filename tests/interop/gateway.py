@@ -116,6 +116,8 @@ def settings(
     identity=None,
     authority=None,
     api=False,
+    early_media=False,
+    defence="",
 ):
     """The whole configuration file of one scenario."""
     listen, tls = [f"udp:{address}:{ports.sip}", f"tcp:{address}:{ports.sip}"], ""
@@ -140,6 +142,9 @@ listen = "127.0.0.1:{ports.http}"
 [records]
 path = "{folder / 'records.jsonl'}"
 
+[defence]
+{defence}
+
 [limits]
 drain_s_max = {drain_s_max}
 lag_ms_max = 0
@@ -153,6 +158,7 @@ agent = "operator"
 backends = ["only"]
 greeting = "Hello, this is the operator. Say something, and I will say it back to you."
 answer = "{answer}"
+early_media = {str(early_media).lower()}
 
 [agents.operator.turn_detection]
 type = "server_vad"
@@ -317,11 +323,12 @@ class Gateway:
         path = self.folder / "records.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def wait_for_records(self, count, seconds=5):
+    def wait_for_records(self, count, seconds=5, of=lambda record: True):
+        """The records, or those among them, once there are so many or the time is over."""
         deadline = time.monotonic() + seconds
-        while len(self.records()) < count and time.monotonic() < deadline:
+        while len(found := list(filter(of, self.records()))) < count and time.monotonic() < deadline:
             time.sleep(0.05)
-        return self.records()
+        return found
 
     def check_records(self, count, outcome):
         """Exactly this many records, of as many different calls, all with this outcome; the first of them."""

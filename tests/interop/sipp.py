@@ -85,6 +85,11 @@ RINGING = '<recv response="100" optional="true"/><recv response="180"/>'
 AT_ONCE = '<recv response="100" optional="true"/><recv response="200" rrs="true" rtd="true"/>'
 ANSWER = PROGRESS + '<recv response="200" rrs="true" rtd="true"/>'
 CHALLENGE = '<recv response="100" optional="true"/><recv response="401" auth="true"/>'
+# Early media, reliably; its number is kept for the PRACK.
+EARLY = PROGRESS + (
+    '<recv response="183" rrs="true"><action>'
+    '<ereg regexp="[0-9]+" search_in="hdr" header="RSeq:" check_it="true" assign_to="rseq"/></action></recv>'
+)
 OK = '<recv response="200"/>'
 AUTHENTICATION = ("[authentication]",)
 
@@ -192,6 +197,7 @@ def play(folder, ports, steps, calls, rate, transport="u1", password=None, targe
     folder = Path(folder)
     scenario = folder / "scenario.xml"
     text = "\n".join(steps)
+    # What is only checked is never referred to, which SIPp takes for a mistake.
     references = '<Reference variables="word"/>\n' if 'assign_to="word"' in text else ""
     head = '<?xml version="1.0" encoding="UTF-8" ?>\n<scenario name="patchcord">\n'
     scenario.write_text(f"{head}{text}\n{references}</scenario>\n")

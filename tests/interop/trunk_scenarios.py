@@ -184,7 +184,41 @@ def request(method, number, extra=(), body="", content_type="application/sdp"):
 
 HOLD = sipp.sdp("PCMU").replace("a=sendrecv", "a=sendonly")
 
+# The greeting of five seconds, before the answer.
+EARLY_PACKETS_MIN = 200
+
+
+@dataclass
+class GreetedEarly(Scenario):
+    """The greeting is heard before the answer, which comes when it is over."""
+
+    def __call__(self, lab):
+        super().__call__(lab)
+        sent = lab.gateway.metrics()["patchcord_rtp_packets_sent_total"]
+        assert sent >= self.calls * EARLY_PACKETS_MIN, f"{sent:g} packets to {self.calls} callers before the answer"
+        lab.note(f"{sent / self.calls:g} packets before the answer")
+
+
+@dataclass
+class Pressed(Scenario):
+    """Each call has two digits in its record."""
+
+    def __call__(self, lab):
+        super().__call__(lab)
+        digits = [record["digits"] for record in lab.gateway.records()]
+        assert digits == [2] * self.calls, f"digits in the records: {digits}"
+
+
 CALLERS = {
+    "in-prack": GreetedEarly(
+        [
+            *[sipp.invite(extra=("Supported: 100rel",)), sipp.EARLY, request("PRACK", 2, ("RAck: [$rseq] 1 INVITE",))],
+            *[sipp.OK, '<recv response="200" rrs="true" timeout="12000"/>', sipp.ack(), sipp.hang_up(3)],
+        ],
+        "caller_hung_up",
+        calls=5,
+        options={"early_media": True},
+    ),
     "in-update-hold": Scenario(
         [
             *[sipp.invite(), sipp.ANSWER, sipp.ack()],
@@ -282,7 +316,7 @@ CALLERS = {
         "bad_request",
         calls=5,
     ),
-    "in-digits-by-info": Scenario(
+    "in-digits-by-info": Pressed(
         [
             *[sipp.invite(), sipp.ANSWER, sipp.ack()],
             *[request("INFO", 2, body="Signal=5\nDuration=160", content_type="application/dtmf-relay"), sipp.OK],

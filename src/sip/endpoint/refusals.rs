@@ -77,10 +77,12 @@ impl Endpoint {
     /// Checks who sends this request, and remembers who fails. A retransmission must not get here.
     pub(super) fn authenticate(&mut self, now: Instant, flow: &Flow, source: Source, request: &Request) -> Verdict {
         let verdict = self.admission.check(now, source, request);
-        match &verdict {
-            Verdict::Admitted(_) => self.note_login(now, flow, true),
-            Verdict::Failed(_) => self.note_login(now, flow, false),
-            Verdict::Challenged(_) => {}
+        if source == Source::Anyone {
+            match &verdict {
+                Verdict::Admitted(_) => self.note_login(now, flow, true),
+                Verdict::Failed(_) => self.note_login(now, flow, false),
+                Verdict::Challenged(_) => {}
+            }
         }
         verdict
     }
