@@ -4,6 +4,8 @@
 //! Every REGISTER is challenged, as the user in its To. A call is a phone's when it comes the way one registered, or
 //! from where phones are and no trunk is; it is challenged as that user. What comes from the address of a trunk by
 //! another way stays the trunk's, so that naming a user in From changes nothing.
+//!
+//! Where only phones are, anybody may try: wrong passwords lock out there as they do elsewhere.
 
 use std::time::{Duration, Instant};
 
@@ -101,7 +103,6 @@ impl Endpoint {
         (is_unlisted || !users.is_empty()).then_some(users)
     }
 
-    /// Who fails is remembered as a stranger that fails is, since phones may be anywhere.
     fn check_users(&mut self, now: Instant, flow: &Flow, request: &Request, users: &[String]) -> Proved {
         let Some(registrar) = &self.registrar else {
             return Proved::Failed("nobody registers here".to_owned());
@@ -114,8 +115,8 @@ impl Endpoint {
         };
         let proved = self.admission.check_users(now, request, &known, &asked);
         match &proved {
-            Proved::User(_) => self.defence.logged_in(now, flow.source_ip()),
-            Proved::Failed(_) => _ = self.defence.login_failed(now, flow.source_ip()),
+            Proved::User(_) => self.note_login(now, flow, true),
+            Proved::Failed(_) => self.note_login(now, flow, false),
             Proved::Challenged(_) => {}
         }
         proved

@@ -8,11 +8,13 @@ use crate::sip::proof::Proof;
 fn a_call_is_located_rings_is_answered_and_ended_by_us() {
     for transport in [Transport::Udp, Transport::Tcp] {
         let (mut line, leg) = placing(transport, Manners::default());
+        let call_id = line.endpoint.call_id(leg).map(str::to_owned);
         line.run_for(SECOND);
         let expected = ["Located 192.0.2.1", "Ringing", "Answered o=callee 0"];
         assert_eq!(line.take_events(), expected);
         assert_eq!(methods(&line, 0), ["INVITE", "ACK"]);
         let invite = &line.phones[0].requests[0];
+        assert_eq!(call_id.as_deref(), invite.headers.call_id().ok());
         assert_eq!(invite.body, OFFER);
         assert!(invite.uri.as_str().starts_with("sip:100@192.0.2.10:40000"));
         assert_eq!(invite.headers.max_forwards(), Ok(Some(70)));
