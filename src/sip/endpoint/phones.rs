@@ -103,7 +103,6 @@ impl Endpoint {
         (is_unlisted || !users.is_empty()).then_some(users)
     }
 
-    /// Who fails is remembered as a stranger that fails is, since phones may be anywhere.
     fn check_users(&mut self, now: Instant, flow: &Flow, request: &Request, users: &[String]) -> Proved {
         let Some(registrar) = &self.registrar else {
             return Proved::Failed("nobody registers here".to_owned());

@@ -1,9 +1,16 @@
 //! Digits and texts inside a call.
 
 use super::*;
-use crate::sip::test_phone::Lines;
 
 const RELAY: &str = "application/dtmf-relay";
+
+/// The headers and the body of a request, and the status and the Accept it is refused with.
+type Refused<'a> = (
+    &'a [(&'a str, &'a str)],
+    Option<(&'a str, &'a [u8])>,
+    u16,
+    Option<&'a str>,
+);
 
 #[test]
 fn digits_by_info_are_told_and_answered() {
@@ -24,8 +31,7 @@ fn digits_by_info_are_told_and_answered() {
 #[test]
 fn other_infos_get_what_they_deserve_and_the_call_goes_on() {
     let (mut line, _) = talking(Transport::Udp, Habits::default());
-    type Body = Option<(&'static str, &'static [u8])>;
-    let refusals: [(Lines, Body, u16, Option<&str>); 6] = [
+    let refusals: [Refused<'_>; 6] = [
         (&[], None, 200, None),
         (&[], Some((RELAY, b"Signal=nine")), 400, None),
         (

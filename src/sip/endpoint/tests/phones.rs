@@ -62,7 +62,13 @@ fn a_wrong_password_or_user_registers_nobody_and_is_reported() {
 
 #[test]
 fn wrong_passwords_of_phones_lock_them_out_and_the_right_one_makes_up_for_a_few() {
-    let mut line = line_at("172.16.0.7:40000", Algorithm::Sha256);
+    let strict = Defence {
+        lockout_failures: 3,
+        lockout_window: seconds(300),
+        lockout: seconds(900),
+        ..Defence::OFF
+    };
+    let mut line = guarded(strict);
     let tries = |line: &mut Line, password: &'static str, count: usize| {
         line.password = password;
         for _ in 0..count {
@@ -254,26 +260,19 @@ struct Line {
 }
 
 fn line(algorithm: Algorithm) -> Line {
-    line_at("10.0.0.7:40000", algorithm)
+    line_with(algorithm, Defence::OFF)
 }
 
-fn line_at(address: &str, algorithm: Algorithm) -> Line {
-    let strict = Defence {
-        requests_per_s: 10,
-        lockout_failures: 3,
-        lockout_window: seconds(300),
-        lockout: seconds(900),
-        ..Defence::OFF
-    };
-    line_with(address, algorithm, strict)
-}
-
-/// Phone 0 where only phones are, and this defence.
+/// The same with this defence, and phone 0 where only phones are.
 fn guarded(defence: Defence) -> Line {
-    line_with("172.16.0.7:40000", Algorithm::Sha256, defence)
+    let mut line = line_with(Algorithm::Sha256, defence);
+    line.line.phones.clear();
+    line.line
+        .add_phone_at(Transport::Udp, "172.16.0.7:40000", Habits::default());
+    line
 }
 
-fn line_with(address: &str, algorithm: Algorithm, defence: Defence) -> Line {
+fn line_with(algorithm: Algorithm, defence: Defence) -> Line {
     let user = |name: &str| Credentials {
         username: name.to_owned(),
         password: "wonderland".to_owned(),
@@ -294,7 +293,7 @@ fn line_with(address: &str, algorithm: Algorithm, defence: Defence) -> Line {
         defence,
         ..Settings::new([7; 32], 1)
     });
-    line.add_phone_at(Transport::Udp, address, Habits::default());
+    line.add_phone_at(Transport::Udp, "10.0.0.7:40000", Habits::default());
     Line {
         line,
         user: "alice",
@@ -368,25 +367,4 @@ impl Line {
         self.line.inject(self.line.phones[0].flow, &request.to_bytes());
         self.last_request = Some(request);
     }
-}
-
-#[test]
-fn a_phone_that_guesses_passwords_is_locked_out_and_floods_are_dropped() {
-    let mut line = line_at("172.16.0.7:40000", Algorithm::Sha256);
-    line.password = "guess";
-    for _ in 0..5 {
-        line.register(&[CONTACT]);
-        line.line.run_for(SECOND);
-    }
-    assert_eq!(line.line.phones[0].statuses(), [401, 403, 401, 403, 401, 403]);
-    assert!(line.line.dropped.iter().all(|dropped| dropped.reason == "locked_out"));
-    assert!(!line.line.dropped.is_empty());
-    let mut line = line_at("172.16.0.7:40000", Algorithm::Sha256);
-    for _ in 0..50 {
-        line.line.phone(0, |phone, now| phone.ask(now, Method::Options));
-    }
-    assert_eq!(line.line.phones[0].statuses().len(), 10);
-    line.line.run_for(SECOND);
-    line.register(&[CONTACT]);
-    assert_eq!(line.line.phones[0].last().status, 200);
 }
