@@ -116,6 +116,21 @@ fn wrong_passwords_of_calls_lock_out_as_well_and_never_where_a_trunk_is() {
 }
 
 #[test]
+fn a_flood_from_where_phones_are_is_dropped_and_who_logs_in_is_heard() {
+    let mut line = guarded(Defence {
+        requests_per_s: 10,
+        ..Defence::OFF
+    });
+    for _ in 0..50 {
+        line.line.phone(0, |phone, now| phone.ask(now, Method::Options));
+    }
+    assert_eq!(line.line.phones[0].statuses().len(), 10);
+    line.line.run_for(SECOND);
+    line.register(&[CONTACT]);
+    assert_eq!(line.line.phones[0].last().status, 200);
+}
+
+#[test]
 fn phones_are_answered_where_strangers_are_not() {
     let silent = Defence {
         silent: true,
