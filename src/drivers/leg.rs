@@ -8,8 +8,23 @@ use tokio::sync::{mpsc, oneshot};
 use super::post::{Post, PostBox};
 use crate::sip::{Command, Event, Invite, LegId, NotPlaced, Outgoing};
 
-/// Events of one leg that may wait for its call; past it a leg's re-offers are refused, nothing else comes in numbers.
+/// Events of one leg that may wait for its call. Past it a re-offer is refused; digits, texts and early media are lost
+/// before, see [`post_event`].
 pub const LEG_EVENTS_MAX: usize = 16;
+
+/// Posts an event of a leg to its call; gives it back when there is no room. What a peer can send in any number leaves a
+/// few places free, so that it never crowds out an answer or an end.
+pub fn post_event(post: &Post<Event>, event: Event) -> Result<(), Event> {
+    let informs = match &event {
+        Event::Progressed { .. } | Event::Digit { .. } | Event::MessageReceived { .. } => true,
+        Event::TransferProgress { status } => *status < 200,
+        _ => false,
+    };
+    match informs {
+        true => post.send_if_roomy(event),
+        false => post.send(event),
+    }
+}
 
 /// An order to the SIP driver.
 #[derive(Debug)]
@@ -93,5 +108,26 @@ impl Drop for LegHandle {
             let last_words = std::mem::replace(&mut self.last_words, Command::Ring);
             farewell.send(SipOrder::Leg(self.id, last_words));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::post::{Posted, post};
+
+    #[test]
+    fn a_flood_of_texts_leaves_room_for_the_end_of_the_call() {
+        let (post, mut events) = post(LEG_EVENTS_MAX);
+        let text = || Event::MessageReceived { text: String::new() };
+        let taken = (0..100).filter(|_| post_event(&post, text()).is_ok()).count();
+        assert!(taken > 0 && taken < LEG_EVENTS_MAX, "{taken}");
+        assert!(post_event(&post, Event::ByeReceived { reason: None }).is_ok());
+        let found: Vec<_> = std::iter::from_fn(|| match events.take() {
+            Posted::Item(event) => Some(event),
+            Posted::Empty | Posted::Closed => None,
+        })
+        .collect();
+        assert!(matches!(found.last(), Some(Event::ByeReceived { .. })));
     }
 }

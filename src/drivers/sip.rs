@@ -37,7 +37,7 @@ use tokio::{
 pub use self::sockets::Sockets;
 use self::{accept::Gate, connections::Connections, resolve::Lookups, udp::Datagrams, ways::Ways};
 use super::{
-    leg::{IncomingLeg, LEG_EVENTS_MAX, LegHandle, OutgoingLeg, SipOrder},
+    leg::{IncomingLeg, LEG_EVENTS_MAX, LegHandle, OutgoingLeg, SipOrder, post_event},
     post::{Post, post},
     refusals,
 };
@@ -348,7 +348,7 @@ impl SipDriver {
 
     fn post_event(&mut self, leg: LegId, event: Event) {
         let Some(post) = self.legs.get(&leg) else { return };
-        if let Err(event) = post.send(event) {
+        if let Err(event) = post_event(post, event) {
             self.metrics.queue_drop(Queue::LegEvents);
             self.answer_unheard(leg, &event);
         }

@@ -3,7 +3,8 @@
 //! Such a source has a small allowance of requests; what comes faster is dropped before it is read. A source that fails
 //! to log in too often is locked out: it then gets through only what belongs to calls it may already have. Sources that
 //! a trunk lists never get here. Addresses of datagrams can be forged, so somebody who wants to can lock out the address
-//! of another; who must not suffer that is listed by its network.
+//! of another; who must not suffer that is listed by its network. Where phones register from, sources are no better known
+//! than elsewhere, and are watched in the same way.
 //!
 //! One source is an IPv4 address or the /64 of an IPv6 one. What is remembered is bounded by [`SOURCES_MAX`].
 

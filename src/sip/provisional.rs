@@ -266,19 +266,25 @@ impl Provisionals {
     }
 }
 
+/// Most reliable provisionals of one phone that are acknowledged. The rest are neither heeded nor acknowledged, so that a
+/// phone that rings cannot have us send without end; one that insists on them gives the call up.
+pub const RECEIVED_MAX: u32 = 32;
+
 /// The reliable provisionals of one early dialog that we receive.
 #[derive(Debug, Default)]
 pub struct Received {
     last: Option<u32>,
+    count: u32,
 }
 
 impl Received {
     /// Whether the provisional of this number is to be acknowledged: the first of its dialog, or the one right after
     /// the last. A repeated one has been, and one after a gap is not there yet for us (section 4).
     pub fn take(&mut self, number: u32) -> bool {
-        let fresh = self.last.is_none_or(|last| number == last.wrapping_add(1));
+        let fresh = self.count < RECEIVED_MAX && self.last.is_none_or(|last| number == last.wrapping_add(1));
         if fresh {
             self.last = Some(number);
+            self.count += 1;
         }
         fresh
     }

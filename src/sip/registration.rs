@@ -82,7 +82,7 @@ struct Valid {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Send this REGISTER, and tell how it went.
-    Register(Asking),
+    Register(Box<Asking>),
     /// Show a sign of life on this flow.
     KeepAlive(Flow),
 }
@@ -147,7 +147,7 @@ impl Registration {
         {
             self.phase = Phase::Asking;
             self.sequence = self.sequence.saturating_add(1);
-            return Some(Task::Register(self.asking()));
+            return Some(Task::Register(Box::new(self.asking())));
         }
         let flow = self.valid.map(|valid| valid.flow)?;
         self.keep_alive_at.filter(|at| *at <= now)?;

@@ -87,8 +87,8 @@ fn leads_to(flow: &Flow, next: &Uri) -> bool {
 }
 
 /// Addresses that mean something else in every network, or nothing.
-fn is_local(ip: IpAddr) -> bool {
-    match ip {
+pub fn is_local(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let [first, second, ..] = ip.octets();
             let shared = first == 100 && (64..128).contains(&second);

@@ -154,9 +154,8 @@ async fn what_cannot_be_placed_is_said_by_the_name_of_its_field() {
 #[tokio::test]
 async fn a_stopping_gateway_and_a_full_one_place_no_calls() {
     let exchange = Exchange::start().await;
-    for _ in 0..2 {
-        exchange.placed().await;
-    }
+    // Calls whose leg is gone are over.
+    let _up = (exchange.placed().await, exchange.placed().await);
     let full = exchange.place(call()).await.unwrap_err();
     assert_eq!(
         (full.status, full.reason, full.retry_after.is_some()),
@@ -166,6 +165,23 @@ async fn a_stopping_gateway_and_a_full_one_place_no_calls() {
     let draining = exchange.place(call()).await.unwrap_err();
     assert_eq!((draining.status, draining.reason), (503, "draining"));
     assert_eq!(exchange.service.board.list(9).len(), 4, "refused ones are shown too");
+}
+
+#[tokio::test]
+async fn a_full_trunk_is_told_apart_from_a_full_gateway() {
+    for (trunk, reason) in [("small", "trunk_calls_max"), ("slow", "calls_rate")] {
+        let exchange = Exchange::start().await;
+        let on_trunk = || PlaceCall {
+            trunk: trunk.to_owned(),
+            ..call()
+        };
+        exchange.place(on_trunk()).await.unwrap();
+        let full = exchange.place(on_trunk()).await.unwrap_err();
+        assert_eq!(
+            (full.status, full.reason, full.retry_after.is_some()),
+            (429, reason, true)
+        );
+    }
 }
 
 #[tokio::test]
@@ -409,7 +425,8 @@ fn config() -> crate::config::Config {
     let low = 42_000 + 20 * NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let text = format!(
         "[media]\nports = \"{low}-{}\"\n[limits]\ncalls_max = 2\n[records]\npath = \"\"\n\
-         [[trunk]]\nname = \"lan\"\nfrom = [\"127.0.0.1\"]\n[backends.operator]\nkind = \"operator\"\n\
+         [[trunk]]\nname = \"lan\"\nfrom = [\"127.0.0.1\"]\n[[trunk]]\nname = \"small\"\nfrom = [\"127.0.0.2\"]\n\
+         calls_max = 1\n[[trunk]]\nname = \"slow\"\nfrom = [\"127.0.0.3\"]\ncalls_per_s = 1\n[backends.operator]\nkind = \"operator\"\n\
          [agents.operator]\nbackends = [\"operator\"]\ngreeting = \"Hello {{{{called}}}}.\"\n",
         low + 19
     );

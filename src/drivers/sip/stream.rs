@@ -85,3 +85,31 @@ async fn write_whole(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io
     stream.write_all(bytes).await?;
     stream.flush().await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{sip::Transport, telemetry::Metrics};
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_to_a_sign_of_life_keeps_a_connection_open_and_silence_closes_it() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let (inbound, _inbox) = mpsc::channel(1);
+        let connections = Connections::new(inbound, Metrics::new());
+        let at = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let mut place = connections.admit(Transport::Tcp, at(5060), at(5061)).unwrap();
+        let began = Instant::now();
+        let carrying = tokio::spawn(async move { carry(ours, &mut place).await });
+        let pong = Duration::from_secs(95);
+        for _ in 0..40 {
+            tokio::time::sleep(pong).await;
+            theirs.write_all(PONG).await.unwrap();
+        }
+        carrying.await.unwrap();
+        assert_eq!((Instant::now() - began).as_secs(), (pong * 40 + IDLE_MAX).as_secs());
+    }
+}

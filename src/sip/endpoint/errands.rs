@@ -22,6 +22,7 @@ use crate::sip::transaction::timers::GIVE_UP;
 use crate::sip::uplink::Login;
 use crate::sip::via::Via;
 use crate::sip::vocabulary::reason_phrase;
+use crate::sip::whereabouts::is_local;
 
 /// Most errands at once. A further one ends as unreachable before it begins: a BYE is then not sent and its peer has to
 /// notice by itself.
@@ -176,6 +177,15 @@ impl Endpoint {
     }
 }
 
+/// The hops that lead out of our own network: nobody outside may point us at what is inside, by whatever name.
+fn outside(hops: Result<Vec<Hop>, String>) -> Result<Vec<Hop>, String> {
+    let (inside, outside): (Vec<_>, Vec<_>) = hops?.into_iter().partition(|hop| is_local(hop.remote.ip()));
+    match outside.is_empty() && !inside.is_empty() {
+        true => Err("a peer elsewhere has named an address of a local network".to_owned()),
+        false => Ok(outside),
+    }
+}
+
 /// Sending.
 impl Endpoint {
     /// Sends a request inside the dialog of a leg.
@@ -266,6 +276,10 @@ impl Endpoint {
         let Some(id) = self.errands.queries.remove(&query) else {
             return;
         };
+        let hops = match self.errands.live.get(&id) {
+            Some(errand) if self.is_told_from_elsewhere(errand) => outside(hops),
+            _ => hops,
+        };
         let Some(errand) = self.errands.live.get_mut(&id) else {
             return;
         };
@@ -278,6 +292,21 @@ impl Endpoint {
             }
         }
         self.attempt(now, id);
+    }
+
+    /// Whether the place an errand goes to was named by a peer in another network: in a Contact, a Record-Route or a
+    /// redirection. What the settings name may be anywhere.
+    fn is_told_from_elsewhere(&self, errand: &Errand<Purpose>) -> bool {
+        let peer = match errand.purpose {
+            Purpose::Trunk(..) => None,
+            Purpose::Invite(call) => self.first_place(call),
+            purpose => {
+                let leg = purpose.leg().and_then(|leg| self.legs.get(&leg));
+                let flow = errand.near.or_else(|| leg.map(|leg| leg.flow));
+                flow.map(|flow| flow.source_ip())
+            }
+        };
+        peer.is_some_and(|ip| !is_local(ip))
     }
 
     /// Tries the next place, if there is one.

@@ -4,13 +4,14 @@
 //! happens to its INVITE on the wire is the business of `invitations`.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::deadlines::Alarm;
 use super::errands::Purpose;
 use super::{Endpoint, Event, NotPlaced, Outgoing, Output, QueryId, REGISTRAR};
 use crate::sip::calling;
-use crate::sip::errand::{Course, OwnContact};
+use crate::sip::errand::{Course, OwnContact, PROOFS_MAX};
 use crate::sip::flow::Flow;
 use crate::sip::invitation::Invitation;
 use crate::sip::leg::LegId;
@@ -182,7 +183,9 @@ impl Endpoint {
         let Some(placing) = self.placings.get_mut(&id) else {
             return;
         };
-        placing.sequence = sequence;
+        // It rose by the challenges answered and no further, whatever the response says.
+        let highest = placing.sequence.saturating_add(PROOFS_MAX as u32);
+        placing.sequence = sequence.clamp(placing.sequence, highest);
         if response.status == 422 && self.ask_for_longer_session(now, id, response) {
             return;
         }
@@ -268,6 +271,12 @@ impl Endpoint {
             return true;
         }
         false
+    }
+
+    /// Where a call that has no answer yet was sent first.
+    pub(super) fn first_place(&self, id: LegId) -> Option<IpAddr> {
+        let hop = self.placings.get(&id)?.hops.first()?;
+        Some(hop.remote.ip())
     }
 
     /// The application does not want the call any more.

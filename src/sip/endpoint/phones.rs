@@ -4,6 +4,8 @@
 //! Every REGISTER is challenged, as the user in its To. A call is a phone's when it comes the way one registered, or
 //! from where phones are and no trunk is; it is challenged as that user. What comes from the address of a trunk by
 //! another way stays the trunk's, so that naming a user in From changes nothing.
+//!
+//! Where only phones are, anybody may try: wrong passwords lock out there as they do elsewhere.
 
 use std::time::{Duration, Instant};
 
@@ -62,7 +64,7 @@ impl Endpoint {
         }
         let to = request.headers.to().ok().and_then(|to| to.uri.subscriber());
         let users: Vec<String> = to.into_iter().collect();
-        match self.check_users(now, request, &users) {
+        match self.check_users(now, flow, request, &users) {
             Proved::User(user) => self.keep_contacts(now, flow, key, request, &user),
             Proved::Challenged(challenges) => self.challenge(flow, request, challenges),
             Proved::Failed(detail) => {
@@ -81,7 +83,7 @@ impl Endpoint {
     ) -> Option<Verdict> {
         let users = self.callers(source, flow, request)?;
         let phones = self.phones();
-        Some(match self.check_users(now, request, &users) {
+        Some(match self.check_users(now, flow, request, &users) {
             Proved::User(_) => Verdict::Admitted(phones),
             Proved::Challenged(challenges) => Verdict::Challenged(challenges),
             Proved::Failed(detail) => Verdict::Failed(detail),
@@ -101,7 +103,7 @@ impl Endpoint {
         (is_unlisted || !users.is_empty()).then_some(users)
     }
 
-    fn check_users(&mut self, now: Instant, request: &Request, users: &[String]) -> Proved {
+    fn check_users(&mut self, now: Instant, flow: &Flow, request: &Request, users: &[String]) -> Proved {
         let Some(registrar) = &self.registrar else {
             return Proved::Failed("nobody registers here".to_owned());
         };
@@ -111,7 +113,13 @@ impl Endpoint {
             true => registrar.settings().users.iter().collect(),
             false => known.clone(),
         };
-        self.admission.check_users(now, request, &known, &asked)
+        let proved = self.admission.check_users(now, request, &known, &asked);
+        match &proved {
+            Proved::User(_) => self.note_login(now, flow, true),
+            Proved::Failed(_) => self.note_login(now, flow, false),
+            Proved::Challenged(_) => {}
+        }
+        proved
     }
 
     /// The answer is remembered: the proof of the REGISTER is used up, so that a repeated one would be challenged.

@@ -186,7 +186,13 @@ const GLARE_MS_MIN: u64 = 500;
 const GLARE_STEP_MS: u64 = 20;
 const GLARE_STEPS: u64 = 175;
 
+/// The least and the most of a Retry-After that is believed, in seconds: a peer that names no time at all has us not ask
+/// it as fast as it answers, and one that names all of time has no clock run over.
+const RETRY_AFTER_S_MIN: u64 = 1;
+const RETRY_AFTER_S_MAX: u64 = 3600;
+
 fn retry_after(headers: &Headers) -> Option<Duration> {
     let digits = headers.first("Retry-After")?.split([';', '(', ' ']).next()?;
-    digits.parse().ok().map(Duration::from_secs)
+    let seconds: u64 = digits.parse().ok()?;
+    Some(Duration::from_secs(seconds.clamp(RETRY_AFTER_S_MIN, RETRY_AFTER_S_MAX)))
 }

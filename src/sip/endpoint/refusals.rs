@@ -62,7 +62,7 @@ impl Endpoint {
     pub(super) fn lets_in(&mut self, now: Instant, flow: &Flow, opening: Opening) -> bool {
         self.clock = now;
         let is_ours = flow.transport.is_reliable() && flow.connection >= OPENED_BY_US;
-        if is_ours || matches!(self.admission.source(flow.origin()), Source::Peer(_)) {
+        if is_ours || self.is_listed(flow) {
             return true;
         }
         match self.defence.screen(now, flow.source_ip(), opening) {
@@ -77,14 +77,26 @@ impl Endpoint {
     /// Checks who sends this request, and remembers who fails. A retransmission must not get here.
     pub(super) fn authenticate(&mut self, now: Instant, flow: &Flow, source: Source, request: &Request) -> Verdict {
         let verdict = self.admission.check(now, source, request);
-        if source == Source::Anyone {
-            match &verdict {
-                Verdict::Admitted(_) => self.defence.logged_in(now, flow.source_ip()),
-                Verdict::Failed(_) => _ = self.defence.login_failed(now, flow.source_ip()),
-                Verdict::Challenged(_) => {}
-            }
+        match &verdict {
+            Verdict::Admitted(_) => self.note_login(now, flow, true),
+            Verdict::Failed(_) => self.note_login(now, flow, false),
+            Verdict::Challenged(_) => {}
         }
         verdict
+    }
+
+    /// Somebody there logged in, or failed to.
+    pub(super) fn note_login(&mut self, now: Instant, flow: &Flow, done: bool) {
+        match done {
+            _ if self.is_listed(flow) => {}
+            true => self.defence.logged_in(now, flow.source_ip()),
+            false => _ = self.defence.login_failed(now, flow.source_ip()),
+        }
+    }
+
+    /// Whether a trunk lists this source. Where phones register from, anybody may be.
+    fn is_listed(&self, flow: &Flow) -> bool {
+        matches!(self.admission.source(flow.origin()), Source::Peer(peer) if peer != self.phones())
     }
 
     /// The refusal of somebody whose trunk does not allow this transport.

@@ -306,7 +306,7 @@ impl Line {
             self.now = self.now.max(self.machine.poll_timeout().unwrap());
             if let Some(Task::Register(asking)) = self.machine.handle_timeout(self.now, self.dice) {
                 self.asked = asking.expires;
-                return asking;
+                return *asking;
             }
         }
     }

@@ -29,6 +29,9 @@ use crate::sip::uri::Uri;
 /// The phone's session description; the endpoint does not read it.
 pub(crate) const OFFER: &[u8] = b"v=0\r\no=phone";
 
+/// A method, the status it is answered with (nothing when `None`) and the headers of the answer.
+pub(crate) type Answers = (Method, Option<u16>, &'static [(&'static str, &'static str)]);
+
 /// How a phone behaves.
 #[derive(Debug, Clone)]
 pub(crate) struct Habits {
@@ -48,7 +51,7 @@ pub(crate) struct Habits {
     pub(crate) claims: Option<&'static str>,
     /// What it answers requests inside a call with, other than BYE: the status (nothing when `None`) and headers. Those
     /// not listed get 200.
-    pub(crate) answers: Vec<(Method, Option<u16>, &'static [(&'static str, &'static str)])>,
+    pub(crate) answers: Vec<Answers>,
     /// Agrees to the session timer it is asked for.
     pub(crate) agrees: bool,
     /// Acknowledges each reliable provisional.

@@ -4,6 +4,14 @@ use super::*;
 
 const RELAY: &str = "application/dtmf-relay";
 
+/// The headers and the body of a request, and the status and the Accept it is refused with.
+type Refused<'a> = (
+    &'a [(&'a str, &'a str)],
+    Option<(&'a str, &'a [u8])>,
+    u16,
+    Option<&'a str>,
+);
+
 #[test]
 fn digits_by_info_are_told_and_answered() {
     let (mut line, _) = talking(Transport::Udp, Habits::default());
@@ -23,7 +31,7 @@ fn digits_by_info_are_told_and_answered() {
 #[test]
 fn other_infos_get_what_they_deserve_and_the_call_goes_on() {
     let (mut line, _) = talking(Transport::Udp, Habits::default());
-    let refusals: [(&[(&str, &str)], Option<(&str, &[u8])>, u16, Option<&str>); 6] = [
+    let refusals: [Refused<'_>; 6] = [
         (&[], None, 200, None),
         (&[], Some((RELAY, b"Signal=nine")), 400, None),
         (

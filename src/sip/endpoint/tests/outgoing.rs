@@ -8,11 +8,13 @@ use crate::sip::proof::Proof;
 fn a_call_is_located_rings_is_answered_and_ended_by_us() {
     for transport in [Transport::Udp, Transport::Tcp] {
         let (mut line, leg) = placing(transport, Manners::default());
+        let call_id = line.endpoint.call_id(leg).map(str::to_owned);
         line.run_for(SECOND);
         let expected = ["Located 192.0.2.1", "Ringing", "Answered o=callee 0"];
         assert_eq!(line.take_events(), expected);
         assert_eq!(methods(&line, 0), ["INVITE", "ACK"]);
         let invite = &line.phones[0].requests[0];
+        assert_eq!(call_id.as_deref(), invite.headers.call_id().ok());
         assert_eq!(invite.body, OFFER);
         assert!(invite.uri.as_str().starts_with("sip:100@192.0.2.10:40000"));
         assert_eq!(invite.headers.max_forwards(), Ok(Some(70)));
@@ -433,4 +435,61 @@ fn a_hop_that_refuses_with_503_leads_to_the_next() {
     line.run_for(SECOND);
     assert_eq!(line.take_events().last().unwrap(), "Answered o=callee 0");
     assert_eq!(methods(&line, 1), ["INVITE", "ACK"]);
+}
+
+#[test]
+fn a_redirection_from_elsewhere_into_a_local_network_is_not_followed() {
+    for contact in [
+        "<sip:x@127.0.0.1:6379;transport=tcp>",
+        "<sip:x@[::ffff:10.0.0.1]>",
+        "<sip:x@inside.example;transport=tcp>",
+    ] {
+        let manners = Manners {
+            refuses: Some((302, vec![("Contact", contact.to_owned())])),
+            decides_after: Some(SECOND),
+            ..Manners::default()
+        };
+        let (mut line, _) = placing(Transport::Udp, manners);
+        let inside = (Transport::Tcp, "10.0.0.1:80".parse().unwrap());
+        line.names.insert("inside.example".to_owned(), vec![inside]);
+        line.run_for(seconds(3));
+        let phone = line.phones[0].flow.remote;
+        assert!(line.opened.is_empty(), "{:?}", line.opened);
+        assert!(line.sent.iter().all(|(_, flow, _)| flow.remote == phone), "{contact}");
+        let events = line.take_events();
+        assert!(events.iter().any(|event| event.starts_with("Rejected")), "{events:?}");
+        expect_nothing_left(&mut line);
+    }
+}
+
+#[test]
+fn a_refusal_cannot_choose_the_number_of_our_next_invite() {
+    let (mut line, _) = placing(
+        Transport::Udp,
+        Manners {
+            tries: true,
+            rings: false,
+            decides_after: None,
+            ..Manners::default()
+        },
+    );
+    line.add_phone(Transport::Udp, Habits::default());
+    let invite = line.phones[0].heard(&Method::Invite)[0].clone();
+    let mut response = Response::standard(&invite, 302)
+        .with_to_tag("x")
+        .with_header("Contact", "<sip:100@192.0.2.11:40000>");
+    response.headers.set("CSeq", "2147483647 INVITE");
+    let flow = line.phones[0].flow;
+    line.inject(flow, &response.to_bytes());
+    let numbers = line
+        .sent
+        .iter()
+        .filter(|(_, _, line)| line.contains("192.0.2.11"))
+        .count();
+    assert!(numbers > 0);
+    let next = line.phones[1].heard(&Method::Invite);
+    assert_eq!(
+        next.first().map(|invite| invite.headers.cseq().unwrap().number < 10),
+        Some(true)
+    );
 }

@@ -264,3 +264,16 @@ fn as_callers_we_acknowledge_reliable_provisionals_in_order_and_once() {
     line.run_for(seconds(60));
     expect_nothing_left(&mut line);
 }
+
+#[test]
+fn a_phone_that_rings_cannot_have_us_send_without_end() {
+    let (mut line, response) = rung();
+    let flow = line.phones[0].flow;
+    line.phones[0].habits.answers = vec![(Method::Prack, None, &[])];
+    for number in 1..=1000 {
+        line.inject(flow, response.replace("NUMBER", &format!("{number}")).as_bytes());
+    }
+    let pracks = line.phones[0].heard(&Method::Prack).len();
+    let waiting = line.endpoint.counts().transactions;
+    assert!(pracks == 32 && waiting <= 33, "{pracks} PRACKs, {waiting} transactions");
+}

@@ -107,6 +107,28 @@ fn a_closed_connection_is_opened_again_at_once_and_kept_alive_meanwhile() {
 }
 
 #[test]
+fn a_long_registration_shows_life_on_its_connection_well_within_the_idle_time_of_either_side() {
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let mut line = registering(transport);
+        accept(&mut line, "3600");
+        let begun = line.now - line.start;
+        line.run_for(seconds(2000));
+        let (flow, _) = line.opened[0].clone();
+        let pings = line.sent.iter().filter(|(_, _, text)| text.is_empty());
+        let mut last = begun;
+        for (at, way, _) in pings {
+            assert!(
+                *at - last <= seconds(95) && *way == flow,
+                "{transport}: {at:?} after {last:?}"
+            );
+            last = *at;
+        }
+        assert!(begun + seconds(2000) - last <= seconds(95), "{transport}: {last:?}");
+        assert_eq!(line.opened.len(), 1);
+    }
+}
+
+#[test]
 fn datagrams_are_kept_flowing_through_the_nat() {
     let mut line = registering(Transport::Udp);
     accept(&mut line, "3600");
@@ -249,6 +271,9 @@ fn many_accounts_begin_one_after_the_other() {
             .map(|request| request.headers.call_id().unwrap().to_owned());
         ids.collect::<std::collections::BTreeSet<_>>().len()
     };
+    line.run_for(Duration::ZERO);
+    let unregistered = line.trunks.iter().filter(|report| report.registered == Some(false));
+    assert_eq!(unregistered.count(), 100, "all are told of before they are tried");
     line.run_for(SECOND);
     assert!((20..=21).contains(&registers(&line)));
     line.run_for(seconds(4));
@@ -257,10 +282,10 @@ fn many_accounts_begin_one_after_the_other() {
 
 /// A line on which phone 0 is a registrar that has got our first REGISTER.
 fn registering(transport: Transport) -> TestLine {
-    let transport_param = if transport == Transport::Tcp {
-        ";transport=tcp"
-    } else {
-        ""
+    let transport_param = match transport {
+        Transport::Tcp => ";transport=tcp",
+        Transport::Tls => ";transport=tls",
+        _ => "",
     };
     let address = format!("sip:192.0.2.10:40000{transport_param}");
     let mut line = TestLine::with_peers(vec![trunk(&address, Some(600), None)]);

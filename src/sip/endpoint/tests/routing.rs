@@ -174,3 +174,18 @@ fn with_an_external_address_that_one_is_advertised() {
         "203.0.113.1"
     );
 }
+
+#[test]
+fn a_contact_whose_name_leads_into_a_local_network_is_left_for_the_way_the_call_came() {
+    let habits = Habits {
+        contact: Some("sip:x@inside.example;transport=tcp".to_owned()),
+        ..Habits::default()
+    };
+    let (mut line, leg) = talking(Transport::Udp, habits);
+    let inside = (Transport::Tcp, "127.0.0.1:6379".parse().unwrap());
+    line.names.insert("inside.example".to_owned(), vec![inside]);
+    line.command(leg, hang_up());
+    assert!(line.opened.is_empty(), "{:?}", line.opened);
+    assert_eq!(line.phones[0].heard(&Method::Bye).len(), 1);
+    expect_nothing_left(&mut line);
+}

@@ -317,3 +317,20 @@ fn a_call_that_is_too_short_for_somebody_on_the_way_is_placed_once_more() {
     assert!(last.iter().any(|event| event.starts_with("Rejected 422")), "{last:?}");
     expect_nothing_left(&mut line);
 }
+
+#[test]
+fn no_time_a_peer_names_stops_the_clock_or_has_it_asked_without_end() {
+    let waits: [Extra; 2] = [&[("Retry-After", "18446744073709551615")], &[("Retry-After", "0")]];
+    for wait in waits {
+        let habits = Habits {
+            answers: vec![(Method::Update, Some(500), wait)],
+            ..with(OURS)
+        };
+        let (mut line, _) = talking(Transport::Udp, habits);
+        line.run_for(seconds(62));
+        let updates = line.phones[0].heard(&Method::Update).len();
+        assert!((1..=17).contains(&updates), "{updates}");
+        assert_eq!(line.take_events(), ["Failed session_expired", "Gone"]);
+        expect_nothing_left(&mut line);
+    }
+}
