@@ -76,6 +76,8 @@ pub enum Cause {
     Drained,
     /// Our 200 was never acknowledged.
     AckTimeout,
+    /// The session timer ran out (RFC 4028): the other side showed no sign of life any more.
+    SessionExpired,
     /// The connection the call was signalled on broke.
     FlowLost,
     /// A part of the gateway serving this call failed.
@@ -104,7 +106,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::NoRoute,
         Self::CallsMax,
         Self::TrunkCallsMax,
@@ -126,6 +128,7 @@ impl Cause {
         Self::DurationMax,
         Self::Drained,
         Self::AckTimeout,
+        Self::SessionExpired,
         Self::FlowLost,
         Self::Crashed,
         Self::Busy,
@@ -196,6 +199,7 @@ impl Cause {
             Self::DurationMax => ("duration_max", Fault::Gateway, 200),
             Self::Drained => ("drained", Fault::Gateway, 200),
             Self::AckTimeout => ("ack_timeout", Fault::Carrier, 200),
+            Self::SessionExpired => ("session_expired", Fault::Carrier, 200),
             Self::FlowLost => ("flow_lost", Fault::Carrier, 200),
             Self::Crashed => ("crashed", Fault::Gateway, 200),
             Self::Busy => ("busy", Fault::Callee, 486),
@@ -265,6 +269,13 @@ mod tests {
     fn every_cause_has_a_word_of_its_own() {
         for cause in Cause::ALL {
             assert_eq!(Cause::from_word(cause.word()), Some(cause));
+        }
+    }
+
+    #[test]
+    fn what_ends_a_leg_by_itself_keeps_its_word() {
+        for word in ["ack_timeout", "session_expired", "session_unavailable", "flow_lost"] {
+            assert_eq!(Cause::from_word(word).map(Cause::word), Some(word));
         }
     }
 

@@ -44,28 +44,6 @@ PHONE_RTP, PHONE_RTP_COUNT = 12000, 100
 LOAD_RTP, LOAD_RTP_COUNT = 21000, 1000
 SERVERS = asterisk_scenarios.SCENARIOS | kamailio_scenarios.SCENARIOS | tls_scenarios.SCENARIOS
 TRUNKS = trunk_scenarios.CALLEES | trunk_scenarios.CALLERS
-# What the gateway does not do yet: played only with --awaited.
-AWAITED = {
-    "asterisk-busy",
-    "asterisk-called",
-    "asterisk-dialled-digits",
-    "asterisk-early",
-    "asterisk-no-answer",
-    "asterisk-refers",
-    "asterisk-registers",
-    "asterisk-rings",
-    "asterisk-rings-out",
-    "asterisk-transfer",
-    "asterisk-transferred",
-    "baresip-tls-hold",
-    "baresip-tls-pcmu",
-    "baresip-tls-refers",
-    "baresip-tls-stranger",
-    "baresip-tls-transferred",
-    "kamailio-tls-called",
-    "kamailio-tls-registers",
-    "kamailio-tls-stranger",
-}
 # Scenarios without audible load that may run at once.
 LIGHT_AT_ONCE = 4
 
@@ -282,8 +260,7 @@ class Wave:
 
 def main():
     options = arguments()
-    named = lambda name: not options.names or any(part in name for part in options.names)
-    chosen = lambda name: named(name) and (options.awaited or name not in AWAITED)
+    chosen = lambda name: not options.names or any(part in name for part in options.names)
     shutil.rmtree(options.work, ignore_errors=True)
     options.work.mkdir(parents=True)
     tally = Tally()
@@ -306,7 +283,8 @@ def main():
     for how, scenarios in [
         (play, phone_scenarios.SCENARIOS),
         (play, phone_scenarios.MORE | caller_scenarios.SCENARIOS),
-        (play, SERVERS),
+        (play, asterisk_scenarios.SCENARIOS),
+        (play, kamailio_scenarios.SCENARIOS | tls_scenarios.SCENARIOS),
         (play_callee, trunk_scenarios.CALLEES),
         (play_sipp, trunk_scenarios.CALLERS),
         (play_sipp, sipp_scenarios.SCENARIOS),
@@ -360,7 +338,6 @@ def arguments():
     parser.add_argument("--gateway", type=Path, default=target / "release" / "patchcord", help="the binary under test")
     parser.add_argument("--work", type=Path, default=target / "interop", help="logs, recordings, captures go here")
     parser.add_argument("--venv", type=Path, default=target / "venv", help="Python environment of the event checker")
-    parser.add_argument("--awaited", action="store_true", help="also what the gateway does not do yet")
     parser.add_argument("--asterisk", type=Path, default=target / "interop-asterisk", help="where Asterisk is unpacked")
     parser.add_argument("--tally", type=Path, help="write the closing line to this file instead of printing it")
     parser.add_argument("names", nargs="*", help="run only scenarios whose name contains one of these")

@@ -13,6 +13,7 @@ Call-ID: [call_id]
 CSeq: {number} {method}
 Max-Forwards: 70"""
 _CALLED = "sip:{user}@[remote_ip]:[remote_port]"
+ALLOW = "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, INFO"
 CONTACT = "Contact: <sip:sipp@[local_ip]:[local_port];transport=[transport]>"
 
 # SDP of the caller, by the codecs it offers.
@@ -84,6 +85,10 @@ PROGRESS = '<recv response="100" optional="true"/><recv response="180" optional=
 RINGING = '<recv response="100" optional="true"/><recv response="180"/>'
 AT_ONCE = '<recv response="100" optional="true"/><recv response="200" rrs="true" rtd="true"/>'
 ANSWER = PROGRESS + '<recv response="200" rrs="true" rtd="true"/>'
+ANSWER_KEPT = PROGRESS + (
+    '<recv response="200" rrs="true"><action>'
+    '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="to"/></action></recv>'
+)
 CHALLENGE = '<recv response="100" optional="true"/><recv response="401" auth="true"/>'
 # Early media, reliably; its number is kept for the PRACK.
 EARLY = PROGRESS + (
@@ -120,6 +125,11 @@ def hang_up(number=2):
     return in_dialog("BYE", number) + OK
 
 
+def hang_up_as_caller(number=2):
+    """The same after requests of the far end, whose To is our own: needs ANSWER_KEPT before."""
+    return in_dialog("BYE", number).replace("[last_To:]", "To:[$to]") + OK
+
+
 def answer_bye():
     """Waits for the far end's BYE, longer than a gateway waits for a lost ACK."""
     reply = "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\nContent-Length: 0"
@@ -142,10 +152,10 @@ CALLED = receive("INVITE", keep={"Via": "via", "To": "called"})
 CONFIRMED = receive("ACK", keep={"From": "from", "To": "to"})
 
 
-def reply(status, phrase, extra=(), codec=None, tag="c"):
+def reply(status, phrase, extra=(), codec=None, tag="c", allow=ALLOW):
     """The answer to the request received last. tag None: its To has one already."""
     to = "[last_To:]" if tag is None else f"[last_To:];tag={tag}[pid]x[call_number]"
-    return _reply(status, phrase, ("[last_Via:]", to, "[last_CSeq:]"), extra, codec)
+    return _reply(status, phrase, ("[last_Via:]", to, "[last_CSeq:]"), extra, codec, allow)
 
 
 def reply_to_invite(status, phrase, extra=(), codec=None, tag="c"):
@@ -166,10 +176,10 @@ def callee_request(method, number, extra=()):
     return '<send retrans="500"><![CDATA[\n\n' + "\n".join(lines) + "\n\n]]></send>"
 
 
-def _reply(status, phrase, headers, extra, codec):
+def _reply(status, phrase, headers, extra, codec, allow=ALLOW):
     body = sdp(codec).replace("[rtpstream_audio_port]", "[media_port]") if codec else ""
     lines = [f"SIP/2.0 {status} {phrase}", *headers, "[last_Record-Route:]", "[last_From:]", "[last_Call-ID:]"]
-    lines += [CONTACT, "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK", *extra]
+    lines += [CONTACT, f"Allow: {allow}", *extra]
     if body:
         lines.append("Content-Type: application/sdp")
     lines += ["Content-Length: [len]", "", *body.splitlines()]
