@@ -224,6 +224,12 @@ def play_callee(lab, callee):
     callee(lab)
 
 
+def how_to_play(name):
+    if name in trunk_scenarios.CALLEES:
+        return play_callee
+    return play_sipp if name in trunk_scenarios.CALLERS else play
+
+
 class Wave:
     """Scenarios that play at the same time. The next wave may play while these wait for their counters to be zero."""
 
@@ -309,7 +315,7 @@ def main():
 
 def once_more(options, tally, ports):
     """Milliseconds measured on a busy machine prove little: what failed beside others is measured again, alone."""
-    scenarios = phone_scenarios.SCENARIOS | phone_scenarios.MORE | SERVERS
+    scenarios = phone_scenarios.SCENARIOS | phone_scenarios.MORE | SERVERS | TRUNKS
     names = [name for name in tally.failed if name in scenarios]
     if not names:
         return
@@ -318,7 +324,7 @@ def once_more(options, tally, ports):
         print(f"again, alone: {name}", flush=True)
         tally.failed.remove(name)
         wave = Wave(tally)
-        wave.start(name, Lab(options, f"{name}-alone", ports[name], capture), play, scenarios[name])
+        wave.start(name, Lab(options, f"{name}-alone", ports[name], capture), how_to_play(name), scenarios[name])
         wave.wait()
     capture.stop()
 
