@@ -3,7 +3,7 @@
 //! A flow is a value; the sockets belong to the driver. Requests of ours inside a dialog, ACK included, go where RFC 3261
 //! section 12.2.1.1 says, to the first Route or to the peer's Contact, with one exception: they stay on the flow of the
 //! peer's last message when the peer opened that connection, when it is behind a NAT, when the flow leads there anyway,
-//! or when the address cannot be looked up ([`super::whereabouts`]). Behind a NAT only that way is open.
+//! or when the address cannot be looked up (`whereabouts`). Behind a NAT only that way is open.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,7 +1,7 @@
 //! Peers: everybody who may talk to us, and who somebody is as far as addresses and transports tell.
 //!
 //! Nothing here changes while the gateway runs, so what is decided here can be asked about at any time. What has to be
-//! proved by a password is [`super::admission`]'s.
+//! proved by a password is `admission`'s.
 
 use super::admission::{Credentials, Peer, Source};
 use super::flow::{Origin, Transport};
