@@ -22,7 +22,7 @@ use crate::{
         rtcp::{Feedback, Outgoing, Sent},
         telephone_event,
     },
-    sdp::{Codec, Negotiated},
+    sdp::{Codec, EventFormat, Negotiated},
 };
 
 /// One call's leg media, from the first description to the goodbye.
@@ -302,7 +302,7 @@ impl Machine {
             return;
         };
         if let Some(press) = self.keypad.next(self.sender.timestamp(), live.pacer.packet_time_ms())
-            && let Some(payload_type) = live.terms.event_send
+            && let Some(EventFormat { payload_type, .. }) = live.terms.event_send
         {
             let packet = self.outbox.push(to, Channel::Rtp);
             self.sender.next_event(payload_type, &press, samples).write(packet);
@@ -360,7 +360,14 @@ impl Live {
     fn kind(&self, payload_type: u8) -> Option<Kind> {
         match payload_type {
             _ if payload_type == self.terms.send.payload_type => Some(Kind::Audio),
-            _ if Some(payload_type) == self.terms.event_send => Some(Kind::Key),
+            _ if self
+                .terms
+                .events
+                .iter()
+                .any(|events| events.payload_type == payload_type) =>
+            {
+                Some(Kind::Key)
+            }
             COMFORT_NOISE => Some(Kind::Noise),
             _ => None,
         }
