@@ -8,6 +8,7 @@ use std::{
 
 use super::refusals;
 use crate::{
+    audio::SampleRate,
     call::{Cause, Facts, Terms, conductor, machine},
     config::{self, Agent, Config},
     drivers::{dial::Dialler, realtime::Dial, worker::Workers},
@@ -253,6 +254,7 @@ impl Service {
         let backend = self.config.backends.get(backend)?;
         let settings = realtime::Settings {
             dialect: dialect(backend),
+            audio: audio(backend.audio),
             instructions: facts.fill(&agent.instructions),
             voice: agent.voice.clone(),
             turn_detection: agent.turn_detection.clone(),
@@ -274,6 +276,15 @@ fn dialect(backend: &config::Backend) -> realtime::Dialect {
         config::BackendKind::Realtime(realtime) => match realtime.dialect {
             config::Dialect::Ga => realtime::Dialect::Ga,
         },
+    }
+}
+
+fn audio(wanted: config::BackendAudio) -> realtime::AudioWish {
+    match wanted {
+        config::BackendAudio::Auto => realtime::AudioWish::Auto,
+        config::BackendAudio::Pcm16 => realtime::AudioWish::Pcm16(SampleRate::Hz24000),
+        config::BackendAudio::Pcm16At16Khz => realtime::AudioWish::Pcm16(SampleRate::Hz16000),
+        config::BackendAudio::G711 => realtime::AudioWish::G711,
     }
 }
 

@@ -186,6 +186,9 @@ impl Machine {
         self.playout.play(now, utterance, pcm, &mut self.events);
     }
 
+    /// The session's rate from here on.
+    pub fn set_session_rate(&mut self, _rate: crate::audio::SampleRate) {}
+
     /// No more of this utterance will come. One that is not known, or was flushed, is no matter.
     pub fn finish(&mut self, utterance: Utterance) {
         self.playout.finish(utterance, &mut self.events);
