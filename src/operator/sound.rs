@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::audio::{Downsampler, Law, SampleRate, Upsampler};
+use crate::audio::{Law, Resampler, SampleRate};
 use crate::realtime::AudioFormat;
 
 /// A finished piece of audio, cheap to clone.
@@ -101,26 +101,15 @@ pub struct Player {
     sound: Sound,
     position: usize,
     format: AudioFormat,
-    converter: Converter,
+    converter: Resampler,
     source: Vec<i16>,
     converted: Vec<i16>,
-}
-
-#[derive(Clone, Debug)]
-enum Converter {
-    Same,
-    Up(Box<Upsampler>),
-    Down(Box<Downsampler>),
 }
 
 impl Player {
     /// Starts at the beginning.
     pub fn new(sound: Sound, format: AudioFormat) -> Self {
-        let converter = match (sound.rate(), format.rate()) {
-            (SampleRate::Hz8000, SampleRate::Hz24000) => Converter::Up(Box::default()),
-            (SampleRate::Hz24000, SampleRate::Hz8000) => Converter::Down(Box::default()),
-            _ => Converter::Same,
-        };
+        let converter = Resampler::new(sound.rate(), format.rate());
         Self {
             sound,
             position: 0,
@@ -139,11 +128,7 @@ impl Player {
         self.sound.samples(self.position..end, &mut self.source);
         self.position = end;
         self.converted.clear();
-        match &mut self.converter {
-            Converter::Same => return self.format.encode(&self.source, bytes),
-            Converter::Up(upsampler) => upsampler.process(&self.source, &mut self.converted),
-            Converter::Down(downsampler) => downsampler.process(&self.source, &mut self.converted),
-        }
+        self.converter.process(&self.source, &mut self.converted);
         self.format.encode(&self.converted, bytes);
     }
 
