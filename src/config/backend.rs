@@ -264,7 +264,7 @@ mod tests {
             problems("[backends.x]\nkind = \"operator\"\nurl = \"ws://x\"\nmodle = \"m\""),
             [
                 "f.toml:3:7: backends.x.url belongs to a backend of kind \"realtime\": the operator is embedded",
-                "f.toml:4:1: unknown key \"modle\" in [backends.x]: there are \"audio\" and \"kind\"",
+                "f.toml:4:1: unknown key \"modle\" in [backends.x]: there are \"kind\" and \"audio\"",
             ]
         );
     }
