@@ -41,7 +41,7 @@ from kamailio import Kamailio
 from softphone import Softphone
 
 # Every slot has so many RTP ports, from the first on; those of softphones are captured.
-PHONE_RTP, PHONE_RTP_COUNT = 12000, 100
+PHONE_RTP, PHONE_RTP_COUNT = 13000, 64
 LOAD_RTP, LOAD_RTP_COUNT = 21000, 1000
 SERVERS = asterisk_scenarios.SCENARIOS | kamailio_scenarios.SCENARIOS | tls_scenarios.SCENARIOS
 TRUNKS = trunk_scenarios.CALLEES | trunk_scenarios.CALLERS
