@@ -19,6 +19,18 @@ pub struct Settings {
     /// How long the far end may be silent, no RTP at all, before [`Event::Silent`](super::Event::Silent). `MAX` is
     /// never.
     pub silence_timeout: Duration,
+    /// What leaves while there is nothing to say.
+    pub silence: Silence,
+}
+
+/// What leaves while the agent is silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Silence {
+    /// A packet of silence each packet time: what every far end understands, and what keeps paths open.
+    #[default]
+    Send,
+    /// Nothing but a packet now and then, of comfort noise where that was agreed on.
+    Stop,
 }
 
 impl Settings {
@@ -37,6 +49,7 @@ impl Settings {
             seed: random.next(),
             playout_ms_max: Self::PLAYOUT_MS_MAX,
             silence_timeout: Self::SILENCE_TIMEOUT,
+            silence: Silence::default(),
         }
     }
 }
