@@ -147,13 +147,13 @@ impl Bridge {
     }
 
     /// A datagram on the RTP port.
-    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.media.handle_rtp(now, from, datagram);
         self.carry(now);
     }
 
     /// A datagram on the RTCP port.
-    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.media.handle_rtcp(now, from, datagram);
         self.carry(now);
     }

@@ -123,16 +123,16 @@ impl Machine {
         }
     }
 
-    /// A datagram on the RTP port.
-    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    /// A datagram on the RTP port; a protected one is unprotected where it stands.
+    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         match Packet::read(datagram) {
             Ok(packet) => self.receive(now, from, &packet),
             Err(_) => self.counts.malformed += 1,
         }
     }
 
-    /// A datagram on the RTCP port.
-    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    /// A datagram on the RTCP port, treated likewise.
+    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         let source = self.latch.target().map(|rtp| rtp.ip());
         if matches!(self.phase, Phase::New) {
             // Phones open their ports with RTCP before they have our answer.

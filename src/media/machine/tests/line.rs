@@ -174,7 +174,7 @@ impl Line {
         let mut datagram = Vec::new();
         header.write(&mut datagram);
         datagram.extend_from_slice(payload);
-        self.machine.handle_rtp(self.now, from, &datagram);
+        self.machine.handle_rtp(self.now, from, &mut datagram);
         self.drain();
     }
 }
