@@ -11,6 +11,7 @@ use super::{
     outbox::{Channel, Outbox, Transmit},
     pacer::{Pacer, Tick},
     playout::Playout,
+    secure::{Datagram, Secure},
     sender::Sender,
     statistics::Statistics,
     watch::Watch,
@@ -33,6 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Machine {
     phase: Phase,
+    secure: Secure,
     latch: Latch,
     keys: telephone_event::Reader,
     control: Control,
@@ -93,6 +95,7 @@ impl Machine {
     pub fn new(now: Instant, settings: Settings) -> Self {
         Self {
             phase: Phase::New,
+            secure: Secure::new(),
             latch: Latch::new(),
             keys: telephone_event::Reader::default(),
             control: Control::new(now, &settings),
@@ -113,6 +116,7 @@ impl Machine {
         }
         let Phase::Live(live) = &mut self.phase else { return };
         live.apply(terms);
+        self.secure.apply(now, &terms.security);
         self.latch.signal(terms.remote_rtp);
         self.control.apply(now, terms.remote_rtcp);
         self.playout.set_law(law(terms.send.codec));
@@ -125,6 +129,12 @@ impl Machine {
 
     /// A datagram on the RTP port; a protected one is unprotected where it stands.
     pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        if self.shares_port() && Datagram::of(datagram) == Datagram::Rtcp {
+            return self.handle_rtcp(now, from, datagram);
+        }
+        let Ok(datagram) = self.secure.open(now, datagram) else {
+            return;
+        };
         match Packet::read(datagram) {
             Ok(packet) => self.receive(now, from, &packet),
             Err(_) => self.counts.malformed += 1,
@@ -133,6 +143,9 @@ impl Machine {
 
     /// A datagram on the RTCP port, treated likewise.
     pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        let Ok(datagram) = self.secure.open(now, datagram) else {
+            return;
+        };
         let source = self.latch.target().map(|rtp| rtp.ip());
         if matches!(self.phase, Phase::New) {
             // Phones open their ports with RTCP before they have our answer.
@@ -173,7 +186,7 @@ impl Machine {
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
-        self.outbox.pop()
+        self.outbox.pop(|packet| self.secure.seal(packet))
     }
 
     /// The next thing the call should know.
@@ -250,7 +263,18 @@ impl Machine {
         }
         self.playout.fill_in(&mut statistics);
         self.control.fill_in(&mut statistics);
+        self.secure.fill_in(&mut statistics);
         statistics
+    }
+
+    /// Packets turned away because their protection failed, replayed ones among them.
+    pub fn srtp_failures(&self) -> u64 {
+        self.secure.srtp_failures()
+    }
+
+    /// Whether reports come on the RTP port (RFC 5761).
+    fn shares_port(&self) -> bool {
+        matches!(&self.phase, Phase::Live(live) if live.terms.rtcp_mux)
     }
 
     fn receive(&mut self, now: Instant, from: SocketAddr, packet: &Packet<'_>) {
@@ -296,7 +320,11 @@ impl Machine {
         let Phase::Live(live) = &self.phase else { return };
         let samples = live.pacer.packet_time_ms() * SAMPLES_PER_MS;
         self.sender.skip(tick.skipped.saturating_mul(samples.into()));
-        let Some(to) = self.latch.target().filter(|_| live.terms.direction.sends()) else {
+        let Some(to) = self
+            .latch
+            .target()
+            .filter(|_| live.terms.direction.sends() && self.secure.is_ready())
+        else {
             self.sender.skip(samples.into());
             self.keypad.clear();
             return;
