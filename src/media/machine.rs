@@ -11,6 +11,7 @@ use super::{
     outbox::{Channel, Outbox, Transmit},
     pacer::{Pacer, Tick},
     playout::{Leaving, Playout},
+    secure::{Datagram, Secure},
     sender::Sender,
     statistics::Statistics,
     watch::Watch,
@@ -34,6 +35,7 @@ use crate::{
 pub struct Machine {
     session: SampleRate,
     phase: Phase,
+    secure: Secure,
     latch: Latch,
     keys: telephone_event::Reader,
     control: Control,
@@ -98,6 +100,7 @@ impl Machine {
         Self {
             session: SampleRate::Hz24000,
             phase: Phase::New,
+            secure: Secure::new(),
             latch: Latch::new(),
             keys: telephone_event::Reader::default(),
             control: Control::new(now, &settings),
@@ -118,6 +121,7 @@ impl Machine {
         }
         let Phase::Live(live) = &mut self.phase else { return };
         live.apply(terms);
+        self.secure.apply(now, &terms.security);
         self.latch.signal(terms.remote_rtp);
         self.control.apply(now, terms.remote_rtcp);
         self.playout.set_format(&terms.send);
@@ -142,6 +146,12 @@ impl Machine {
 
     /// A datagram on the RTP port; a protected one is unprotected where it stands.
     pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        if self.shares_port() && Datagram::of(datagram) == Datagram::Rtcp {
+            return self.handle_rtcp(now, from, datagram);
+        }
+        let Ok(datagram) = self.secure.open(now, datagram) else {
+            return;
+        };
         match Packet::read(datagram) {
             Ok(packet) => self.receive(now, from, &packet),
             Err(_) => self.counts.malformed += 1,
@@ -150,6 +160,9 @@ impl Machine {
 
     /// A datagram on the RTCP port, treated likewise.
     pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        let Ok(datagram) = self.secure.open(now, datagram) else {
+            return;
+        };
         let source = self.latch.target().map(|rtp| rtp.ip());
         if matches!(self.phase, Phase::New) {
             // Phones open their ports with RTCP before they have our answer.
@@ -190,7 +203,7 @@ impl Machine {
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
-        self.outbox.pop()
+        self.outbox.pop(|packet| self.secure.seal(packet))
     }
 
     /// The next thing the call should know.
@@ -270,7 +283,18 @@ impl Machine {
         }
         self.playout.fill_in(&mut statistics);
         self.control.fill_in(&mut statistics);
+        self.secure.fill_in(&mut statistics);
         statistics
+    }
+
+    /// Packets turned away because their protection failed, replayed ones among them.
+    pub fn srtp_failures(&self) -> u64 {
+        self.secure.srtp_failures()
+    }
+
+    /// Whether reports come on the RTP port (RFC 5761).
+    fn shares_port(&self) -> bool {
+        matches!(&self.phase, Phase::Live(live) if live.terms.rtcp_mux)
     }
 
     fn receive(&mut self, now: Instant, from: SocketAddr, packet: &Packet<'_>) {
@@ -320,7 +344,8 @@ impl Machine {
         let Phase::Live(live) = &self.phase else { return };
         let ms = live.pacer.packet_time_ms();
         self.sender.skip(tick.skipped.saturating_mul(ms.into()));
-        let Some(to) = self.latch.target().filter(|_| live.terms.direction.sends()) else {
+        let sends = live.terms.direction.sends() && self.secure.is_ready();
+        let Some(to) = self.latch.target().filter(|_| sends) else {
             self.sender.skip(ms.into());
             self.keypad.clear();
             return;

@@ -19,6 +19,7 @@ mod machine;
 mod outbox;
 mod pacer;
 mod playout;
+mod secure;
 mod sender;
 mod settings;
 mod statistics;

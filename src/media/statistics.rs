@@ -29,6 +29,10 @@ pub struct Statistics {
     pub foreign: u64,
     /// Datagrams on the RTP or RTCP port that were neither.
     pub malformed: u64,
+    /// Packets whose protection did not verify: made with another key, or changed on their way.
+    pub srtp_auth_failures: u64,
+    /// Protected packets that came before, or too late to tell.
+    pub srtp_replays: u64,
     /// RTP of a payload type nobody agreed on, and whatever came before anything was agreed.
     pub unexpected: u64,
     /// Present variation of the far end's transit times.

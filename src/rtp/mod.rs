@@ -1,8 +1,11 @@
-//! RTP and RTCP as bytes: packets, order and loss, reception figures, telephone-events and the latch on a source.
+//! RTP and RTCP as bytes: packets, order and loss, reception figures, telephone-events and the latch on a source; what
+//! protects them, and the handshake that makes keys for it.
 //!
 //! Every type here is fed by its owner and told the time; none of them knows a codec, a call or a socket. RTP is read
-//! by `rtp-rs`, which only [`packet`] names; RTCP by `rtcp-types`, which only [`rtcp`] names.
+//! by `rtp-rs`, which only [`packet`] names; RTCP by `rtcp-types`, which only [`rtcp`] names; DTLS by `rtc-dtls`, which only
+//! [`dtls`] names.
 
+pub mod dtls;
 pub mod latch;
 pub mod packet;
 pub mod reception;
