@@ -31,6 +31,7 @@ use super::{
     board::Board,
     control::{Manager, Switchboard},
     inquiries::Inquiries,
+    local,
 };
 
 /// Record slots per allowed call: calls there are, and as many refused or ended ones still being written.
@@ -177,7 +178,7 @@ impl Service {
 
     /// Takes ports and settles the media.
     pub fn prepare(&self, invite: &Invite) -> Result<Prepared, Cause> {
-        let (ports, local) = self.take_ports(invite.flow.local.ip(), invite.advertised_ip)?;
+        let (ports, local) = self.take_ports(&invite.trunk, invite.flow.local.ip(), invite.advertised_ip)?;
         let terms = Terms::new(local, invite.offer.as_deref()).map_err(|refusal| {
             tracing::info!(%refusal, "the offer was refused");
             Cause::from(refusal)
@@ -185,19 +186,19 @@ impl Service {
         Ok(Prepared { ports, terms })
     }
 
-    /// Takes ports at this address of ours, which peers know by another.
-    pub fn take_ports(&self, local_ip: IpAddr, advertised_ip: IpAddr) -> Result<(PortPair, sdp::Local), Cause> {
+    /// Takes ports for a trunk at this address of ours, which peers know by another.
+    pub fn take_ports(
+        &self,
+        trunk: &str,
+        local_ip: IpAddr,
+        advertised_ip: IpAddr,
+    ) -> Result<(PortPair, sdp::Local), Cause> {
         let ports = self.ports.take(local_ip).map_err(|error| {
             tracing::warn!(%error, "no RTP ports for a call");
             Cause::NoPorts
         })?;
-        let local = sdp::Local {
-            address: advertised_ip,
-            rtp_port: ports.lease.rtp_port(),
-            session_id: random() >> 2,
-            version: 1,
-            codecs: sdp::Codec::ALL.to_vec(),
-        };
+        let media = local::media(&self.config, trunk);
+        let local = local::local(media, advertised_ip, ports.lease.rtp_port(), None);
         Ok((ports, local))
     }
 

@@ -54,8 +54,12 @@ pub enum Cause {
     BadSdp,
     /// The offer has no usable audio.
     NoAudio,
-    /// The offer insists on encrypted media.
+    /// The offer's audio is not encrypted, and the trunk's must be.
     SrtpRequired,
+    /// The offer insists on a way to encrypt that the trunk refuses.
+    SrtpRefused,
+    /// The offer has keys for no crypto suite we speak.
+    NoCommonSuite,
     /// No backend gave a session before the ring limit.
     SessionUnavailable,
     /// The gateway is out of some other resource.
@@ -106,7 +110,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::NoRoute,
         Self::CallsMax,
         Self::TrunkCallsMax,
@@ -118,6 +122,8 @@ impl Cause {
         Self::BadSdp,
         Self::NoAudio,
         Self::SrtpRequired,
+        Self::SrtpRefused,
+        Self::NoCommonSuite,
         Self::SessionUnavailable,
         Self::Overloaded,
         Self::CallerHungUp,
@@ -189,6 +195,8 @@ impl Cause {
             Self::BadSdp => ("bad_sdp", Fault::Caller, 488),
             Self::NoAudio => ("no_audio", Fault::Caller, 488),
             Self::SrtpRequired => ("srtp_required", Fault::Caller, 488),
+            Self::SrtpRefused => ("srtp_refused", Fault::Caller, 488),
+            Self::NoCommonSuite => ("no_common_suite", Fault::Caller, 488),
             Self::SessionUnavailable => ("session_unavailable", Fault::Backend, 503),
             Self::Overloaded => ("overloaded", Fault::Gateway, 503),
             Self::CallerHungUp => ("caller_hung_up", Fault::Caller, 200),

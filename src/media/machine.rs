@@ -23,7 +23,7 @@ use crate::{
         rtcp::{Feedback, Outgoing, Sent},
         telephone_event,
     },
-    sdp::Negotiated,
+    sdp::{EventFormat, Negotiated},
 };
 
 /// One call's leg media, from the first description to the goodbye.
@@ -351,7 +351,7 @@ impl Machine {
             return;
         };
         if let Some(press) = self.keypad.next(self.sender.timestamp(), ms)
-            && let Some(payload_type) = live.terms.event_send
+            && let Some(EventFormat { payload_type, .. }) = live.terms.event_send
         {
             let packet = self.outbox.push(to, Channel::Rtp);
             self.sender.next_event(payload_type, &press, ms).write(packet);
