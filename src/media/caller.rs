@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{statistics::Statistics, voice::Voice};
 use crate::{
     audio::{Law, SampleRate},
-    rtp::{Arrival, Packet, Reception, Released, Reorder, reception::Block},
+    rtp::{Arrival, Losses, Packet, Reception, Released, Reorder, reception::Block},
 };
 
 /// The receiving half of a leg.
@@ -19,6 +19,7 @@ pub(super) struct Caller {
     voice: Voice,
     /// On hold: what comes is music at best, and not for the agent.
     muted: bool,
+    losses: Losses,
     lost: u64,
     late: u64,
     duplicate: u64,
@@ -33,6 +34,7 @@ impl Caller {
             reorder: Reorder::new(),
             voice: Voice::new(now),
             muted: false,
+            losses: Losses::default(),
             lost: 0,
             late: 0,
             duplicate: 0,
@@ -75,6 +77,21 @@ impl Caller {
         self.voice.poll()
     }
 
+    /// What came and what did not, in order.
+    pub(super) fn losses(&self) -> Losses {
+        self.losses
+    }
+
+    /// Present variation of transit times.
+    pub(super) fn jitter_ms(&self) -> f32 {
+        self.reception.jitter().as_secs_f32() * 1_000.0
+    }
+
+    /// Packets that came too late.
+    pub(super) fn late(&self) -> u64 {
+        self.late
+    }
+
     /// Figures for an RTCP report.
     pub(super) fn block(&mut self) -> Option<Block> {
         self.reception.block()
@@ -91,6 +108,10 @@ impl Caller {
 
     fn release(&mut self, now: Instant) {
         while let Some(released) = self.reorder.pop(now) {
+            match released {
+                Released::Packet { .. } => self.losses.received(),
+                Released::Lost(packets) => self.losses.lost(packets),
+            }
             match released {
                 Released::Packet { payload: [], .. } => {}
                 Released::Packet {

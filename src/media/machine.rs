@@ -5,23 +5,21 @@ use std::{net::SocketAddr, time::Instant};
 use super::{
     Settings,
     caller::Caller,
-    control::Control,
+    control::{Control, Figures},
+    doctor::{Doctor, Useless},
     event::{Event, Events},
     keypad::Keypad,
     outbox::{Channel, Outbox, Transmit},
     pacer::{Pacer, Tick},
     playout::Playout,
+    quality::{Meter, Received},
     sender::Sender,
     statistics::Statistics,
     watch::Watch,
 };
 use crate::{
     audio::{Heard, Law, Utterance},
-    rtp::{
-        Latch, Packet,
-        rtcp::{Feedback, Outgoing, Sent},
-        telephone_event,
-    },
+    rtp::{Latch, Packet, telephone_event},
     sdp::{Codec, Negotiated},
 };
 
@@ -41,6 +39,8 @@ pub struct Machine {
     sender: Sender,
     outbox: Outbox,
     watch: Watch,
+    doctor: Doctor,
+    meter: Meter,
     events: Events,
     counts: Counts,
 }
@@ -100,7 +100,9 @@ impl Machine {
             keypad: Keypad::default(),
             sender: Sender::new(&settings),
             outbox: Outbox::new(),
-            watch: Watch::new(settings.silence_timeout),
+            watch: Watch::new(settings.silence_timeout, settings.unheard_timeout),
+            doctor: Doctor::new(),
+            meter: Meter::new(),
             events: Events::default(),
             counts: Counts::default(),
         }
@@ -114,10 +116,13 @@ impl Machine {
         let Phase::Live(live) = &mut self.phase else { return };
         live.apply(terms);
         self.latch.signal(terms.remote_rtp);
-        self.control.apply(now, terms.remote_rtcp);
+        self.control.apply(now, terms);
         self.playout.set_law(law(terms.send.codec));
-        self.watch
-            .expect(now, terms.direction.sends() && terms.direction.receives());
+        let (sends, receives) = (terms.direction.sends(), terms.direction.receives());
+        self.watch.expect(now, sends && receives, sends);
+        self.doctor.apply(now, terms);
+        self.meter
+            .apply(now, terms.send.codec, terms.send.codec, terms.ptime_ms);
         if !terms.direction.sends() {
             self.playout.pause();
         }
@@ -139,9 +144,23 @@ impl Machine {
             self.counts.unexpected += 1;
         } else if source != Some(from.ip()) && !self.control.is_signalled(from) {
             self.counts.foreign += 1;
-        } else if !self.control.receive(now, from, datagram) {
+        } else if let Some(incoming) = self.control.receive(now, from, datagram) {
+            let (jitter_ms, round_trip) = (self.control.remote_jitter_ms(), self.control.round_trip());
+            self.meter.hear(&incoming, self.sender.packets(), jitter_ms, round_trip);
+            self.watch.hear_report(now, &incoming, &mut self.events);
+        } else {
             self.counts.malformed += 1;
         }
+    }
+
+    /// The far end's host refused a packet of ours (ICMP port unreachable).
+    pub fn handle_refused(&mut self, now: Instant) {
+        self.doctor.refuse(now);
+    }
+
+    /// Whether the call is not answered yet: then nothing need come, and its absence means nothing.
+    pub fn set_early(&mut self, now: Instant, early: bool) {
+        self.doctor.set_early(now, early);
     }
 
     /// Takes in that time has passed.
@@ -149,6 +168,7 @@ impl Machine {
         let Phase::Live(live) = &mut self.phase else { return };
         live.caller.handle_timeout(now);
         self.watch.handle_timeout(now, &mut self.events);
+        self.look_after(now);
         if self.control.is_due(now) {
             self.report(now, false);
         }
@@ -159,6 +179,7 @@ impl Machine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let Phase::Live(live) = &self.phase else { return None };
         let sure = live.caller.poll_timeout().min(live.pacer.deadline());
+        // The doctor and the meter look when a packet time has passed anyway.
         let perhaps = [self.watch.poll_timeout(), self.control.poll_timeout()];
         perhaps.into_iter().flatten().chain([sure]).min()
     }
@@ -166,7 +187,11 @@ impl Machine {
     /// The next frame of caller audio at 24 kHz: in order, concealed, 20 ms or what there is.
     pub fn poll_caller(&mut self) -> Option<&[i16]> {
         match &mut self.phase {
-            Phase::Live(live) => live.caller.poll(),
+            Phase::Live(live) => {
+                let frame = live.caller.poll()?;
+                self.doctor.listen(frame);
+                Some(frame)
+            }
             Phase::New | Phase::Over(_) => None,
         }
     }
@@ -225,6 +250,7 @@ impl Machine {
     /// Says goodbye on RTCP; nothing leaves or is taken after it.
     pub fn bye(&mut self, now: Instant) {
         self.report(now, true);
+        self.doctor.close(now);
         self.phase = match std::mem::replace(&mut self.phase, Phase::New) {
             Phase::Live(live) => Phase::Over(live),
             phase => phase,
@@ -250,6 +276,8 @@ impl Machine {
         }
         self.playout.fill_in(&mut statistics);
         self.control.fill_in(&mut statistics);
+        statistics.quality = self.meter.quality();
+        statistics.ailments = self.doctor.sums();
         statistics
     }
 
@@ -260,6 +288,7 @@ impl Machine {
         };
         let Some(kind) = live.kind(packet.payload_type) else {
             self.counts.unexpected += 1;
+            self.doctor.turn_away(now, Useless::Unexpected);
             return;
         };
         // Comfort noise was not agreed on, so it proves nothing about who sends it.
@@ -269,11 +298,13 @@ impl Machine {
         };
         if !accepted {
             self.counts.foreign += 1;
+            self.doctor.turn_away(now, Useless::Foreign);
             return;
         }
         self.counts.packets += 1;
         self.counts.bytes += packet.payload.len() as u64;
         self.watch.heard(now);
+        self.doctor.receive(now, kind == Kind::Noise);
         live.caller.receive(now, packet, kind == Kind::Audio);
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
@@ -301,6 +332,7 @@ impl Machine {
             self.keypad.clear();
             return;
         };
+        self.doctor.send(now);
         if let Some(press) = self.keypad.next(self.sender.timestamp(), live.pacer.packet_time_ms())
             && let Some(payload_type) = live.terms.event_send
         {
@@ -315,28 +347,40 @@ impl Machine {
         self.playout.take(now, samples as usize, packet, &mut self.events);
     }
 
+    /// The doctor's look, and the end of a window of the meter.
+    fn look_after(&mut self, now: Instant) {
+        let Phase::Live(live) = &self.phase else { return };
+        self.doctor.handle_timeout(now, &mut self.events);
+        self.watch.set_refused(now, self.doctor.is_refused(), &mut self.events);
+        if self.meter.is_due(now) {
+            let quality = self.meter.close_window(now, &live.received(&self.control));
+            quality
+                .into_iter()
+                .for_each(|quality| self.events.push(Event::Quality(quality)));
+        }
+    }
+
     fn report(&mut self, now: Instant, goodbye: bool) {
         let Phase::Live(live) = &mut self.phase else { return };
         let target = self.control.target(self.latch.target(), self.latch.is_elsewhere());
-        let Some(to) = target else { return };
-        let (last_report, delay) = self.control.echo(now);
-        let outgoing = Outgoing {
-            ssrc: self.sender.ssrc(),
-            name: self.control.name(),
-            sent: (self.sender.packets() > 0).then(|| Sent {
-                clock: self.control.clock(now),
-                timestamp: self.sender.timestamp(),
-                packets: self.sender.packets() as u32,
-                bytes: self.sender.bytes() as u32,
-            }),
-            received: live.caller.block().map(|block| Feedback {
-                block,
-                last_report,
-                delay,
-            }),
+        let Some((to, channel)) = target else { return };
+        let block = live.caller.block();
+        let voip = block.filter(|_| self.control.wants_voip_metrics()).map(|block| {
+            let received = live.received(&self.control);
+            self.meter.metrics(block.ssrc, &received, live.caller.late())
+        });
+        // The next packet's timestamp is that of its deadline, which is not now.
+        let ahead = live.pacer.deadline().saturating_duration_since(now);
+        let ahead = ahead.as_micros() as u64 * u64::from(live.terms.send.codec.clock_hz()) / 1_000_000;
+        let figures = Figures {
+            timestamp: self.sender.timestamp().wrapping_sub(ahead as u32),
+            packets: self.sender.packets(),
+            bytes: self.sender.bytes(),
+            block,
+            voip,
             goodbye,
         };
-        outgoing.write(self.outbox.push(to, Channel::Rtcp));
+        self.control.write(now, &figures, self.outbox.push(to, channel));
     }
 }
 
@@ -355,6 +399,15 @@ impl Live {
         self.terms = terms.clone();
         self.caller.apply(law(terms.send.codec), !terms.direction.sends());
         self.pacer.set_packet_time(terms.ptime_ms);
+    }
+
+    /// What the meter is to know.
+    fn received(&self, control: &Control) -> Received {
+        Received {
+            losses: self.caller.losses(),
+            jitter_ms: self.caller.jitter_ms(),
+            round_trip: control.round_trip(),
+        }
     }
 
     fn kind(&self, payload_type: u8) -> Option<Kind> {

@@ -11,6 +11,7 @@
 mod caller;
 mod conceal;
 mod control;
+mod doctor;
 mod event;
 mod keypad;
 mod ledger;
@@ -18,15 +19,18 @@ mod machine;
 mod outbox;
 mod pacer;
 mod playout;
+mod quality;
 mod sender;
 mod settings;
 mod statistics;
 mod voice;
 mod watch;
 
+pub use doctor::{Ailment, AilmentSums, Diagnosis};
 pub use event::Event;
 pub use machine::Machine;
 pub use outbox::{Channel, Transmit};
 pub use pacer::LATE_TICKS_MAX;
+pub use quality::{Quality, Scale, Sound};
 pub use settings::Settings;
 pub use statistics::Statistics;

@@ -63,10 +63,6 @@ impl Sender {
         self.marked |= samples > 0;
     }
 
-    pub(super) fn ssrc(&self) -> u32 {
-        self.ssrc
-    }
-
     /// The timestamp of the next packet.
     pub(super) fn timestamp(&self) -> u32 {
         self.timestamp

@@ -4,14 +4,17 @@
 //! by `rtp-rs`, which only [`packet`] names; RTCP by `rtcp-types`, which only [`rtcp`] names.
 
 pub mod latch;
+pub mod losses;
 pub mod packet;
 pub mod reception;
 pub mod reorder;
 pub mod rtcp;
 pub mod srtp;
 pub mod telephone_event;
+pub mod xr;
 
 pub use latch::Latch;
+pub use losses::Losses;
 pub use packet::{Header, Malformed, Packet};
 pub use reception::Reception;
 pub use reorder::{Arrival, Released, Reorder};
