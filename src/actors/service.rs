@@ -124,6 +124,13 @@ impl Shared {
     }
 }
 
+/// The wall clock; before 1970 it is taken for 1970.
+fn unix_time() -> Duration {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
 /// Levels that are read when somebody looks, because nobody tells when they change.
 fn refresh(metrics: &Metrics, ports: &PortPool) -> Arc<dyn Fn() + Send + Sync> {
     let (metrics, ports) = (metrics.clone(), ports.clone());
@@ -231,6 +238,8 @@ impl Service {
         media::Settings {
             playout_ms_max: u32::try_from(configured.playout_max.as_millis()).unwrap_or(u32::MAX),
             silence_timeout: configured.silence_timeout.unwrap_or(Duration::MAX),
+            unheard_timeout: configured.unheard_timeout.unwrap_or(Duration::MAX),
+            began_ntp: media::Settings::ntp(unix_time()),
             ..media::Settings::from_seed(random())
         }
     }

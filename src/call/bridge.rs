@@ -56,6 +56,12 @@ pub enum Report {
     MachineLikely,
     /// No RTP has come from the caller for the configured time.
     CallerSilent,
+    /// The caller's side has heard nothing of us for the configured time.
+    Unheard,
+    /// What is wrong with the line has changed.
+    Diagnosis(media::Diagnosis),
+    /// How the call sounds has changed.
+    Quality(media::Quality),
     /// The agent's first packet after the caller's last voice left this much later.
     Responded(Duration),
     /// Agent audio came faster than there is room for it, and was lost.
@@ -135,6 +141,7 @@ impl Bridge {
     pub fn obey(&mut self, now: Instant, order: Order) {
         match order {
             Order::Apply(negotiated) => self.apply(now, &negotiated),
+            Order::Early(early) => self.media.set_early(now, early),
             Order::Greet => self.session_does(|session| session.greet(now)),
             Order::Comfort(on) => self.media.comfort(on),
             Order::Apologise => self.apologise(now),
@@ -163,6 +170,11 @@ impl Bridge {
     pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.media.handle_rtcp(now, from, datagram);
         self.carry(now);
+    }
+
+    /// The caller's host refused a packet of ours.
+    pub fn handle_refused(&mut self, now: Instant) {
+        self.media.handle_refused(now);
     }
 
     /// The WebSocket of a new session is open.
@@ -310,6 +322,9 @@ impl Bridge {
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
             media::Event::Finished(utterance) => self.utterance_finished(utterance),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
+            media::Event::Unheard => self.reports.push_back(Report::Unheard),
+            media::Event::Diagnosis(diagnosis) => self.reports.push_back(Report::Diagnosis(diagnosis)),
+            media::Event::Quality(quality) => self.reports.push_back(Report::Quality(quality)),
             media::Event::Overflow { .. } => self.reports.push_back(Report::PlayoutDropped),
         }
     }

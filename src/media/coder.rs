@@ -204,7 +204,10 @@ fn delay(source: SampleRate, line: SampleRate) -> usize {
     click[0] = i16::MAX;
     let mut answer = Vec::new();
     Resampler::new(source, line).process(&click, &mut answer);
-    let peak = answer.iter().enumerate().max_by_key(|(_, sample)| sample.unsigned_abs());
+    let peak = answer
+        .iter()
+        .enumerate()
+        .max_by_key(|(_, sample)| sample.unsigned_abs());
     let samples = peak.map_or(0, |(at, _)| at) * source.per_ms() / line.per_ms();
     // In whole groups: the rates are to each other as numbers up to three.
     samples.next_multiple_of(source.per_ms() / SampleRate::Hz8000.per_ms())

@@ -315,7 +315,9 @@ impl Playout {
 
     fn leave(&self, coded: Coded, spurt: bool) -> Leaving {
         match coded {
-            Coded::Audio { resumes } => Leaving::Audio { spurt: spurt || resumes },
+            Coded::Audio { resumes } => Leaving::Audio {
+                spurt: spurt || resumes,
+            },
             Coded::Noise => Leaving::Noise,
             Coded::Nothing => Leaving::Nothing,
         }

@@ -135,7 +135,9 @@ impl Voice {
         self.session = session;
         self.resampler = Resampler::new(self.rate, session);
         for listener in &mut self.listeners {
-            listener.decoder.take_if(|decoder| decoder.rate() != listener.codec.line_rate(session));
+            listener
+                .decoder
+                .take_if(|decoder| decoder.rate() != listener.codec.line_rate(session));
         }
     }
 
@@ -230,7 +232,10 @@ impl Voice {
 
     /// Who hears this payload type, with a decoder.
     fn listener(&mut self, payload_type: u8) -> Option<usize> {
-        let index = self.listeners.iter().position(|each| each.payload_type == payload_type)?;
+        let index = self
+            .listeners
+            .iter()
+            .position(|each| each.payload_type == payload_type)?;
         let listener = &mut self.listeners[index];
         if listener.decoder.is_none() {
             listener.decoder = Decoder::new(listener.codec, self.session).ok();
@@ -282,7 +287,10 @@ impl Voice {
         let Some(listener) = self.current.map(|index| &mut self.listeners[index]) else {
             return false;
         };
-        let decoder = listener.decoder.as_mut().filter(|_| listener.payload_type == next.payload_type);
+        let decoder = listener
+            .decoder
+            .as_mut()
+            .filter(|_| listener.payload_type == next.payload_type);
         self.line.clear();
         if !decoder.is_some_and(|decoder| decoder.recover(next.bytes, samples, &mut self.line)) {
             return false;

@@ -130,8 +130,7 @@ impl Identity {
     pub fn generate() -> Result<Self, Failure> {
         let provider = default_provider().map_err(|_| Failure::Failed)?;
         let names = [env!("CARGO_PKG_NAME").to_owned()];
-        let certificate =
-            Certificate::generate_self_signed(names, provider.crypto()).map_err(|_| Failure::Failed)?;
+        let certificate = Certificate::generate_self_signed(names, provider.crypto()).map_err(|_| Failure::Failed)?;
         let der = certificate.certificate.first().ok_or(Failure::Failed)?;
         let fingerprint = Fingerprint {
             hash: Hash::Sha256,
@@ -274,7 +273,9 @@ impl Handshake {
             Some(error) if self.phase == Phase::Shaking => self.stumble(&error)?,
             _ => {}
         }
-        let done = events.iter().any(|event| matches!(event, EndpointEvent::HandshakeComplete));
+        let done = events
+            .iter()
+            .any(|event| matches!(event, EndpointEvent::HandshakeComplete));
         if done && self.phase == Phase::Shaking {
             return self.exported().map(Some);
         }
@@ -288,7 +289,11 @@ impl Handshake {
             return Ok(());
         }
         if now >= self.until {
-            let failure = if self.stumbled { Failure::Failed } else { Failure::Timeout };
+            let failure = if self.stumbled {
+                Failure::Failed
+            } else {
+                Failure::Timeout
+            };
             return Err(self.over(failure));
         }
         // Until the far end has begun there is nobody to repeat anything to.
@@ -399,7 +404,11 @@ fn export(state: &State) -> Option<Keys> {
         MasterKey::new(suite, &[key, salt].concat()).ok()
     };
     let (client, server) = (master(0)?, master(1)?);
-    let (ours, theirs) = if state.is_client() { (client, server) } else { (server, client) };
+    let (ours, theirs) = if state.is_client() {
+        (client, server)
+    } else {
+        (server, client)
+    };
     Some(Keys { ours, theirs })
 }
 
