@@ -59,6 +59,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("rsiprtp", "sip"),
     ("rtp_rs", "rtp"),
     ("rtcp_types", "rtp"),
+    ("rtc_dtls", "rtp"),
     ("sdp_types", "sdp"),
 ];
 

@@ -74,6 +74,8 @@ pub enum Cause {
     SessionLost,
     /// No RTP came from the caller for too long.
     MediaTimeout,
+    /// The other side heard nothing of us for too long: its host refused our packets, or its reports said so.
+    Unheard,
     /// The call reached its configured length.
     DurationMax,
     /// The gateway was stopped and the drain limit passed.
@@ -110,7 +112,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::NoRoute,
         Self::CallsMax,
         Self::TrunkCallsMax,
@@ -131,6 +133,7 @@ impl Cause {
         Self::Cancelled,
         Self::SessionLost,
         Self::MediaTimeout,
+        Self::Unheard,
         Self::DurationMax,
         Self::Drained,
         Self::AckTimeout,
@@ -204,6 +207,7 @@ impl Cause {
             Self::Cancelled => ("cancelled", Fault::Caller, 487),
             Self::SessionLost => ("session_lost", Fault::Backend, 200),
             Self::MediaTimeout => ("media_timeout", Fault::Carrier, 200),
+            Self::Unheard => ("unheard", Fault::Carrier, 200),
             Self::DurationMax => ("duration_max", Fault::Gateway, 200),
             Self::Drained => ("drained", Fault::Gateway, 200),
             Self::AckTimeout => ("ack_timeout", Fault::Carrier, 200),

@@ -50,7 +50,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 
 pub use self::{
     agent::{Agent, Answer, Tool},
-    backend::{Backend, BackendKind, Dialect, Realtime},
+    backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
     defence::Defence,
     http::Http,

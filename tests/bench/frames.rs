@@ -48,7 +48,7 @@ fn caller_to_session() -> Vec<f64> {
             line.time(|line| {
                 write_packet(&mut packet, sequence, &packet_payload);
                 sequence = sequence.wrapping_add(1);
-                line.bridge.handle_rtp(line.now, line.caller, &packet);
+                line.bridge.handle_rtp(line.now, line.caller, &mut packet);
                 line.drain();
             })
         })

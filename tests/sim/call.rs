@@ -199,7 +199,7 @@ impl Call {
     /// A datagram on the RTP port; false when there is nobody there any more.
     pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
         if self.open {
-            self.bridge.handle_rtp(now, from, bytes);
+            self.bridge.handle_rtp(now, from, &mut bytes.to_vec());
             self.carry(now);
         }
         self.open

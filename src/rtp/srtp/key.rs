@@ -130,12 +130,19 @@ impl MasterKey {
 
     /// The key and the salt.
     pub(super) fn parts(&self) -> Result<(&[u8], &[u8]), WrongLength> {
-        let (wanted, got) = (self.suite.key_and_salt_len(), self.key_and_salt.len());
-        if wanted != got {
-            let suite = self.suite;
-            return Err(WrongLength { suite, wanted, got });
+        if self.key_and_salt.len() == self.suite.key_and_salt_len() {
+            Ok(self.key_and_salt.split_at(self.suite.key_len()))
+        } else {
+            Err(self.wrong_length())
         }
-        Ok(self.key_and_salt.split_at(self.suite.key_len()))
+    }
+
+    pub(super) fn wrong_length(&self) -> WrongLength {
+        WrongLength {
+            suite: self.suite,
+            wanted: self.suite.key_and_salt_len(),
+            got: self.key_and_salt.len(),
+        }
     }
 }
 
@@ -150,19 +157,17 @@ impl Eq for MasterKey {}
 
 impl fmt::Debug for MasterKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("MasterKey")
-            .field("suite", &self.suite)
-            .field("key_and_salt", &"hidden")
-            .field("mki", &self.mki)
-            .finish()
+        write!(out, "MasterKey({}, hidden)", self.suite.name())
     }
 }
 
-/// A master key identifier: a number and how many bytes of a packet it fills (RFC 3711 section 3.1).
+/// A master key identifier, which names the key in every packet (RFC 3711 section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mki {
-    value: u64,
-    len: u8,
+    /// Its value.
+    pub value: u32,
+    /// How many bytes it takes in a packet, 1 to 128; the value is led by zeros.
+    pub len: u8,
 }
 
 impl Mki {
@@ -170,27 +175,17 @@ impl Mki {
     pub const LEN_MAX: u8 = 128;
 
     /// Nothing when the value does not fit the length, or the length is 0 or too large.
-    pub fn new(value: u64, len: u8) -> Option<Self> {
-        let fits = len >= 8 || value >> (8 * u32::from(len)) == 0;
+    pub fn new(value: u32, len: u8) -> Option<Self> {
+        let fits = len >= 4 || value >> (8 * u32::from(len)) == 0;
         ((1..=Self::LEN_MAX).contains(&len) && fits).then_some(Self { value, len })
     }
 
-    /// The number.
-    pub const fn value(self) -> u64 {
-        self.value
-    }
-
-    /// How many bytes it fills.
-    pub const fn byte_len(self) -> usize {
-        self.len as usize
-    }
-
-    /// Its bytes in a packet: the number, led by zeros.
+    /// Its bytes in a packet.
     pub fn bytes(self) -> impl Iterator<Item = u8> {
         let number = self.value.to_be_bytes();
-        let (len, width) = (self.byte_len(), number.len());
-        let zeros = len.saturating_sub(width);
-        std::iter::repeat_n(0, zeros).chain(number.into_iter().skip(width.saturating_sub(len)))
+        let len = usize::from(self.len);
+        let zeros = len.saturating_sub(number.len());
+        std::iter::repeat_n(0, zeros).chain(number.into_iter().skip(number.len().saturating_sub(len)))
     }
 }
 

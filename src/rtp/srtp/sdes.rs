@@ -72,7 +72,7 @@ impl Crypto {
         let key = STANDARD.encode_to_string(&self.key.key_and_salt);
         let line = format!("{} {} inline:{key}", self.tag, self.key.suite.name());
         match self.key.mki {
-            Some(mki) => format!("{line}|{}:{}", mki.value(), mki.byte_len()),
+            Some(mki) => format!("{line}|{}:{}", mki.value, mki.len),
             None => line,
         }
     }
@@ -127,7 +127,8 @@ fn check_lifetime(text: &str) -> Result<(), Unusable> {
 fn mki(text: &str) -> Result<Mki, Unusable> {
     let (value, len) = text.split_once(':').ok_or(Unusable::Mki)?;
     let len = number(len).and_then(|len| u8::try_from(len).ok());
-    let mki = number(value).zip(len).and_then(|(value, len)| Mki::new(value, len));
+    let value = number(value).and_then(|value| u32::try_from(value).ok());
+    let mki = value.zip(len).and_then(|(value, len)| Mki::new(value, len));
     mki.ok_or(Unusable::Mki)
 }
 
