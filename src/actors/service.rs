@@ -190,6 +190,13 @@ impl Service {
             tracing::info!(%refusal, "the offer was refused");
             Cause::from(refusal)
         })?;
+        if matches!(
+            terms.agreed().map(|agreed| &agreed.security),
+            Some(sdp::Security::Sdes { .. })
+        ) && !invite.flow.transport.is_secure()
+        {
+            tracing::debug!("the keys of this call's audio came in signalling that is not encrypted");
+        }
         Ok(Prepared { ports, terms })
     }
 
@@ -204,7 +211,7 @@ impl Service {
             tracing::warn!(%error, "no RTP ports for a call");
             Cause::NoPorts
         })?;
-        let media = local::media(&self.config, trunk);
+        let media = self.config.media_of(trunk);
         let local = local::local(media, advertised_ip, ports.lease.rtp_port(), None);
         Ok((ports, local))
     }
