@@ -232,6 +232,11 @@ impl Bridge {
         summary
     }
 
+    /// The leg's media, for its recording.
+    pub fn media(&mut self) -> &mut media::Machine {
+        &mut self.media
+    }
+
     fn session_does(&mut self, act: impl FnOnce(&mut realtime::Machine)) {
         if let Some(session) = &mut self.session {
             act(session);

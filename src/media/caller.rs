@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::{statistics::Statistics, voice::Voice};
+use super::{statistics::Statistics, tap::Side, voice::Voice};
 use crate::{
     audio::{Law, SampleRate},
     rtp::{Arrival, Packet, Reception, Released, Reorder, reception::Block},
@@ -73,6 +73,11 @@ impl Caller {
     /// The next frame, 20 ms or what there is.
     pub(super) fn poll(&mut self) -> Option<&[i16]> {
         self.voice.poll()
+    }
+
+    /// What the agent was given, for the recording.
+    pub(super) fn tap(&mut self) -> &mut Side {
+        &mut self.voice.tap
     }
 
     /// Figures for an RTCP report.

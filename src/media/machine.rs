@@ -13,6 +13,7 @@ use super::{
     playout::Playout,
     sender::Sender,
     statistics::Statistics,
+    tap::Tap,
     watch::Watch,
 };
 use crate::{
@@ -43,6 +44,7 @@ pub struct Machine {
     watch: Watch,
     events: Events,
     counts: Counts,
+    tap: Tap,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,7 @@ impl Machine {
             watch: Watch::new(settings.silence_timeout),
             events: Events::default(),
             counts: Counts::default(),
+            tap: Tap::default(),
         }
     }
 
@@ -148,6 +151,7 @@ impl Machine {
     pub fn handle_timeout(&mut self, now: Instant) {
         let Phase::Live(live) = &mut self.phase else { return };
         live.caller.handle_timeout(now);
+        self.tap.caller(now, live.caller.tap());
         self.watch.handle_timeout(now, &mut self.events);
         if self.control.is_due(now) {
             self.report(now, false);
@@ -275,6 +279,7 @@ impl Machine {
         self.counts.bytes += packet.payload.len() as u64;
         self.watch.heard(now);
         live.caller.receive(now, packet, kind == Kind::Audio);
+        self.tap.caller(now, live.caller.tap());
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
         {
@@ -287,7 +292,9 @@ impl Machine {
             let Phase::Live(live) = &mut self.phase else { return };
             let Some(tick) = live.pacer.tick(now) else { return };
             self.counts.ticks_skipped += tick.skipped;
+            let end = live.pacer.deadline();
             self.send(now, tick);
+            self.tap.agent(end, &mut self.playout.tap);
         }
     }
 
@@ -371,5 +378,6 @@ fn law(codec: Codec) -> Law {
     codec.law().unwrap_or(Law::Mu)
 }
 
+mod recording;
 #[cfg(test)]
 mod tests;

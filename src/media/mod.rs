@@ -21,6 +21,7 @@ mod playout;
 mod sender;
 mod settings;
 mod statistics;
+pub mod tap;
 mod voice;
 mod watch;
 

@@ -17,6 +17,7 @@ use super::{
     event::{Event, Events},
     ledger::Ledger,
     statistics::Statistics,
+    tap::Side,
 };
 use crate::audio::{Comfort, Downsampler, Heard, Law, SampleRate, Utterance};
 
@@ -42,6 +43,7 @@ pub(super) struct Playout {
     /// Bytes of words that left.
     spoken: u64,
     dropped: u64,
+    pub(super) tap: Side,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +86,7 @@ impl Playout {
             underruns: 0,
             spoken: 0,
             dropped: 0,
+            tap: Side::new(),
         }
     }
 
@@ -180,6 +183,11 @@ impl Playout {
             _ if !self.tail.is_empty() => self.take_tail(len, out),
             0 => self.take_silence(len, out),
             _ => self.take_words(words, len, out, events),
+        }
+        if self.tap.is_open() {
+            self.narrow.clear();
+            self.law.decode(&out[out.len() - len..], &mut self.narrow);
+            self.tap.hear(SampleRate::Hz8000, &self.narrow);
         }
     }
 

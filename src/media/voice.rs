@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{conceal::Concealment, statistics::Statistics};
+use super::{conceal::Concealment, statistics::Statistics, tap::Side};
 use crate::audio::{Law, SampleRate, Upsampler};
 
 /// Decoding, and everything behind it.
@@ -14,6 +14,7 @@ use crate::audio::{Law, SampleRate, Upsampler};
 pub(super) struct Voice {
     law: Law,
     concealment: Concealment,
+    pub(super) tap: Side,
     upsampler: Upsampler,
     /// Up to when the agent has been given audio.
     fed_until: Instant,
@@ -51,6 +52,7 @@ impl Voice {
         Self {
             law: Law::Mu,
             concealment: Concealment::new(),
+            tap: Side::new(),
             upsampler: Upsampler::new(),
             fed_until: now,
             packet_len: NARROW_FRAME,
@@ -143,6 +145,7 @@ impl Voice {
 
     /// Brings the narrow samples to the owner, unless it does not take them, and the agent's time forward.
     fn hand_on(&mut self) {
+        self.tap.hear(SampleRate::Hz8000, &self.narrow);
         if self.wide.len() < WIDE_MAX {
             self.upsampler.process(&self.narrow, &mut self.wide);
         }
