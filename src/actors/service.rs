@@ -9,7 +9,7 @@ use std::{
 use super::refusals;
 use crate::{
     audio::SampleRate,
-    call::{Cause, Facts, Terms, conductor, machine},
+    call::{Cause, Facts, Terms, conductor, machine, recording},
     config::{self, Agent, Config},
     drivers::{dial::Dialler, realtime::Dial, worker::Workers},
     http::{HttpState, Readiness},
@@ -22,7 +22,7 @@ use crate::{
     routing::{self, Explainer, NoRoom, Question, Room, Routes, called_name},
     sdp,
     sip::{self, Invite},
-    store::RecordWriter,
+    store::{RecordWriter, recording::Recorder},
     telemetry::{Level, Metrics},
     tools::Toolbox,
 };
@@ -47,6 +47,8 @@ pub struct Shared {
     pub ports: PortPool,
     /// The record file.
     pub records: RecordWriter,
+    /// Whoever writes recordings.
+    pub recorder: Recorder,
     /// What the HTTP server shows.
     pub http: HttpState,
     /// Every call as the control API shows it.
@@ -98,6 +100,7 @@ impl Shared {
         let ports = PortPool::new(config.media.ports.clone());
         let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
+        let recorder = Recorder::start(&config.recording, metrics.clone())?;
         let (board, manager) = (Arc::new(Board::new()), Arc::new(Manager::default()));
         let room = Arc::new(Mutex::new(Room::new(&config)));
         let explainer = Arc::new(Explainer::new(config.clone(), peers(&config)));
@@ -113,6 +116,7 @@ impl Shared {
             metrics,
             ports,
             records,
+            recorder,
             http,
             board,
             manager,
@@ -229,6 +233,10 @@ impl Service {
             toolbox: Toolbox::from(agent),
             voicemail_after: agent.voicemail_after,
             messages: trunk.is_none_or(|trunk| trunk.messages),
+            recording: match agent.recording.policy {
+                config::RecordingPolicy::Off | config::RecordingPolicy::Consent => recording::Policy::Off,
+                config::RecordingPolicy::On => recording::Policy::On,
+            },
         }
     }
 

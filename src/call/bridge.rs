@@ -268,6 +268,11 @@ impl Bridge {
         self.reports.push_back(Report::SessionReady);
     }
 
+    /// The leg's media, for its recording.
+    pub fn media(&mut self) -> &mut media::Machine {
+        &mut self.media
+    }
+
     fn session_does(&mut self, act: impl FnOnce(&mut realtime::Machine)) {
         if let Some(session) = &mut self.session {
             act(session);

@@ -16,6 +16,7 @@ use super::{
     bridge::Report,
     machine::{self, Input, Output},
     order::Order,
+    recording::{self, Recording, Wanted},
     transfer::{Asker, Transfer},
 };
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
     tools::{Action, Invocation, Toolbox},
 };
 
+mod record;
 mod talk;
 
 #[cfg(test)]
@@ -49,6 +51,8 @@ pub enum Act {
         /// The address for the description.
         advertised_ip: IpAddr,
     },
+    /// Have both sides recorded, or not any more.
+    Record(recording::Step),
     /// For the log, the record and whoever watches.
     Note(Note),
     /// The call is over; nothing follows but orders to nobody.
@@ -100,6 +104,8 @@ pub struct Settings {
     pub voicemail_after: Option<Duration>,
     /// Whether texts of the other side are passed on to the agent.
     pub messages: bool,
+    /// When recording begins.
+    pub recording: recording::Policy,
 }
 
 /// Why something cannot be asked of a call now.
@@ -111,6 +117,9 @@ pub enum NotNow {
     /// A transfer is under way.
     #[error("a transfer is under way already")]
     Transferring,
+    /// It does not fit what is being recorded.
+    #[error(transparent)]
+    Recording(recording::Misfit),
 }
 
 /// One call's decisions, joined with what they are about.
@@ -122,6 +131,7 @@ pub struct Conductor {
     terms: Option<Terms>,
     talking: bool,
     transfer: Option<Transfer>,
+    recording: Recording,
     acts: VecDeque<Act>,
 }
 
@@ -149,6 +159,7 @@ impl Conductor {
             terms,
             talking: false,
             transfer: None,
+            recording: Recording::default(),
             acts: VecDeque::new(),
         };
         conductor.perform();
@@ -301,12 +312,19 @@ impl Conductor {
     }
 
     fn answer(&mut self) {
-        self.talking = true;
-        self.note(Note::Answered);
+        self.answered();
         self.order(Order::Early(false));
         // Nothing is sent to the caller's media address while it only rings.
         self.apply_terms();
         self.answer_leg();
+    }
+
+    fn answered(&mut self) {
+        self.talking = true;
+        self.note(Note::Answered);
+        if self.settings.recording == recording::Policy::On {
+            self.recording.want(Wanted::Agent);
+        }
     }
 
     fn answer_leg(&mut self) {
@@ -332,6 +350,7 @@ impl Conductor {
         if let Some(agreed) = self.terms.as_ref().and_then(|terms| terms.agreed().cloned()) {
             self.note(Note::Agreed(Box::new(agreed.clone())));
             self.order(Order::Apply(Box::new(agreed)));
+            self.record_if_wanted();
         }
     }
 
@@ -382,8 +401,7 @@ impl Conductor {
     }
 
     fn talk(&mut self, now: Instant) {
-        self.talking = true;
-        self.note(Note::Answered);
+        self.answered();
         self.apply_terms();
         if let Some(limit) = self.settings.voicemail_after {
             self.order(Order::WatchVoice(limit));

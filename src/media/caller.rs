@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::{
     statistics::Statistics,
+    tap::Side,
     voice::{Payload, Voice},
 };
 use crate::{
@@ -100,6 +101,11 @@ impl Caller {
     /// Packets that came too late.
     pub(super) fn late(&self) -> u64 {
         self.late
+    }
+
+    /// What the agent was given, for the recording.
+    pub(super) fn tap(&mut self) -> &mut Side {
+        &mut self.voice.tap
     }
 
     /// Figures for an RTCP report.

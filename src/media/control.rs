@@ -85,6 +85,7 @@ impl Control {
             source: None,
             mux: false,
             extended: false,
+            profile: crate::sdp::Profile::default(),
             voip_metrics: false,
             clock_hz: 8_000,
             last_report: None,

@@ -16,6 +16,7 @@ use super::{
     secure::{Datagram, Secure},
     sender::Sender,
     statistics::Statistics,
+    tap::Tap,
     watch::Watch,
 };
 use crate::{
@@ -46,6 +47,7 @@ pub struct Machine {
     meter: Meter,
     events: Events,
     counts: Counts,
+    tap: Tap,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,7 @@ impl Machine {
             meter: Meter::new(),
             events: Events::default(),
             counts: Counts::default(),
+            tap: Tap::default(),
         }
     }
 
@@ -197,6 +200,7 @@ impl Machine {
     pub fn handle_timeout(&mut self, now: Instant) {
         let Phase::Live(live) = &mut self.phase else { return };
         live.caller.handle_timeout(now);
+        self.tap.caller(now, live.caller.tap());
         self.watch.handle_timeout(now, &mut self.events);
         self.look_after(now);
         if self.control.is_due(now) {
@@ -351,6 +355,7 @@ impl Machine {
             Kind::Key | Kind::Noise => None,
         };
         live.caller.receive(now, packet, clock_hz);
+        self.tap.caller(now, live.caller.tap());
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
         {
@@ -363,7 +368,9 @@ impl Machine {
             let Phase::Live(live) = &mut self.phase else { return };
             let Some(tick) = live.pacer.tick(now) else { return };
             self.counts.ticks_skipped += tick.skipped;
+            let end = live.pacer.deadline();
             self.send(now, tick);
+            self.tap.agent(end, &mut self.playout.tap);
         }
     }
 
@@ -490,5 +497,6 @@ impl Live {
     }
 }
 
+mod recording;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@ mod secure;
 mod sender;
 mod settings;
 mod statistics;
+pub mod tap;
 mod voice;
 mod watch;
 

@@ -22,6 +22,7 @@ use super::{
     ledger::Ledger,
     settings::Silence,
     statistics::Statistics,
+    tap::Side,
 };
 use crate::{
     audio::{Heard, Resampler, SampleRate, Utterance},
@@ -54,6 +55,7 @@ pub(super) struct Playout {
     /// Words that left, in 1/48000 s.
     spoken: u64,
     dropped_ms: u64,
+    pub(super) tap: Side,
 }
 
 /// What leaves in a packet time.
@@ -111,6 +113,7 @@ impl Playout {
             underruns: 0,
             spoken: 0,
             dropped_ms: 0,
+            tap: Side::new(),
         }
     }
 
@@ -297,6 +300,7 @@ impl Playout {
             self.follow_line();
         }
         let coded = self.coder.silence(ms, begins);
+        self.tap.hear(self.coder.rate(), self.coder.stillness());
         self.leave(coded, false)
     }
 
@@ -309,6 +313,7 @@ impl Playout {
 
     /// Encodes the packet: everything that was said leaves here.
     fn code(&mut self, spurt: bool) -> Leaving {
+        self.tap.hear(self.rate, &self.packet);
         let coded = self.coder.code(&self.packet);
         self.leave(coded, spurt)
     }

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{conceal::Concealment, statistics::Statistics};
+use super::{conceal::Concealment, statistics::Statistics, tap::Side};
 use crate::{
     audio::{Codec, Decoder, Resampler, SampleRate},
     sdp::Format,
@@ -28,6 +28,7 @@ pub(super) struct Voice {
     resampler: Resampler,
     /// What the last decoder would have gone on with, to overlap with what comes from another.
     leaving: Vec<i16>,
+    pub(super) tap: Side,
     /// Up to when the agent has been given audio.
     fed_until: Instant,
     /// The length of the last packet, which is how long a lost one probably was.
@@ -96,6 +97,7 @@ impl Voice {
             concealment: Concealment::new(SampleRate::Hz8000),
             resampler: Resampler::new(SampleRate::Hz8000, session),
             leaving: Vec::new(),
+            tap: Side::new(),
             fed_until: now,
             packet: FRAME,
             made_up: 0,
@@ -308,6 +310,7 @@ impl Voice {
     /// Brings the line's samples to the owner, unless it does not take them, and the agent's time forward. Everything
     /// the agent hears passes here.
     fn hand_on(&mut self) {
+        self.tap.hear(self.rate, &self.line);
         if !self.is_full() {
             let begin = self.frames.len();
             self.resampler.process(&self.line, &mut self.frames);
