@@ -9,8 +9,8 @@ fn an_ordinary_offer_gets_an_ordinary_answer() {
     ));
     assert_eq!(negotiated.send.codec, Codec::Pcmu);
     assert_eq!((negotiated.send.payload_type, negotiated.event_send), (0, Some(101)));
-    assert_eq!(negotiated.remote_rtp, "192.0.2.1:4000".parse().unwrap());
-    assert_eq!(negotiated.remote_rtcp, "192.0.2.1:4001".parse().unwrap());
+    assert_eq!(negotiated.remote_rtp, socket("192.0.2.1:4000"));
+    assert_eq!(negotiated.remote_rtcp, socket("192.0.2.1:4001"));
     assert_eq!((negotiated.ptime_ms, negotiated.direction), (20, Direction::SendRecv));
     let expected = "v=0\r\no=- 42 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
         m=audio 20000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
@@ -165,7 +165,7 @@ fn rtcp_may_live_elsewhere_and_multiplexing_is_not_taken_up() {
     let elsewhere = accept(&body(
         "m=audio 4000 RTP/AVP 0\r\na=rtcp:53020 IN IP4 192.0.2.9\r\na=rtcp-mux\r\n",
     ));
-    assert_eq!(elsewhere.0.remote_rtcp, "192.0.2.9:53020".parse().unwrap());
+    assert_eq!(elsewhere.0.remote_rtcp, socket("192.0.2.9:53020"));
     assert!(!elsewhere.1.contains("rtcp-mux"));
     assert_eq!(
         accept(&body("m=audio 65535 RTP/AVP 0\r\n")).0.remote_rtcp.port(),
@@ -181,7 +181,7 @@ fn ipv6_is_spoken_both_ways() {
     };
     let offer = body("m=audio 4000 RTP/AVP 0\r\nc=IN IP6 2001:db8::1\r\n");
     let (negotiated, answer) = super::answer(offer.as_bytes(), &local).unwrap();
-    assert_eq!(negotiated.remote_rtp, "[2001:db8::1]:4000".parse().unwrap());
+    assert_eq!(negotiated.remote_rtp, socket("[2001:db8::1]:4000"));
     assert!(String::from_utf8(answer).unwrap().contains("c=IN IP6 2001:db8::5\r\n"));
 }
 
@@ -198,7 +198,7 @@ fn our_offer_is_answered_by_ourselves() {
     let negotiated = read_answer(&answer, &local()).unwrap();
     assert_eq!((negotiated.send.codec, negotiated.send.payload_type), (Codec::Pcma, 8));
     assert_eq!(negotiated.event_send, Some(101));
-    assert_eq!(negotiated.remote_rtp, "203.0.113.7:30000".parse().unwrap());
+    assert_eq!(negotiated.remote_rtp, socket("203.0.113.7:30000"));
 }
 
 #[test]
@@ -280,4 +280,8 @@ fn accept(offer: &str) -> (Negotiated, String) {
 
 fn refuse(offer: &str) -> &'static str {
     super::answer(offer.as_bytes(), &local()).unwrap_err().reason()
+}
+
+fn socket(text: &str) -> SocketAddr {
+    text.parse().unwrap()
 }
