@@ -15,6 +15,8 @@ pub enum Event {
     Finished(Utterance),
     /// No RTP has come for the configured time; told once, until it has come again.
     Silent,
+    /// The media must be protected and cannot be; why, in one word.
+    SecurityFailed(&'static str),
     /// More came to be played than there was room for; the newest was dropped.
     Overflow {
         /// Whose words.

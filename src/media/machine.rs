@@ -95,7 +95,7 @@ impl Machine {
     pub fn new(now: Instant, settings: Settings) -> Self {
         Self {
             phase: Phase::New,
-            secure: Secure::new(),
+            secure: Secure::new(settings.identity.clone()),
             latch: Latch::new(),
             keys: telephone_event::Reader::default(),
             control: Control::new(now, &settings),
@@ -116,8 +116,8 @@ impl Machine {
         }
         let Phase::Live(live) = &mut self.phase else { return };
         live.apply(terms);
-        self.secure.apply(now, &terms.security);
         self.latch.signal(terms.remote_rtp);
+        self.secure.apply(now, &terms.security);
         self.control.apply(now, terms.remote_rtcp);
         self.playout.set_law(law(terms.send.codec));
         self.watch
@@ -125,12 +125,15 @@ impl Machine {
         if !terms.direction.sends() {
             self.playout.pause();
         }
+        self.shake_hands();
     }
 
     /// A datagram on the RTP port; a protected one is unprotected where it stands.
     pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
-        if self.shares_port() && Datagram::of(datagram) == Datagram::Rtcp {
-            return self.handle_rtcp(now, from, datagram);
+        match Datagram::of(datagram) {
+            Datagram::Rtcp if self.shares_port() => return self.handle_rtcp(now, from, datagram),
+            Datagram::Dtls if self.secure.shakes_hands() => return self.handle_handshake(now, from, datagram),
+            _ => {}
         }
         let Ok(datagram) = self.secure.open(now, datagram) else {
             return;
@@ -161,6 +164,8 @@ impl Machine {
     pub fn handle_timeout(&mut self, now: Instant) {
         let Phase::Live(live) = &mut self.phase else { return };
         live.caller.handle_timeout(now);
+        self.secure.handle_timeout(now);
+        self.shake_hands();
         self.watch.handle_timeout(now, &mut self.events);
         if self.control.is_due(now) {
             self.report(now, false);
@@ -172,7 +177,11 @@ impl Machine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let Phase::Live(live) = &self.phase else { return None };
         let sure = live.caller.poll_timeout().min(live.pacer.deadline());
-        let perhaps = [self.watch.poll_timeout(), self.control.poll_timeout()];
+        let perhaps = [
+            self.watch.poll_timeout(),
+            self.control.poll_timeout(),
+            self.secure.poll_timeout(),
+        ];
         perhaps.into_iter().flatten().chain([sure]).min()
     }
 
@@ -238,6 +247,8 @@ impl Machine {
     /// Says goodbye on RTCP; nothing leaves or is taken after it.
     pub fn bye(&mut self, now: Instant) {
         self.report(now, true);
+        self.secure.close(now);
+        self.shake_hands();
         self.phase = match std::mem::replace(&mut self.phase, Phase::New) {
             Phase::Live(live) => Phase::Over(live),
             phase => phase,
@@ -270,6 +281,28 @@ impl Machine {
     /// Packets turned away because their protection failed, replayed ones among them.
     pub fn srtp_failures(&self) -> u64 {
         self.secure.srtp_failures()
+    }
+
+    /// A part of a handshake. It comes from where media will come from.
+    fn handle_handshake(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if self.latch.accepts(now, from) {
+            self.secure.handle_handshake(now, datagram);
+            self.shake_hands();
+        } else {
+            self.counts.foreign += 1;
+        }
+    }
+
+    /// Sends what the handshake has to say, and tells how it failed.
+    fn shake_hands(&mut self) {
+        while let Some(datagram) = self.secure.poll_handshake() {
+            if let Some(to) = self.latch.target() {
+                self.outbox.push(to, Channel::Rtp).extend(datagram);
+            }
+        }
+        if let Some(word) = self.secure.poll_failure() {
+            self.events.push(Event::SecurityFailed(word));
+        }
     }
 
     /// Whether reports come on the RTP port (RFC 5761).

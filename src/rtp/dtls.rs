@@ -89,21 +89,30 @@ enum Phase {
     Over,
 }
 
-/// Why there are no keys; its text is one word, for records and metrics.
+/// Why there are no keys; its text is its word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{}", self.word())]
 pub enum Failure {
     /// The far end was not heard, or not to the end.
-    #[error("dtls_timeout")]
     Timeout,
     /// The far end's certificate is not the one its description names.
-    #[error("dtls_fingerprint")]
     Fingerprint,
     /// The far end ended the handshake.
-    #[error("dtls_refused")]
     Refused,
     /// The two sides have no cipher or no SRTP profile in common, or what came makes no sense.
-    #[error("dtls_failed")]
     Failed,
+}
+
+impl Failure {
+    /// The same in log, metric and record.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Timeout => "dtls_timeout",
+            Self::Fingerprint => "dtls_fingerprint",
+            Self::Refused => "dtls_refused",
+            Self::Failed => "dtls_failed",
+        }
+    }
 }
 
 /// How long a handshake may take. Whoever waits longer for a voice has hung up.
@@ -130,8 +139,7 @@ impl Identity {
     pub fn generate() -> Result<Self, Failure> {
         let provider = default_provider().map_err(|_| Failure::Failed)?;
         let names = [env!("CARGO_PKG_NAME").to_owned()];
-        let certificate =
-            Certificate::generate_self_signed(names, provider.crypto()).map_err(|_| Failure::Failed)?;
+        let certificate = Certificate::generate_self_signed(names, provider.crypto()).map_err(|_| Failure::Failed)?;
         let der = certificate.certificate.first().ok_or(Failure::Failed)?;
         let fingerprint = Fingerprint {
             hash: Hash::Sha256,
@@ -274,7 +282,9 @@ impl Handshake {
             Some(error) if self.phase == Phase::Shaking => self.stumble(&error)?,
             _ => {}
         }
-        let done = events.iter().any(|event| matches!(event, EndpointEvent::HandshakeComplete));
+        let done = events
+            .iter()
+            .any(|event| matches!(event, EndpointEvent::HandshakeComplete));
         if done && self.phase == Phase::Shaking {
             return self.exported().map(Some);
         }
@@ -288,7 +298,11 @@ impl Handshake {
             return Ok(());
         }
         if now >= self.until {
-            let failure = if self.stumbled { Failure::Failed } else { Failure::Timeout };
+            let failure = if self.stumbled {
+                Failure::Failed
+            } else {
+                Failure::Timeout
+            };
             return Err(self.over(failure));
         }
         // Until the far end has begun there is nobody to repeat anything to.
@@ -399,7 +413,11 @@ fn export(state: &State) -> Option<Keys> {
         MasterKey::new(suite, &[key, salt].concat()).ok()
     };
     let (client, server) = (master(0)?, master(1)?);
-    let (ours, theirs) = if state.is_client() { (client, server) } else { (server, client) };
+    let (ours, theirs) = if state.is_client() {
+        (client, server)
+    } else {
+        (server, client)
+    };
     Some(Keys { ours, theirs })
 }
 

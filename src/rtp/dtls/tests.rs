@@ -15,7 +15,12 @@ fn both_sides_come_to_the_same_keys() {
 #[test]
 fn what_is_lost_is_said_again() {
     for first in 0..7 {
-        for lost in [vec![first], vec![first, first + 1], vec![first, first + 1, first + 2], vec![first, first + 2]] {
+        for lost in [
+            vec![first],
+            vec![first, first + 1],
+            vec![first, first + 1, first + 2],
+            vec![first, first + 2],
+        ] {
             let mut line = Line::new();
             line.lose = lost;
             line.run();
@@ -34,7 +39,10 @@ fn a_certificate_that_the_description_does_not_name_is_refused_by_either_side() 
         line.sides[deceived] = Handshake::new(line.now, &line.identities[deceived], active, fingerprint).unwrap();
         line.run();
         assert_eq!(line.outcomes[deceived], Some(Err(Failure::Fingerprint)));
-        assert!(!matches!(line.outcomes[1 - deceived], Some(Ok(_))), "the other side learns no key it could use");
+        assert!(
+            !matches!(line.outcomes[1 - deceived], Some(Ok(_))),
+            "the other side learns no key it could use"
+        );
     }
 }
 
@@ -221,7 +229,11 @@ impl Dice {
             match self.next() % 4 {
                 0 => datagram.truncate(at),
                 1 => datagram.insert(at.min(datagram.len()), self.next() as u8),
-                _ => datagram.iter_mut().skip(at).take(1).for_each(|byte| *byte = self.0 as u8),
+                _ => datagram
+                    .iter_mut()
+                    .skip(at)
+                    .take(1)
+                    .for_each(|byte| *byte = self.0 as u8),
             }
         }
     }
