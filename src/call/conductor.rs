@@ -212,6 +212,10 @@ impl Conductor {
             Report::Quiet => self.handle(now, Input::Quiet),
             Report::Said => self.handle(now, Input::Said),
             Report::CallerSilent => self.handle(now, Input::CallerSilent),
+            Report::SecurityFailed(word) => {
+                let cause = Cause::from_word(word).unwrap_or(Cause::BadSdp);
+                self.handle(now, Input::MediaRefused(cause));
+            }
             Report::MachineLikely => self.note(Note::MachineLikely),
             Report::Digit(_) => self.note(Note::Digit),
             Report::ToolCall {

@@ -48,6 +48,11 @@ impl Control {
         }
     }
 
+    /// We go on under another synchronisation source.
+    pub(super) fn set_ssrc(&mut self, ssrc: u32) {
+        self.ssrc = ssrc;
+    }
+
     /// New terms; the first report comes after half the usual time.
     pub(super) fn apply(&mut self, now: Instant, address: SocketAddr) {
         if !address.ip().is_unspecified() && self.signalled != Some(address) {

@@ -10,20 +10,20 @@ use super::{
     keypad::Keypad,
     outbox::{Channel, Outbox, Transmit},
     pacer::{Pacer, Tick},
-    playout::Playout,
+    playout::{Leaving, Playout},
     secure::{Datagram, Secure},
     sender::Sender,
     statistics::Statistics,
     watch::Watch,
 };
 use crate::{
-    audio::{Heard, Law, Utterance},
+    audio::{Heard, SampleRate, Utterance},
     rtp::{
         Latch, Packet,
         rtcp::{Feedback, Outgoing, Sent},
         telephone_event,
     },
-    sdp::{Codec, Negotiated},
+    sdp::{EventFormat, Negotiated},
 };
 
 /// One call's leg media, from the first description to the goodbye.
@@ -33,6 +33,7 @@ use crate::{
 /// [`poll_timeout`](Self::poll_timeout).
 #[derive(Debug)]
 pub struct Machine {
+    session: SampleRate,
     phase: Phase,
     secure: Secure,
     latch: Latch,
@@ -78,9 +79,10 @@ struct Counts {
 /// What a payload type carries, by the terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Audio,
+    /// By a clock of so many Hz.
+    Audio(u32),
     Key,
-    /// Comfort noise (RFC 3389): we never agree on it, but senders slip it in between, and it takes a place in the
+    /// Comfort noise (RFC 3389): senders slip it in between even where it was not agreed on, and it takes a place in the
     /// order.
     Noise,
 }
@@ -89,17 +91,20 @@ enum Kind {
 const PACKETS_PER_TIMEOUT: usize = 2;
 /// The static payload type of comfort noise.
 const COMFORT_NOISE: u8 = 13;
+/// The level of our comfort noise in -dBov (RFC 3389 section 3.1): as quiet as a good line.
+const STILLNESS: u8 = 75;
 
 impl Machine {
     /// A leg with nothing agreed on; until then every packet is unexpected.
     pub fn new(now: Instant, settings: Settings) -> Self {
         Self {
+            session: SampleRate::Hz24000,
             phase: Phase::New,
             secure: Secure::new(settings.identity.clone()),
             latch: Latch::new(),
             keys: telephone_event::Reader::default(),
             control: Control::new(now, &settings),
-            playout: Playout::new(settings.playout_ms_max),
+            playout: Playout::new(settings.playout_ms_max, SampleRate::Hz24000, settings.silence),
             keypad: Keypad::default(),
             sender: Sender::new(&settings),
             outbox: Outbox::new(),
@@ -112,20 +117,32 @@ impl Machine {
     /// Takes in what an offer and its answer settled, the first time or again.
     pub fn apply(&mut self, now: Instant, terms: &Negotiated) {
         if matches!(self.phase, Phase::New) {
-            self.phase = Phase::Live(Box::new(Live::new(now, terms)));
+            self.phase = Phase::Live(Box::new(Live::new(now, terms, self.session)));
         }
         let Phase::Live(live) = &mut self.phase else { return };
         live.apply(terms);
         self.latch.signal(terms.remote_rtp);
         self.secure.apply(now, &terms.security);
         self.control.apply(now, terms.remote_rtcp);
-        self.playout.set_law(law(terms.send.codec));
+        self.playout.set_format(&terms.send);
+        self.sender.set_clock(terms.send.codec.clock_hz());
+        self.control.set_ssrc(self.sender.ssrc());
         self.watch
             .expect(now, terms.direction.sends() && terms.direction.receives());
         if !terms.direction.sends() {
             self.playout.pause();
         }
         self.shake_hands();
+    }
+
+    /// The rate of what [`poll_caller`](Self::poll_caller) gives and [`play`](Self::play) takes; 24 kHz unless said
+    /// otherwise. What waits is brought to it.
+    pub fn set_session_rate(&mut self, session: SampleRate) {
+        self.session = session;
+        self.playout.set_session_rate(session);
+        if let Phase::Live(live) = &mut self.phase {
+            live.caller.set_session_rate(session);
+        }
     }
 
     /// A datagram on the RTP port; a protected one is unprotected where it stands.
@@ -185,7 +202,7 @@ impl Machine {
         perhaps.into_iter().flatten().chain([sure]).min()
     }
 
-    /// The next frame of caller audio at 24 kHz: in order, concealed, 20 ms or what there is.
+    /// The next frame of caller audio at the session's rate: in order, concealed, 20 ms or what there is.
     pub fn poll_caller(&mut self) -> Option<&[i16]> {
         match &mut self.phase {
             Phase::Live(live) => live.caller.poll(),
@@ -203,7 +220,7 @@ impl Machine {
         self.events.pop()
     }
 
-    /// More of an utterance, at 24 kHz, in portions of any length.
+    /// More of an utterance, at the session's rate, in portions of any length.
     pub fn play(&mut self, now: Instant, utterance: Utterance, pcm: &[i16]) {
         self.playout.play(now, utterance, pcm, &mut self.events);
     }
@@ -322,7 +339,7 @@ impl Machine {
         // Comfort noise was not agreed on, so it proves nothing about who sends it.
         let accepted = match kind {
             Kind::Noise => self.latch.holds(from),
-            Kind::Audio | Kind::Key => self.latch.accepts(now, from),
+            Kind::Audio(_) | Kind::Key => self.latch.accepts(now, from),
         };
         if !accepted {
             self.counts.foreign += 1;
@@ -331,7 +348,11 @@ impl Machine {
         self.counts.packets += 1;
         self.counts.bytes += packet.payload.len() as u64;
         self.watch.heard(now);
-        live.caller.receive(now, packet, kind == Kind::Audio);
+        let clock_hz = match kind {
+            Kind::Audio(clock_hz) => Some(clock_hz),
+            Kind::Key | Kind::Noise => None,
+        };
+        live.caller.receive(now, packet, clock_hz);
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
         {
@@ -351,29 +372,46 @@ impl Machine {
     /// One packet time: a packet, or only the time it would have taken.
     fn send(&mut self, now: Instant, tick: Tick) {
         let Phase::Live(live) = &self.phase else { return };
-        let samples = live.pacer.packet_time_ms() * SAMPLES_PER_MS;
-        self.sender.skip(tick.skipped.saturating_mul(samples.into()));
-        let Some(to) = self
-            .latch
-            .target()
-            .filter(|_| live.terms.direction.sends() && self.secure.is_ready())
-        else {
-            self.sender.skip(samples.into());
+        let ms = live.pacer.packet_time_ms();
+        self.sender.skip(tick.skipped.saturating_mul(ms.into()));
+        let sends = live.terms.direction.sends() && self.secure.is_ready();
+        let Some(to) = self.latch.target().filter(|_| sends) else {
+            self.sender.skip(ms.into());
             self.keypad.clear();
             return;
         };
-        if let Some(press) = self.keypad.next(self.sender.timestamp(), live.pacer.packet_time_ms())
-            && let Some(payload_type) = live.terms.event_send
+        if let Some(press) = self.keypad.next(self.sender.timestamp(), ms)
+            && let Some(EventFormat { payload_type, .. }) = live.terms.event_send
         {
             let packet = self.outbox.push(to, Channel::Rtp);
-            self.sender.next_event(payload_type, &press, samples).write(packet);
+            self.sender.next_event(payload_type, &press, ms).write(packet);
             return packet.extend(press.payload);
         }
-        let payload_type = live.terms.send.payload_type;
+        let (audio, noise) = (live.terms.send.payload_type, live.terms.comfort_noise);
+        match self.playout.prepare(now, ms, &mut self.events) {
+            Leaving::Audio { spurt } => self.send_audio(to, audio, spurt, ms),
+            Leaving::Noise => match noise {
+                Some(noise) => self.send_noise(to, noise, ms),
+                None => self.send_audio(to, audio, false, ms),
+            },
+            Leaving::Nothing => self.sender.rest(ms.into()),
+        }
+    }
+
+    fn send_audio(&mut self, to: SocketAddr, payload_type: u8, spurt: bool, ms: u32) {
+        let payload = self.playout.payload();
+        if payload.is_empty() {
+            return self.sender.rest(ms.into());
+        }
         let packet = self.outbox.push(to, Channel::Rtp);
-        let spurt = self.playout.begins(now);
-        self.sender.next(payload_type, spurt, samples).write(packet);
-        self.playout.take(now, samples as usize, packet, &mut self.events);
+        self.sender.next(payload_type, spurt, ms, payload.len()).write(packet);
+        packet.extend_from_slice(payload);
+    }
+
+    fn send_noise(&mut self, to: SocketAddr, payload_type: u8, ms: u32) {
+        let packet = self.outbox.push(to, Channel::Rtp);
+        self.sender.next(payload_type, false, ms, 1).write(packet);
+        packet.push(STILLNESS);
     }
 
     fn report(&mut self, now: Instant, goodbye: bool) {
@@ -381,14 +419,15 @@ impl Machine {
         let target = self.control.target(self.latch.target(), self.latch.is_elsewhere());
         let Some(to) = target else { return };
         let (last_report, delay) = self.control.echo(now);
+        let (packets, bytes) = self.sender.reported();
         let outgoing = Outgoing {
             ssrc: self.sender.ssrc(),
             name: self.control.name(),
-            sent: (self.sender.packets() > 0).then(|| Sent {
+            sent: (packets > 0).then(|| Sent {
                 clock: self.control.clock(now),
                 timestamp: self.sender.timestamp(),
-                packets: self.sender.packets() as u32,
-                bytes: self.sender.bytes() as u32,
+                packets: packets as u32,
+                bytes: bytes as u32,
             }),
             received: live.caller.block().map(|block| Feedback {
                 block,
@@ -401,35 +440,34 @@ impl Machine {
     }
 }
 
-const SAMPLES_PER_MS: u32 = 8;
-
 impl Live {
-    fn new(now: Instant, terms: &Negotiated) -> Self {
+    fn new(now: Instant, terms: &Negotiated, session: SampleRate) -> Self {
         Self {
             terms: terms.clone(),
-            caller: Caller::new(now),
+            caller: Caller::new(now, session),
             pacer: Pacer::new(now, terms.ptime_ms),
         }
     }
 
     fn apply(&mut self, terms: &Negotiated) {
         self.terms = terms.clone();
-        self.caller.apply(law(terms.send.codec), !terms.direction.sends());
+        self.caller.apply(&terms.receive, !terms.direction.sends());
         self.pacer.set_packet_time(terms.ptime_ms);
     }
 
     fn kind(&self, payload_type: u8) -> Option<Kind> {
-        match payload_type {
-            _ if payload_type == self.terms.send.payload_type => Some(Kind::Audio),
-            _ if Some(payload_type) == self.terms.event_send => Some(Kind::Key),
-            COMFORT_NOISE => Some(Kind::Noise),
-            _ => None,
+        let audio = self.terms.receive.iter().find(|each| each.payload_type == payload_type);
+        if let Some(format) = audio {
+            return Some(Kind::Audio(format.codec.clock_hz()));
+        }
+        let key = self.terms.events.iter().any(|each| each.payload_type == payload_type);
+        let noise = payload_type == COMFORT_NOISE || Some(payload_type) == self.terms.comfort_noise;
+        match (key, noise) {
+            (true, _) => Some(Kind::Key),
+            (false, true) => Some(Kind::Noise),
+            (false, false) => None,
         }
     }
-}
-
-fn law(codec: Codec) -> Law {
-    codec.law().unwrap_or(Law::Mu)
 }
 
 #[cfg(test)]

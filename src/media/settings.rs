@@ -24,6 +24,18 @@ pub struct Settings {
     pub silence_timeout: Duration,
     /// Our certificate, for legs whose keys come from a handshake. Without it those fail.
     pub identity: Option<Arc<Identity>>,
+    /// What leaves while there is nothing to say.
+    pub silence: Silence,
+}
+
+/// What leaves while the agent is silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Silence {
+    /// A packet of silence each packet time: what every far end understands, and what keeps paths open.
+    #[default]
+    Send,
+    /// Nothing but a packet now and then, of comfort noise where that was agreed on.
+    Stop,
 }
 
 impl Settings {
@@ -43,6 +55,7 @@ impl Settings {
             playout_ms_max: Self::PLAYOUT_MS_MAX,
             silence_timeout: Self::SILENCE_TIMEOUT,
             identity: None,
+            silence: Silence::default(),
         }
     }
 }

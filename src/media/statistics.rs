@@ -23,6 +23,8 @@ pub struct Statistics {
     pub reordered: u64,
     /// Audio packets dropped because the far end sends faster than time passes.
     pub excess: u64,
+    /// Audio packets that could not be decoded.
+    pub undecodable: u64,
     /// Packets from somewhere else than the far end.
     pub foreign: u64,
     /// Datagrams on the RTP or RTCP port that were neither.
@@ -37,6 +39,8 @@ pub struct Statistics {
     pub jitter_ms: f32,
     /// Audio made up for lost packets.
     pub concealed_ms: u64,
+    /// Audio of lost packets that the packets behind them carried along (in-band FEC).
+    pub recovered_ms: u64,
     /// Silence made up because nothing came.
     pub silence_ms: u64,
     /// Agent audio that left.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    audio::{SampleRate, Tone, Upsampler, level},
+    audio::{Codec, Law, SampleRate, Tone, Upsampler, level},
     rtp::{Header, telephone_event::press},
     sdp::Direction,
 };
