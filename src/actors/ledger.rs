@@ -171,7 +171,9 @@ impl Ledger {
     /// A recording begins.
     pub fn recording_begun(&mut self, number: u32, rate: SampleRate, by: Wanted) {
         tracing::info!(number, by = by.word(), "recording");
-        self.record.recordings.push(RecordingRecord::begun(number, rate.hz(), by.word()));
+        self.record
+            .recordings
+            .push(RecordingRecord::begun(number, rate.hz(), by.word()));
         self.tell(|_| {}, "recording", json!({ "state": "recording", "number": number }));
     }
 
@@ -185,10 +187,19 @@ impl Ledger {
     /// What became of a recording.
     pub fn recorded(&mut self, report: &Report) {
         let (state, reason) = (report.state.word(), report.state.reason());
-        if let Some(record) = self.record.recordings.iter_mut().find(|record| record.number == report.number) {
+        if let Some(record) = self
+            .record
+            .recordings
+            .iter_mut()
+            .find(|record| record.number == report.number)
+        {
             record.fill_in(report);
         }
-        self.tell(|_| {}, "recording", json!({ "state": state, "number": report.number, "reason": reason }));
+        self.tell(
+            |_| {},
+            "recording",
+            json!({ "state": state, "number": report.number, "reason": reason }),
+        );
     }
 
     fn rang(&mut self, state: &'static str) {

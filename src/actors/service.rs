@@ -20,6 +20,7 @@ use crate::{
     },
     realtime::{self, ReconnectSettings},
     routing::{self, Explainer, NoRoom, Question, Room, Routes, called_name},
+    rtp::dtls::Identity,
     sdp,
     sip::{self, Invite},
     store::{RecordWriter, recording::Recorder},
@@ -60,6 +61,8 @@ pub struct Shared {
     /// Says what becomes of a call, and why.
     pub explainer: Arc<Explainer>,
     dialler: Dialler,
+    /// Our certificate on media paths.
+    identity: Option<Arc<Identity>>,
 }
 
 /// What calls are served with.
@@ -124,6 +127,7 @@ impl Shared {
             routes,
             explainer,
             dialler,
+            identity: identity(),
         })
     }
 }
@@ -133,6 +137,15 @@ fn unix_time() -> Duration {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+/// The certificate of this process. Without one, calls that would be protected by a handshake are refused as if their
+/// trunks had `dtls = false`.
+fn identity() -> Option<Arc<Identity>> {
+    let made = Identity::generate();
+    made.inspect_err(|error| tracing::error!(%error, "no certificate could be made; DTLS is off"))
+        .ok()
+        .map(Arc::new)
 }
 
 /// Levels that are read when somebody looks, because nobody tells when they change.
@@ -209,7 +222,8 @@ impl Service {
             Cause::NoPorts
         })?;
         let media = local::media(&self.config, trunk);
-        let local = local::local(media, advertised_ip, ports.lease.rtp_port(), None);
+        let certificate = self.identity.as_deref().map(local::fingerprint);
+        let local = local::local(media, advertised_ip, ports.lease.rtp_port(), certificate.as_ref());
         Ok((ports, local))
     }
 
@@ -248,6 +262,7 @@ impl Service {
             silence_timeout: configured.silence_timeout.unwrap_or(Duration::MAX),
             unheard_timeout: configured.unheard_timeout.unwrap_or(Duration::MAX),
             began_ntp: media::Settings::ntp(unix_time()),
+            identity: self.identity.clone(),
             ..media::Settings::from_seed(random())
         }
     }

@@ -62,6 +62,8 @@ pub enum Report {
     Diagnosis(media::Diagnosis),
     /// How the call sounds has changed.
     Quality(media::Quality),
+    /// The media must be protected and cannot be; why, in one word.
+    SecurityFailed(&'static str),
     /// The agent's first packet after the caller's last voice left this much later.
     Responded(Duration),
     /// Agent audio came faster than there is room for it, and was lost.
@@ -330,6 +332,7 @@ impl Bridge {
             media::Event::Unheard => self.reports.push_back(Report::Unheard),
             media::Event::Diagnosis(diagnosis) => self.reports.push_back(Report::Diagnosis(diagnosis)),
             media::Event::Quality(quality) => self.reports.push_back(Report::Quality(quality)),
+            media::Event::SecurityFailed(word) => self.reports.push_back(Report::SecurityFailed(word)),
             media::Event::Overflow { .. } => self.reports.push_back(Report::PlayoutDropped),
         }
     }

@@ -231,6 +231,10 @@ impl Conductor {
             Report::Unheard => self.handle(now, Input::Unheard),
             Report::Diagnosis(diagnosis) => self.note(Note::Diagnosis(diagnosis)),
             Report::Quality(quality) => self.note(Note::Quality(quality)),
+            Report::SecurityFailed(word) => {
+                let cause = Cause::from_word(word).unwrap_or(Cause::BadSdp);
+                self.handle(now, Input::MediaRefused(cause));
+            }
             Report::MachineLikely => self.note(Note::MachineLikely),
             Report::Digit(_) => self.note(Note::Digit),
             Report::ToolCall {

@@ -133,7 +133,14 @@ mod tests {
         let base64 = base64_simd::STANDARD.encode_to_string([7; 32]);
         assert_eq!(read_key(&hex).unwrap()[..2], [0x01, 0x23]);
         assert_eq!(read_key(&base64).unwrap(), [7; 32]);
-        for bad in ["", "00", &hex[1..], &format!("{}zz", &hex[2..]), "aGVsbG8=", &format!("+1{}", &hex[2..])] {
+        for bad in [
+            "",
+            "00",
+            &hex[1..],
+            &format!("{}zz", &hex[2..]),
+            "aGVsbG8=",
+            &format!("+1{}", &hex[2..]),
+        ] {
             assert!(read_key(bad).is_err(), "{bad}");
         }
     }
@@ -142,7 +149,10 @@ mod tests {
     fn a_secret_that_is_no_key_is_refused_without_showing_it() {
         let problems = problems("[recording]\nkey = \"env:PASSWORD\"");
         assert_eq!(problems.len(), 1);
-        assert!(problems[0].starts_with("f.toml:2:7: recording.key is not a key:"), "{problems:?}");
+        assert!(
+            problems[0].starts_with("f.toml:2:7: recording.key is not a key:"),
+            "{problems:?}"
+        );
         assert!(!problems[0].contains("hunter2"));
     }
 

@@ -85,7 +85,6 @@ impl Control {
             source: None,
             mux: false,
             extended: false,
-            profile: crate::sdp::Profile::default(),
             voip_metrics: false,
             clock_hz: 8_000,
             last_report: None,
@@ -486,6 +485,7 @@ mod tests {
             ptime_ms: 20,
             direction: Direction::SendRecv,
             security: Security::None,
+            profile: crate::sdp::Profile::default(),
             voip_metrics: false,
         }
     }

@@ -202,7 +202,12 @@ impl Tap {
     pub(super) fn end(&mut self, now: Instant) -> Option<Length> {
         let run = self.run.as_deref()?;
         let (end, chunk) = (run.position(now), run.samples(CHUNK_MS));
-        while let Some(left) = self.run.as_ref().map(|run| end.saturating_sub(run.base)).filter(|left| *left > 0) {
+        while let Some(left) = self
+            .run
+            .as_ref()
+            .map(|run| end.saturating_sub(run.base))
+            .filter(|left| *left > 0)
+        {
             self.hand_out(left.min(chunk));
         }
         let run = self.run.take()?;
@@ -269,7 +274,8 @@ impl Run {
     /// The place of an instant on the line of time. Rounded to the nearest sample, so that packet times, which are whole
     /// milliseconds apart, are whole samples apart wherever the recording began.
     fn position(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.begun) + Duration::from_nanos(500_000_000 / u64::from(self.rate.hz()));
+        let since =
+            at.saturating_duration_since(self.begun) + Duration::from_nanos(500_000_000 / u64::from(self.rate.hz()));
         (since.as_nanos() * u128::from(self.rate.hz()) / 1_000_000_000) as u64
     }
 

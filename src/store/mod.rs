@@ -9,7 +9,5 @@ pub mod recording;
 mod writer;
 
 pub use quality::{DiagnosisRecord, QualityRecord, SoundRecord};
-pub use record::{
-    CallRecord, MediaAddresses, OutcomeRecord, RecordingRecord, RtpRecord, TokensRecord, TransferRecord,
-};
+pub use record::{CallRecord, MediaAddresses, OutcomeRecord, RecordingRecord, RtpRecord, TokensRecord, TransferRecord};
 pub use writer::{RecordSlot, RecordWriter};

@@ -23,7 +23,9 @@ impl Conductor {
     /// Begins what is wanted, as soon as the call is answered and it is clear what is spoken.
     pub(super) fn record_if_wanted(&mut self) {
         let agreed = self.terms.as_ref().and_then(|terms| terms.agreed());
-        let Some(agreed) = agreed.filter(|_| self.talking) else { return };
+        let Some(agreed) = agreed.filter(|_| self.talking) else {
+            return;
+        };
         // Whatever the session speaks, a leg that is not G.711 is wideband.
         let line = agreed.send.codec.line_rate(crate::audio::SampleRate::Hz24000);
         let step = self.recording.agreed(rate(line));

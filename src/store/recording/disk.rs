@@ -91,7 +91,12 @@ impl Disk {
             make_folder(folder)?;
         }
         let path = part_of(path);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
         let sealer = key.map(Sealer::new).transpose()?;
         let mut disk = Self {
             file,
@@ -185,7 +190,12 @@ pub(super) fn whole_of(part: &Path) -> Option<PathBuf> {
 /// Makes sure that the folder remembers what was renamed in it.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(folder) => File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all(),
+        Some(folder) => File::open(if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        })?
+        .sync_all(),
         None => Ok(()),
     }
 }

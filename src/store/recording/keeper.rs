@@ -74,7 +74,9 @@ impl Keeper {
             budget,
             metrics,
         };
-        thread::Builder::new().name("recordings-keep".to_owned()).spawn(|| worker.run())?;
+        thread::Builder::new()
+            .name("recordings-keep".to_owned())
+            .spawn(|| worker.run())?;
         Ok(Self { queue })
     }
 

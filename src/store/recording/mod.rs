@@ -90,7 +90,9 @@ impl Recorder {
             ids: AtomicU64::new(0),
         });
         let count = thread::available_parallelism().map_or(1, usize::from).min(WRITERS_MAX);
-        let writers = (0..count).map(|_| Writer::start(shared.clone())).collect::<io::Result<_>>()?;
+        let writers = (0..count)
+            .map(|_| Writer::start(shared.clone()))
+            .collect::<io::Result<_>>()?;
         Ok(Self {
             shared,
             writers: Arc::new(writers),

@@ -112,14 +112,19 @@ impl Writer {
             shared,
             takes: HashMap::new(),
         };
-        thread::Builder::new().name("recordings".to_owned()).spawn(|| worker.run())?;
+        thread::Builder::new()
+            .name("recordings".to_owned())
+            .spawn(|| worker.run())?;
         Ok(Self { queue })
     }
 
     pub(super) fn open(&self, id: u64, path: PathBuf, opening: Opening) -> Option<Sink> {
         let (buffers, returned) = sync_channel(BUFFERS_MAX);
         let Opening { rate, tell, .. } = opening;
-        let room = (self.queue.clone().try_reserve_owned(), self.queue.clone().try_reserve_owned());
+        let room = (
+            self.queue.clone().try_reserve_owned(),
+            self.queue.clone().try_reserve_owned(),
+        );
         let (Ok(begin), Ok(end)) = room else {
             tell.fail(reason::OVERLOADED);
             return None;
