@@ -18,8 +18,7 @@ use super::{
     service::Shared,
 };
 use crate::{
-    audio::SampleRate,
-    call::{Cause, Facts, Fault, Outcome, Terms, bridge::Summary, conductor::Note, recording::Wanted},
+    call::{Cause, Facts, Fault, Outcome, Terms, bridge::Summary, conductor::Note},
     config::Agent,
     http::{CallView, OutcomeView},
     sdp::{Local, Negotiated},
@@ -160,14 +159,16 @@ impl Ledger {
             Note::Digit => self.metrics.dtmf_digit(),
             Note::Transfer { to, status } => self.transferring(to, status),
             Note::MachineLikely => self.machine_likely(),
+            Note::NoConsent => self.no_consent(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
         }
     }
 
     /// A recording begins.
-    pub fn recording_begun(&mut self, number: u32, rate: SampleRate, by: Wanted) {
-        tracing::info!(number, by = by.word(), "recording");
-        self.record.recordings.push(RecordingRecord::begun(number, rate.hz(), by.word()));
+    pub fn recording_begun(&mut self, recording: RecordingRecord) {
+        let number = recording.number;
+        tracing::info!(number, by = recording.by, told = recording.told, "recording");
+        self.record.recordings.push(recording);
         self.tell(|_| {}, "recording", json!({ "state": "recording", "number": number }));
     }
 
@@ -178,13 +179,34 @@ impl Ledger {
         self.tell(|_| {}, "recording", json!({ "state": state }));
     }
 
+    /// The caller has not heard the prompt.
+    fn no_consent(&mut self) {
+        const WORD: &str = "prompt_not_heard";
+        tracing::info!(reason = WORD, "the call is not recorded");
+        self.record.recordings.push(RecordingRecord {
+            state: "failed".to_owned(),
+            reason: Some(WORD.to_owned()),
+            ..RecordingRecord::begun(0, 0, "agent", "")
+        });
+        self.tell(|_| {}, "recording", json!({ "state": "failed", "reason": WORD }));
+    }
+
     /// What became of a recording.
     pub fn recorded(&mut self, report: &Report) {
         let (state, reason) = (report.state.word(), report.state.reason());
-        if let Some(record) = self.record.recordings.iter_mut().find(|record| record.number == report.number) {
+        if let Some(record) = self
+            .record
+            .recordings
+            .iter_mut()
+            .find(|record| record.number == report.number)
+        {
             record.fill_in(report);
         }
-        self.tell(|_| {}, "recording", json!({ "state": state, "number": report.number, "reason": reason }));
+        self.tell(
+            |_| {},
+            "recording",
+            json!({ "state": state, "number": report.number, "reason": reason }),
+        );
     }
 
     fn rang(&mut self, state: &'static str) {

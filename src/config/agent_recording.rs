@@ -97,16 +97,24 @@ mod tests {
 
     #[test]
     fn consent_needs_something_to_be_heard_and_only_one_thing() {
-        read(&format!("{AGENT}recording = \"consent\"\nrecording_prompt = \"This call is recorded.\""));
+        read(&format!(
+            "{AGENT}recording = \"consent\"\nrecording_prompt = \"This call is recorded.\""
+        ));
         assert_eq!(
             problems(&format!("{AGENT}recording = \"consent\"")),
-            ["f.toml:3:13: agents.a.recording = \"consent\" needs \"recording_prompt\" or \"recording_prompt_file\": \
-              callers are to be told something"]
+            [
+                "f.toml:3:13: agents.a.recording = \"consent\" needs \"recording_prompt\" or \"recording_prompt_file\": \
+              callers are to be told something"
+            ]
         );
         assert_eq!(
-            problems(&format!("{AGENT}recording_prompt = \"x\"\nrecording_prompt_file = \"x.wav\"")),
-            ["f.toml:4:25: agents.a.recording_prompt_file and \"recording_prompt\" cannot both be given: only one of \
-              them is heard"]
+            problems(&format!(
+                "{AGENT}recording_prompt = \"x\"\nrecording_prompt_file = \"x.wav\""
+            )),
+            [
+                "f.toml:4:25: agents.a.recording_prompt_file and \"recording_prompt\" cannot both be given: only one of \
+              them is heard"
+            ]
         );
     }
 
@@ -115,8 +123,10 @@ mod tests {
         let text = format!("{AGENT}recording = \"consent\"\nrecording_prompt = \"x\"\nearly_media = true");
         assert_eq!(
             problems(&text),
-            ["f.toml:5:15: agents.a.early_media does not go with recording = \"consent\": what is said before the answer \
-              is no consent to anything"]
+            [
+                "f.toml:5:15: agents.a.early_media does not go with recording = \"consent\": what is said before the answer \
+              is no consent to anything"
+            ]
         );
     }
 }

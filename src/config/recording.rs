@@ -2,11 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{effective::Writer, secret::Secret, section::Section};
+use super::{effective::Writer, recording_upload::RecordingUpload, secret::Secret, section::Section};
 
 const DEFAULT: &str = "recordings";
 
-const FORMATS: &[(&str, RecordingFormat)] = &[("wav", RecordingFormat::Wav)];
+const FORMATS: &[(&str, RecordingFormat)] = &[("wav", RecordingFormat::Wav), ("ogg", RecordingFormat::Ogg)];
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -29,6 +29,8 @@ pub struct Recording {
     pub retention: Option<Duration>,
     /// How many bytes they may take together; none sets no bound.
     pub size_max: Option<u64>,
+    /// Where they are uploaded to; none leaves them where they are.
+    pub upload: Option<RecordingUpload>,
 }
 
 /// What a recording's file is.
@@ -37,6 +39,8 @@ pub enum RecordingFormat {
     /// RIFF/WAVE, PCM of 16 bits.
     #[default]
     Wav,
+    /// Opus in Ogg.
+    Ogg,
 }
 
 impl RecordingFormat {
@@ -44,6 +48,7 @@ impl RecordingFormat {
     pub fn word(self) -> &'static str {
         match self {
             Self::Wav => "wav",
+            Self::Ogg => "ogg",
         }
     }
 }
@@ -56,6 +61,7 @@ impl Default for Recording {
             key: None,
             retention: None,
             size_max: None,
+            upload: None,
         }
     }
 }
@@ -76,6 +82,7 @@ impl Recording {
                 .optional_whole("size_mb_max", 0..=SIZE_MB_MAX, "MB")
                 .filter(positive)
                 .map(|mb| mb << 20),
+            upload: RecordingUpload::read(section.inner("upload")),
         };
         section.finish();
         recording
@@ -88,6 +95,7 @@ impl Recording {
         out.secret("key", self.key.as_ref());
         out.whole("retention_days", self.retention.map_or(0, |kept| kept.as_secs() / DAY));
         out.whole("size_mb_max", self.size_max.map_or(0, |bytes| bytes >> 20));
+        RecordingUpload::write(self.upload.as_ref(), out);
     }
 
     /// The key, or what is wrong with it. One that has not been fetched is none.
@@ -133,7 +141,14 @@ mod tests {
         let base64 = base64_simd::STANDARD.encode_to_string([7; 32]);
         assert_eq!(read_key(&hex).unwrap()[..2], [0x01, 0x23]);
         assert_eq!(read_key(&base64).unwrap(), [7; 32]);
-        for bad in ["", "00", &hex[1..], &format!("{}zz", &hex[2..]), "aGVsbG8=", &format!("+1{}", &hex[2..])] {
+        for bad in [
+            "",
+            "00",
+            &hex[1..],
+            &format!("{}zz", &hex[2..]),
+            "aGVsbG8=",
+            &format!("+1{}", &hex[2..]),
+        ] {
             assert!(read_key(bad).is_err(), "{bad}");
         }
     }
@@ -142,7 +157,10 @@ mod tests {
     fn a_secret_that_is_no_key_is_refused_without_showing_it() {
         let problems = problems("[recording]\nkey = \"env:PASSWORD\"");
         assert_eq!(problems.len(), 1);
-        assert!(problems[0].starts_with("f.toml:2:7: recording.key is not a key:"), "{problems:?}");
+        assert!(
+            problems[0].starts_with("f.toml:2:7: recording.key is not a key:"),
+            "{problems:?}"
+        );
         assert!(!problems[0].contains("hunter2"));
     }
 

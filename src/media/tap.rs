@@ -177,32 +177,35 @@ impl Tap {
 
     /// The agent has been given what this side holds.
     pub(super) fn caller(&mut self, now: Instant, side: &mut Side) {
+        side.open = self.run.is_some();
+        self.hand_out_before(now);
         let Some(run) = &mut self.run else { return side.close() };
-        side.open = true;
         if !side.pcm.is_empty() {
-            let end = run.position(now);
-            run.caller.hear(run.base, end, side.rate, &side.pcm);
+            let now = run.position(now);
+            run.caller.hear(run.base, now, side.rate, &side.pcm);
             side.pcm.clear();
         }
     }
 
     /// A packet time has passed that ends then; what this side holds left in its packet.
     pub(super) fn agent(&mut self, end: Instant, side: &mut Side) {
+        side.open = self.run.is_some();
+        self.hand_out_before(end);
         let Some(run) = &mut self.run else { return side.close() };
-        side.open = true;
         let end = run.position(end);
         run.agent.hear(run.base, end, side);
-        let (lag, chunk) = (run.samples(LAG_MS), run.samples(CHUNK_MS));
-        for _ in 0..end.saturating_sub(run.base + lag) / chunk {
-            self.hand_out(chunk);
-        }
     }
 
     /// Ends the recording here and hands out what is left of it.
     pub(super) fn end(&mut self, now: Instant) -> Option<Length> {
         let run = self.run.as_deref()?;
         let (end, chunk) = (run.position(now), run.samples(CHUNK_MS));
-        while let Some(left) = self.run.as_ref().map(|run| end.saturating_sub(run.base)).filter(|left| *left > 0) {
+        while let Some(left) = self
+            .run
+            .as_ref()
+            .map(|run| end.saturating_sub(run.base))
+            .filter(|left| *left > 0)
+        {
             self.hand_out(left.min(chunk));
         }
         let run = self.run.take()?;
@@ -222,6 +225,15 @@ impl Tap {
     pub(super) fn give_back(&mut self, buffer: Vec<i16>) {
         if self.run.is_some() && self.spare.len() < BUFFERS_MAX {
             self.spare.push(buffer);
+        }
+    }
+
+    /// Hands out what has stood long enough by then.
+    fn hand_out_before(&mut self, now: Instant) {
+        let Some(run) = &self.run else { return };
+        let (lag, chunk) = (run.samples(LAG_MS), run.samples(CHUNK_MS));
+        for _ in 0..run.position(now).saturating_sub(run.base + lag) / chunk {
+            self.hand_out(chunk);
         }
     }
 
@@ -269,7 +281,8 @@ impl Run {
     /// The place of an instant on the line of time. Rounded to the nearest sample, so that packet times, which are whole
     /// milliseconds apart, are whole samples apart wherever the recording began.
     fn position(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.begun) + Duration::from_nanos(500_000_000 / u64::from(self.rate.hz()));
+        let since =
+            at.saturating_duration_since(self.begun) + Duration::from_nanos(500_000_000 / u64::from(self.rate.hz()));
         (since.as_nanos() * u128::from(self.rate.hz()) / 1_000_000_000) as u64
     }
 

@@ -7,7 +7,5 @@ mod record;
 pub mod recording;
 mod writer;
 
-pub use record::{
-    CallRecord, MediaAddresses, OutcomeRecord, RecordingRecord, RtpRecord, TokensRecord, TransferRecord,
-};
+pub use record::{CallRecord, MediaAddresses, OutcomeRecord, RecordingRecord, RtpRecord, TokensRecord, TransferRecord};
 pub use writer::{RecordSlot, RecordWriter};

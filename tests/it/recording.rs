@@ -39,7 +39,11 @@ async fn a_call_is_recorded_with_the_caller_left_and_the_agent_right() {
     phone.hang_up().await;
     let record = &gateway.records(1).await[0];
     let recording = &record["recordings"][0];
-    assert_eq!((&recording["state"], &recording["by"]), (&"finished".into(), &"agent".into()), "{recording}");
+    assert_eq!(
+        (&recording["state"], &recording["by"]),
+        (&"finished".into(), &"agent".into()),
+        "{recording}"
+    );
     assert_eq!((&recording["lost_ms"], &recording["number"]), (&0.into(), &1.into()));
     let path = Path::new(recording["path"].as_str().unwrap());
     assert_eq!(recording["sha256"], sha256(path));
@@ -77,7 +81,10 @@ async fn the_control_api_begins_pauses_and_ends_recordings() {
     phone.dial("operator", Offer::Pcmu).await;
     let greeted = phone.hear_voice(Instant::now()).await;
     phone.hear_silence(greeted, Duration::from_millis(500)).await;
-    let id = ask(&gateway, "GET", "/v1/calls", "").await.1["calls"][0]["id"].as_str().unwrap().to_owned();
+    let id = ask(&gateway, "GET", "/v1/calls", "").await.1["calls"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let order = |action: &'static str| {
         let path = format!("/v1/calls/{id}/recording/{action}");
         let gateway = &gateway;
@@ -104,10 +111,18 @@ async fn the_control_api_begins_pauses_and_ends_recordings() {
     assert_eq!(recordings.len(), 2, "{recordings:?}");
     let stereo = Stereo::read(Path::new(recordings[0]["path"].as_str().unwrap()));
     let (tone, echo) = (stereo.spans(&stereo.left), stereo.spans(&stereo.right));
-    assert_eq!((tone.len(), echo.len()), (1, 1), "what was said while it was paused is there: {tone:?} {echo:?}");
+    assert_eq!(
+        (tone.len(), echo.len()),
+        (1, 1),
+        "what was said while it was paused is there: {tone:?} {echo:?}"
+    );
     let paused = recordings[0]["paused_seconds"].as_f64().unwrap();
     assert!(paused > 1.2 && tone[0].0 > paused, "{paused} {tone:?}");
-    assert!(recordings.iter().all(|recording| recording["state"] == "finished" && recording["by"] == "api"));
+    assert!(
+        recordings
+            .iter()
+            .all(|recording| recording["state"] == "finished" && recording["by"] == "api")
+    );
     gateway.settled().await;
 }
 
@@ -122,9 +137,15 @@ async fn a_folder_that_cannot_be_written_harms_no_call() {
     phone.hang_up().await;
     let record = &gateway.records(1).await[0];
     let recording = &record["recordings"][0];
-    assert_eq!((&recording["state"], &recording["reason"]), (&"failed".into(), &"unwritable".into()));
+    assert_eq!(
+        (&recording["state"], &recording["reason"]),
+        (&"failed".into(), &"unwritable".into())
+    );
     assert_eq!(record["outcome"]["cause"], "caller_hung_up");
-    assert_eq!(gateway.sample("patchcord_recordings_failed_total{reason=\"unwritable\"}"), 1.0);
+    assert_eq!(
+        gateway.sample("patchcord_recordings_failed_total{reason=\"unwritable\"}"),
+        1.0
+    );
     gateway.settled().await;
     std::fs::remove_file(&folder.0).unwrap();
 }
@@ -156,8 +177,14 @@ impl Stereo {
     fn read(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap();
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-        assert_eq!((&bytes[..4], &bytes[8..16], &bytes[36..40]), (&b"RIFF"[..], &b"WAVEfmt "[..], &b"data"[..]));
-        assert_eq!((word(4) as usize, word(40) as usize), (bytes.len() - 8, bytes.len() - 44));
+        assert_eq!(
+            (&bytes[..4], &bytes[8..16], &bytes[36..40]),
+            (&b"RIFF"[..], &b"WAVEfmt "[..], &b"data"[..])
+        );
+        assert_eq!(
+            (word(4) as usize, word(40) as usize),
+            (bytes.len() - 8, bytes.len() - 44)
+        );
         // PCM, two channels of 16 bits.
         assert_eq!((word(20), word(32)), (0x0002_0001, 0x0010_0004));
         let pairs = bytes[44..].chunks_exact(4).map(|pair| {
@@ -202,7 +229,10 @@ fn pitch(side: &[i16], span: (f64, f64), rate: u32) -> bool {
 }
 
 fn near(value: f64, expected: f64, within: f64) {
-    assert!((value - expected).abs() <= within, "{value} is not {expected} ± {within}");
+    assert!(
+        (value - expected).abs() <= within,
+        "{value} is not {expected} ± {within}"
+    );
 }
 
 fn sha256(path: &Path) -> String {

@@ -57,7 +57,8 @@ impl Caller {
         let mut ahead = self.ahead(base, now, pcm.len());
         if !self.begun || ahead < -self.per(HOLE_MS) {
             // What it lies behind its time is a time of silence; what was heard before the beginning is not recorded.
-            self.line.resize(self.line.len() + ahead.min(0).unsigned_abs() as usize, 0);
+            self.line
+                .resize(self.line.len() + ahead.min(0).unsigned_abs() as usize, 0);
             pcm.drain(..pcm.len().min(ahead.max(0) as usize));
             (self.begun, self.owed, ahead) = (true, 0, 0);
             self.look_afresh(now);

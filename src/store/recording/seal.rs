@@ -90,7 +90,9 @@ impl Key {
         let broken = |_| io::Error::other("a key cannot be derived");
         let derived = Salt::new(HKDF_SHA256, &head[SALT]).extract(&self.0);
         let mut key = [0; 32];
-        let filled = derived.expand(&[PURPOSE], HKDF_SHA256).and_then(|made| made.fill(&mut key));
+        let filled = derived
+            .expand(&[PURPOSE], HKDF_SHA256)
+            .and_then(|made| made.fill(&mut key));
         filled.map_err(broken)?;
         Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).map_err(broken)?))
     }
@@ -153,7 +155,9 @@ impl Sealer {
     /// What has been pushed, as a chunk of the file.
     pub(super) fn seal(&mut self, last: bool) -> io::Result<Vec<u8>> {
         let number = self.number;
-        self.number = number.checked_add(1).ok_or_else(|| io::Error::other("a recording has too many chunks"))?;
+        self.number = number
+            .checked_add(1)
+            .ok_or_else(|| io::Error::other("a recording has too many chunks"))?;
         let nonce = nonce(&self.head, number, last);
         let tag = self
             .key
@@ -182,6 +186,11 @@ impl<R: Read> Opener<R> {
             }),
             (true, version) => Err(Unreadable::Version(version)),
         }
+    }
+
+    /// How many chunks have opened.
+    pub(super) fn chunks(&self) -> u32 {
+        self.number
     }
 
     /// The next chunk; nothing at an end that is too early.
@@ -260,7 +269,10 @@ mod tests {
         assert_eq!(unseal(sealed.as_slice(), &key, &mut out).unwrap(), 11);
         assert_eq!(out, b"hello there");
         let other = Key([8; 32]);
-        assert!(matches!(unseal(sealed.as_slice(), &other, Vec::new()), Err(Unreadable::Sealed(0))));
+        assert!(matches!(
+            unseal(sealed.as_slice(), &other, Vec::new()),
+            Err(Unreadable::Sealed(0))
+        ));
     }
 
     #[test]
@@ -276,7 +288,10 @@ mod tests {
             let cut = unseal(&sealed[..length], &key, &mut out);
             assert!(matches!(cut, Err(Unreadable::Truncated(_))), "{length}");
             assert!(b"hello there".starts_with(&out), "{length}");
-            let whole_chunks = [(HEAD + 4 + 6 + TAG, 6)].iter().filter(|(at, _)| length >= *at).map(|(_, len)| *len);
+            let whole_chunks = [(HEAD + 4 + 6 + TAG, 6)]
+                .iter()
+                .filter(|(at, _)| length >= *at)
+                .map(|(_, len)| *len);
             assert_eq!(out.len(), whole_chunks.max().unwrap_or(0), "{length}");
         }
     }
@@ -296,9 +311,15 @@ mod tests {
         let (sealed, key) = sealed();
         let first = 4 + 6 + TAG;
         let without: Vec<u8> = [&sealed[..HEAD], &sealed[HEAD + first..]].concat();
-        assert!(matches!(unseal(without.as_slice(), &key, Vec::new()), Err(Unreadable::Sealed(0))));
+        assert!(matches!(
+            unseal(without.as_slice(), &key, Vec::new()),
+            Err(Unreadable::Sealed(0))
+        ));
         let twice: Vec<u8> = [&sealed[..HEAD + first], &sealed[HEAD..]].concat();
-        assert!(matches!(unseal(twice.as_slice(), &key, Vec::new()), Err(Unreadable::Sealed(1))));
+        assert!(matches!(
+            unseal(twice.as_slice(), &key, Vec::new()),
+            Err(Unreadable::Sealed(1))
+        ));
     }
 
     fn sealed() -> (Vec<u8>, Key) {
