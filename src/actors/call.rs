@@ -248,7 +248,7 @@ impl State {
             Msg::Transfer(to, replaces, port) => {
                 answer(port, self.conductor.transfer(Instant::now(), Asker::Api, to, replaces));
             }
-            Msg::Record(ask, port) => answer(port, self.conductor.record(ask)),
+            Msg::Record(ask, port) => answer(port, self.conductor.record(Instant::now(), ask)),
             Msg::Recorded(report) => self.recorded(&report),
             Msg::SendDigits(digits, port) => answer(port, self.conductor.send_digits(&digits)),
             Msg::Break => panic!("the Call actor was told to break"),

@@ -18,8 +18,7 @@ use super::{
     service::Shared,
 };
 use crate::{
-    audio::SampleRate,
-    call::{Cause, Facts, Fault, Outcome, Terms, bridge::Summary, conductor::Note, recording::Wanted},
+    call::{Cause, Facts, Fault, Outcome, Terms, bridge::Summary, conductor::Note},
     config::Agent,
     http::{CallView, OutcomeView},
     sdp::{Local, Negotiated},
@@ -164,16 +163,16 @@ impl Ledger {
             Note::MachineLikely => self.machine_likely(),
             Note::Diagnosis(diagnosis) => self.diagnosed(diagnosis),
             Note::Quality(quality) => self.sounded(quality),
+            Note::NoConsent => self.no_consent(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
         }
     }
 
     /// A recording begins.
-    pub fn recording_begun(&mut self, number: u32, rate: SampleRate, by: Wanted) {
-        tracing::info!(number, by = by.word(), "recording");
-        self.record
-            .recordings
-            .push(RecordingRecord::begun(number, rate.hz(), by.word()));
+    pub fn recording_begun(&mut self, recording: RecordingRecord) {
+        let number = recording.number;
+        tracing::info!(number, by = recording.by, told = recording.told, "recording");
+        self.record.recordings.push(recording);
         self.tell(|_| {}, "recording", json!({ "state": "recording", "number": number }));
     }
 
@@ -182,6 +181,18 @@ impl Ledger {
         let state = if paused { "paused" } else { "recording" };
         tracing::info!(state, "recording");
         self.tell(|_| {}, "recording", json!({ "state": state }));
+    }
+
+    /// The caller has not heard the prompt.
+    fn no_consent(&mut self) {
+        const WORD: &str = "prompt_not_heard";
+        tracing::info!(reason = WORD, "the call is not recorded");
+        self.record.recordings.push(RecordingRecord {
+            state: "failed".to_owned(),
+            reason: Some(WORD.to_owned()),
+            ..RecordingRecord::begun(0, 0, "agent", "")
+        });
+        self.tell(|_| {}, "recording", json!({ "state": "failed", "reason": WORD }));
     }
 
     /// What became of a recording.

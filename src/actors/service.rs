@@ -1,10 +1,14 @@
 //! What all calls are served with: configuration, ports, workers, records, and the ways from one to the other.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+use anyhow::Context;
 
 use super::refusals;
 use crate::{
@@ -23,7 +27,10 @@ use crate::{
     rtp::dtls::Identity,
     sdp,
     sip::{self, Invite},
-    store::{RecordWriter, recording::Recorder},
+    store::{
+        RecordWriter,
+        recording::{Recorder, read_wav},
+    },
     telemetry::{Level, Metrics},
     tools::Toolbox,
 };
@@ -63,6 +70,8 @@ pub struct Shared {
     dialler: Dialler,
     /// Our certificate on media paths.
     identity: Option<Arc<Identity>>,
+    /// What callers of agents hear before they are recorded, by the agents' names.
+    sounds: BTreeMap<String, Arc<recording::Sound>>,
 }
 
 /// What calls are served with.
@@ -103,6 +112,7 @@ impl Shared {
         let ports = PortPool::new(config.media.ports.clone());
         let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
+        let sounds = sounds(&config)?;
         let recorder = Recorder::start(&config.recording, metrics.clone())?;
         let (board, manager) = (Arc::new(Board::new()), Arc::new(Manager::default()));
         let room = Arc::new(Mutex::new(Room::new(&config)));
@@ -128,6 +138,7 @@ impl Shared {
             explainer,
             dialler,
             identity: identity(),
+            sounds,
         })
     }
 }
@@ -146,6 +157,22 @@ fn identity() -> Option<Arc<Identity>> {
     made.inspect_err(|error| tracing::error!(%error, "no certificate could be made; DTLS is off"))
         .ok()
         .map(Arc::new)
+}
+
+/// Reads the sounds that callers hear before they are recorded.
+fn sounds(config: &Config) -> anyhow::Result<BTreeMap<String, Arc<recording::Sound>>> {
+    let files = config
+        .agents
+        .values()
+        .filter_map(|agent| Some((agent, agent.recording.prompt_file.as_ref()?)));
+    let read = |path: &Path| read_wav(&std::fs::read(path)?).map_err(anyhow::Error::msg);
+    files
+        .map(|(agent, path)| {
+            let place = || format!("agents.{}.recording_prompt_file {}", agent.name, path.display());
+            let (rate, pcm) = read(path).with_context(place)?;
+            Ok((agent.name.clone(), Arc::new(recording::Sound { rate, pcm })))
+        })
+        .collect()
 }
 
 /// Levels that are read when somebody looks, because nobody tells when they change.
@@ -247,10 +274,18 @@ impl Service {
             toolbox: Toolbox::from(agent),
             voicemail_after: agent.voicemail_after,
             messages: trunk.is_none_or(|trunk| trunk.messages),
-            recording: match agent.recording.policy {
-                config::RecordingPolicy::Off | config::RecordingPolicy::Consent => recording::Policy::Off,
-                config::RecordingPolicy::On => recording::Policy::On,
-            },
+            recording: self.recording_policy(agent),
+        }
+    }
+
+    /// When this agent's calls are recorded.
+    fn recording_policy(&self, agent: &Agent) -> recording::Policy {
+        let words = agent.recording.prompt.clone().map(recording::Prompt::Words);
+        let prompt = words.or_else(|| self.sounds.get(&agent.name).cloned().map(recording::Prompt::Sound));
+        match (agent.recording.policy, prompt) {
+            (config::RecordingPolicy::On, _) => recording::Policy::On,
+            (config::RecordingPolicy::Consent, Some(prompt)) => recording::Policy::Consent(prompt),
+            (config::RecordingPolicy::Off | config::RecordingPolicy::Consent, _) => recording::Policy::Off,
         }
     }
 

@@ -89,6 +89,8 @@ pub enum Note {
     Diagnosis(media::Diagnosis),
     /// How the call sounds has changed.
     Quality(media::Quality),
+    /// The caller was to be recorded and has not heard the prompt to its end, however often it was said.
+    NoConsent,
     /// The other side asked us to call somebody else, and was refused.
     TransferRefused(String),
 }
@@ -132,6 +134,8 @@ pub struct Conductor {
     talking: bool,
     transfer: Option<Transfer>,
     recording: Recording,
+    /// The agent's first words wait for the end of the prompt.
+    greeting_held: bool,
     acts: VecDeque<Act>,
 }
 
@@ -143,16 +147,16 @@ impl Conductor {
         if terms.agreed().is_none() && decided.answer == machine::Answer::AfterGreeting {
             decided.answer = machine::Answer::WhenReady;
         }
-        Self::new(Machine::new(now, decided), settings, Some(terms))
+        Self::new(now, Machine::new(now, decided), settings, Some(terms))
     }
 
     /// A call that is being placed.
     pub fn placing(now: Instant, settings: Settings) -> Self {
         let machine = Machine::dial(now, settings.machine);
-        Self::new(machine, settings, None)
+        Self::new(now, machine, settings, None)
     }
 
-    fn new(machine: Machine, settings: Settings, terms: Option<Terms>) -> Self {
+    fn new(now: Instant, machine: Machine, settings: Settings, terms: Option<Terms>) -> Self {
         let mut conductor = Self {
             machine,
             settings,
@@ -160,16 +164,20 @@ impl Conductor {
             talking: false,
             transfer: None,
             recording: Recording::default(),
+            greeting_held: false,
             acts: VecDeque::new(),
         };
-        conductor.perform();
+        conductor.perform(now);
         conductor
     }
 
     /// Takes in what the session, the control API or the gateway report.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        if input == Input::SessionReady {
+            self.prompt_new_session(now);
+        }
         self.machine.handle(now, input);
-        self.perform();
+        self.perform(now);
     }
 
     /// Takes in what happened to the leg.
@@ -235,6 +243,8 @@ impl Conductor {
                 let cause = Cause::from_word(word).unwrap_or(Cause::BadSdp);
                 self.handle(now, Input::MediaRefused(cause));
             }
+            Report::PromptHeard => self.prompted(now, true),
+            Report::PromptCut => self.prompted(now, false),
             Report::MachineLikely => self.note(Note::MachineLikely),
             Report::Digit(_) => self.note(Note::Digit),
             Report::ToolCall {
@@ -255,7 +265,8 @@ impl Conductor {
     /// Takes in that time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.machine.handle_timeout(now);
-        self.perform();
+        self.perform(now);
+        self.prompt_timeout(now);
         if let Some(ended) = self.transfer.as_ref().and_then(|transfer| transfer.handle_timeout(now)) {
             self.transfer_ended(now, ended);
         }
@@ -264,7 +275,11 @@ impl Conductor {
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let transfer = self.transfer.as_ref().and_then(Transfer::poll_timeout);
-        [self.machine.poll_timeout(), transfer].into_iter().flatten().min()
+        let prompt = self.recording.poll_timeout();
+        [self.machine.poll_timeout(), transfer, prompt]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing to do.
@@ -282,14 +297,14 @@ impl Conductor {
         self.terms.as_ref()
     }
 
-    fn perform(&mut self) {
+    fn perform(&mut self, now: Instant) {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Ring => self.ring(),
                 Output::Progress => self.progress(),
                 Output::Answer => self.answer(),
                 Output::Refuse(cause) => self.acts.push_back(Act::EndLeg(refuse(cause))),
-                Output::Greet => self.order(Order::Greet),
+                Output::Greet => self.greet_or_prompt(now),
                 Output::Comfort(on) => self.order(Order::Comfort(on)),
                 Output::Apologise => self.order(Order::Apologise),
                 Output::AwaitQuiet => self.order(Order::AwaitQuiet),

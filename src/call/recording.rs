@@ -4,19 +4,80 @@
 //! needs media that has been agreed on, because the codec settles its rate. It ends with the call, or by the API, or by a
 //! failure of its own, which is no matter of the call's. A call may have several, one after the other.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use crate::audio::SampleRate;
 
 /// Recordings of one call; past it the control API is refused, so that nobody fills the disk with beginnings.
 pub const RECORDINGS_MAX: u32 = 64;
 
+/// How often a caller who talks over the prompt hears it again; past it there is no recording.
+const PROMPTS_MAX: u8 = 3;
+
+/// How long one prompt may take, from asking for it to its end; past it it counts as not heard.
+const PROMPT_MAX: Duration = Duration::from_secs(45);
+
 /// When recording begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Policy {
     /// When the control API says so.
     #[default]
     Off,
     /// With the answer.
     On,
+    /// Once the caller has heard this to its end.
+    Consent(Prompt),
+}
+
+/// What a caller hears before being recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// Words for the agent to say.
+    Words(String),
+    /// A sound to be played.
+    Sound(Arc<Sound>),
+}
+
+/// A sound of our own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sound {
+    /// Its rate.
+    pub rate: SampleRate,
+    /// Its samples, mono.
+    pub pcm: Vec<i16>,
+}
+
+/// What the caller has been told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Consent {
+    /// Nothing.
+    #[default]
+    NotAsked,
+    /// It is being told, for this manieth time.
+    Asking {
+        /// From 1.
+        times: u8,
+        /// Then it counts as not heard.
+        until: Instant,
+    },
+    /// The prompt, to its end.
+    Heard,
+    /// The prompt, and never to its end.
+    NotHeard,
+}
+
+/// What follows from a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prompted {
+    /// It is said again.
+    Again,
+    /// It was heard: the recording may begin.
+    Heard,
+    /// It will not be heard: there is no recording.
+    NotHeard,
 }
 
 /// What is to be done.
@@ -30,6 +91,8 @@ pub enum Step {
         rate: SampleRate,
         /// On whose word.
         by: Wanted,
+        /// Whether the caller has heard the prompt.
+        told: bool,
     },
     /// Put silence in place of the sound, or the sound again.
     Pause(bool),
@@ -77,6 +140,7 @@ pub enum Misfit {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Recording {
     state: State,
+    consent: Consent,
     count: u32,
 }
 
@@ -112,7 +176,46 @@ impl Wanted {
 }
 
 impl Recording {
-    /// Somebody wants one. Says whether that is new.
+    /// A prompt has been ordered.
+    pub fn prompting(&mut self, now: Instant) {
+        let times = match self.consent {
+            Consent::Asking { times, .. } => times + 1,
+            _ => 1,
+        };
+        self.consent = Consent::Asking {
+            times,
+            until: now + PROMPT_MAX,
+        };
+    }
+
+    /// What became of the prompt; nothing when nobody waits for it.
+    pub fn prompted(&mut self, heard: bool) -> Option<Prompted> {
+        let Consent::Asking { times, .. } = self.consent else {
+            return None;
+        };
+        let prompted = match heard {
+            true => Prompted::Heard,
+            false if times < PROMPTS_MAX => return Some(Prompted::Again),
+            false => Prompted::NotHeard,
+        };
+        self.consent = if heard { Consent::Heard } else { Consent::NotHeard };
+        Some(prompted)
+    }
+
+    /// What the caller has been told.
+    pub fn consent(&self) -> Consent {
+        self.consent
+    }
+
+    /// When a prompt that has not been heard counts as cut off.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.consent {
+            Consent::Asking { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Somebody wants one.
     pub fn want(&mut self, by: Wanted) {
         if self.state == State::Off {
             self.state = State::Wanted(by);
@@ -128,6 +231,7 @@ impl Recording {
             number: self.count,
             rate,
             by,
+            told: self.consent == Consent::Heard,
         })
     }
 
@@ -144,6 +248,13 @@ impl Recording {
             (Ask::Stop, _) => Ok(self.end()),
             (Ask::Pause, _) => Ok(self.pause(true)),
             (Ask::Resume, _) => Ok(self.pause(false)),
+        }
+    }
+
+    /// Nobody wants one any more that has not begun.
+    pub fn give_up(&mut self) {
+        if !self.is_on() {
+            self.state = State::Off;
         }
     }
 
@@ -203,7 +314,8 @@ mod tests {
             Some(Step::Begin {
                 number: 1,
                 rate: RATE,
-                by: Wanted::Agent
+                by: Wanted::Agent,
+                told: false
             })
         );
         assert_eq!(recording.agreed(RATE), None);

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `explain`, `operator`, `call`, `version`.
+//! The command line: `serve`, `check`, `explain`, `operator`, `call`, `recording`, `version`.
 //!
 //! Exit codes: 0 fine, 1 failed while running (`explain`: the call is refused), 2 bad configuration or usage. This is the only place that prints.
 
@@ -12,6 +12,7 @@ mod call;
 mod check;
 mod explain;
 mod operator;
+mod recording;
 mod serve;
 mod signals;
 
@@ -77,6 +78,8 @@ enum Command {
     },
     /// Place a call through a running gateway and print its progress; exits with 1 when nobody answers.
     Call(call::Call),
+    /// Open sealed recordings.
+    Recording(recording::Recording),
     /// Print the version.
     Version,
 }
@@ -107,6 +110,7 @@ pub fn run() -> ExitCode {
             allow_control,
         } => operator::run(listen, fault, allow_control),
         Command::Call(call) => call::run(&call),
+        Command::Recording(recording) => recording::run(&recording),
         Command::Version => version(),
     }
 }

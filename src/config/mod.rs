@@ -28,6 +28,7 @@ mod parts;
 mod place;
 mod problem;
 mod recording;
+mod recording_upload;
 mod records;
 mod references;
 mod registrar;
@@ -64,7 +65,8 @@ pub use self::{
     media::Media,
     place::Place,
     problem::{Problem, Problems},
-    recording::{Recording, RecordingFormat},
+    recording::{Recording, RecordingFormat, read_key as read_recording_key},
+    recording_upload::RecordingUpload,
     records::Records,
     registrar::{REGISTRAR, REGISTRAR_USERS_MAX, Registrar, RegistrarUser},
     route::Route,

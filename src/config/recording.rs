@@ -2,11 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{effective::Writer, secret::Secret, section::Section};
+use super::{effective::Writer, recording_upload::RecordingUpload, secret::Secret, section::Section};
 
 const DEFAULT: &str = "recordings";
 
-const FORMATS: &[(&str, RecordingFormat)] = &[("wav", RecordingFormat::Wav)];
+const FORMATS: &[(&str, RecordingFormat)] = &[("wav", RecordingFormat::Wav), ("ogg", RecordingFormat::Ogg)];
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -29,6 +29,8 @@ pub struct Recording {
     pub retention: Option<Duration>,
     /// How many bytes they may take together; none sets no bound.
     pub size_max: Option<u64>,
+    /// Where they are uploaded to; none leaves them where they are.
+    pub upload: Option<RecordingUpload>,
 }
 
 /// What a recording's file is.
@@ -37,6 +39,8 @@ pub enum RecordingFormat {
     /// RIFF/WAVE, PCM of 16 bits.
     #[default]
     Wav,
+    /// Opus in Ogg.
+    Ogg,
 }
 
 impl RecordingFormat {
@@ -44,6 +48,7 @@ impl RecordingFormat {
     pub fn word(self) -> &'static str {
         match self {
             Self::Wav => "wav",
+            Self::Ogg => "ogg",
         }
     }
 }
@@ -56,6 +61,7 @@ impl Default for Recording {
             key: None,
             retention: None,
             size_max: None,
+            upload: None,
         }
     }
 }
@@ -76,6 +82,7 @@ impl Recording {
                 .optional_whole("size_mb_max", 0..=SIZE_MB_MAX, "MB")
                 .filter(positive)
                 .map(|mb| mb << 20),
+            upload: RecordingUpload::read(section.inner("upload")),
         };
         section.finish();
         recording
@@ -88,6 +95,7 @@ impl Recording {
         out.secret("key", self.key.as_ref());
         out.whole("retention_days", self.retention.map_or(0, |kept| kept.as_secs() / DAY));
         out.whole("size_mb_max", self.size_max.map_or(0, |bytes| bytes >> 20));
+        RecordingUpload::write(self.upload.as_ref(), out);
     }
 
     /// The key, or what is wrong with it. One that has not been fetched is none.

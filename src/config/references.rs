@@ -121,6 +121,12 @@ pub(super) fn resolve_secrets(
     if let Some(key) = &mut config.recording.key {
         fetch(&Path::default().key("recording").key("key"), key);
     }
+    if let Some(upload) = &mut config.recording.upload {
+        let path = Path::default().key("recording").key("upload");
+        for (key, secret) in upload.secrets() {
+            fetch(&path.key(key), secret);
+        }
+    }
     for (index, trunk) in config.trunks.iter_mut().enumerate() {
         let path = Path::default().key("trunk").index(index);
         if let Some(credentials) = &mut trunk.credentials {

@@ -52,6 +52,9 @@ fn settings_left_out_of_the_sample_are_good_ones() {
         .replace("env:ALICE_PASSWORD", "env:PASSWORD")
         .replace("env:PATCHCORD_HTTP_TOKEN", "env:PASSWORD")
         .replace("env:PATCHCORD_RECORDING_KEY", "env:RECORDING_KEY")
+        .replace("env:S3_ACCESS_KEY_ID", "env:PASSWORD")
+        .replace("env:S3_SECRET_ACCESS_KEY", "env:PASSWORD")
+        .replace("bucket = \"\"", "bucket = \"b\"")
         .replace("eagerness = \"auto\"", "");
     let env = BTreeMap::from([
         ("PASSWORD".to_owned(), "hunter2".to_owned()),

@@ -140,10 +140,6 @@ impl Side {
         self.pcm.extend_from_slice(&pcm[..pcm.len().min(room)]);
     }
 
-    /// Whether anybody wants to hear.
-    pub(super) fn is_open(&self) -> bool {
-        self.open
-    }
 
     fn close(&mut self) {
         self.open = false;
@@ -177,25 +173,23 @@ impl Tap {
 
     /// The agent has been given what this side holds.
     pub(super) fn caller(&mut self, now: Instant, side: &mut Side) {
+        side.open = self.run.is_some();
+        self.hand_out_before(now);
         let Some(run) = &mut self.run else { return side.close() };
-        side.open = true;
         if !side.pcm.is_empty() {
-            let end = run.position(now);
-            run.caller.hear(run.base, end, side.rate, &side.pcm);
+            let now = run.position(now);
+            run.caller.hear(run.base, now, side.rate, &side.pcm);
             side.pcm.clear();
         }
     }
 
     /// A packet time has passed that ends then; what this side holds left in its packet.
     pub(super) fn agent(&mut self, end: Instant, side: &mut Side) {
+        side.open = self.run.is_some();
+        self.hand_out_before(end);
         let Some(run) = &mut self.run else { return side.close() };
-        side.open = true;
         let end = run.position(end);
         run.agent.hear(run.base, end, side);
-        let (lag, chunk) = (run.samples(LAG_MS), run.samples(CHUNK_MS));
-        for _ in 0..end.saturating_sub(run.base + lag) / chunk {
-            self.hand_out(chunk);
-        }
     }
 
     /// Ends the recording here and hands out what is left of it.
@@ -227,6 +221,15 @@ impl Tap {
     pub(super) fn give_back(&mut self, buffer: Vec<i16>) {
         if self.run.is_some() && self.spare.len() < BUFFERS_MAX {
             self.spare.push(buffer);
+        }
+    }
+
+    /// Hands out what has stood long enough by then.
+    fn hand_out_before(&mut self, now: Instant) {
+        let Some(run) = &self.run else { return };
+        let (lag, chunk) = (run.samples(LAG_MS), run.samples(CHUNK_MS));
+        for _ in 0..run.position(now).saturating_sub(run.base + lag) / chunk {
+            self.hand_out(chunk);
         }
     }
 

@@ -149,7 +149,7 @@ impl CallRecord {
 /// A recording of the call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecordingRecord {
-    /// The how manieth of the call, from 1.
+    /// The how manieth of the call, from 1; 0 for one that could not begin because the caller was not told.
     pub number: u32,
     /// `finished`: it is all there; `cut_off`: it ended early; `failed`: there is none; `open`: what became of it was
     /// not known when this was written.
@@ -158,6 +158,8 @@ pub struct RecordingRecord {
     pub reason: Option<String>,
     /// On whose word it began: `agent` or `api`.
     pub by: String,
+    /// Whether the caller had heard the prompt to its end.
+    pub told: bool,
     /// When it began.
     #[serde(with = "rfc3339")]
     pub started_at: Timestamp,
@@ -165,6 +167,10 @@ pub struct RecordingRecord {
     pub path: Option<String>,
     /// Where it is uploaded to.
     pub url: Option<String>,
+    /// What the file is: `wav` or `ogg`.
+    pub format: String,
+    /// Whether it is sealed.
+    pub sealed: bool,
     /// Samples per second, in each of the two channels.
     pub rate_hz: u32,
     /// How long it is.
@@ -179,12 +185,15 @@ pub struct RecordingRecord {
 
 impl RecordingRecord {
     /// One that begins now.
-    pub fn begun(number: u32, rate_hz: u32, by: &str) -> Self {
+    pub fn begun(number: u32, rate_hz: u32, by: &str, format: &str) -> Self {
         Self {
             number,
             state: "open".to_owned(),
             reason: None,
             by: by.to_owned(),
+            told: false,
+            format: format.to_owned(),
+            sealed: false,
             started_at: Timestamp::now(),
             path: None,
             url: None,

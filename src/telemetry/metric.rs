@@ -462,7 +462,10 @@ const ROWS: &[(Metric, Row)] = &[
     ),
     (
         Metric::RecordingsActive,
-        gauge("patchcord_recordings_active", "Recordings being made now, paused ones included."),
+        gauge(
+            "patchcord_recordings_active",
+            "Recordings being made now, paused ones included.",
+        ),
     ),
     (
         Metric::RecordingBytes,

@@ -6,22 +6,32 @@ use ractor::ActorRef;
 use super::{Msg, Order, State};
 use crate::{
     audio::SampleRate,
-    call::recording::{Step, Wanted},
-    store::recording::{self, Opening, Report, Tell},
+    call::recording::Step,
+    store::{
+        RecordingRecord,
+        recording::{self, Opening, Report, Tell},
+    },
 };
 
 impl State {
     pub(super) fn record(&mut self, myself: &ActorRef<Msg>, step: Step) {
         match step {
-            Step::Begin { number, rate, by } => self.begin_recording(myself, number, rate, by),
+            Step::Begin { number, rate, by, told } => {
+                let format = self.service.recorder.format();
+                self.ledger.recording_begun(RecordingRecord {
+                    told,
+                    sealed: self.service.recorder.seals(),
+                    ..RecordingRecord::begun(number, rate.hz(), by.word(), format)
+                });
+                self.begin_recording(myself, number, rate);
+            }
             Step::Pause(paused) => self.pause_recording(paused),
             Step::End => self.order(Order::EndRecording),
         }
     }
 
-    fn begin_recording(&mut self, myself: &ActorRef<Msg>, number: u32, rate: SampleRate, by: Wanted) {
+    fn begin_recording(&mut self, myself: &ActorRef<Msg>, number: u32, rate: SampleRate) {
         self.recordings += 1;
-        self.ledger.recording_begun(number, rate, by);
         let call = myself.clone();
         // A call that is gone has written its record.
         let tell = Tell::new(number, move |report| drop(call.cast(Msg::Recorded(Box::new(report)))));

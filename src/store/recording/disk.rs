@@ -24,6 +24,7 @@ pub(super) const PART: &str = "part";
 pub(super) struct Disk {
     file: File,
     path: PathBuf,
+    length: u64,
     sealer: Option<Sealer>,
     budget: Arc<Budget>,
 }
@@ -57,11 +58,6 @@ impl Budget {
         }
     }
 
-    /// Whether there is no room left.
-    pub(super) fn is_spent(&self) -> bool {
-        self.used.load(Ordering::Relaxed) >= self.max
-    }
-
     fn take(&self, bytes: u64) -> io::Result<()> {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.max {
@@ -71,9 +67,9 @@ impl Budget {
         Ok(())
     }
 
-    /// Something was found, or has been there before us.
-    pub(super) fn add(&self, bytes: u64) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+    /// Somebody has counted what there is.
+    pub(super) fn set(&self, bytes: u64) {
+        self.used.store(bytes, Ordering::Relaxed);
     }
 
     /// Something has been deleted.
@@ -91,16 +87,19 @@ impl Disk {
             make_folder(folder)?;
         }
         let path = part_of(path);
+        // The lock says that this file has somebody, see `repair`.
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&path)?;
+        file.try_lock()?;
         let sealer = key.map(Sealer::new).transpose()?;
         let mut disk = Self {
             file,
             path,
+            length: 0,
             sealer: None,
             budget,
         };
@@ -109,6 +108,11 @@ impl Disk {
         }
         disk.sealer = sealer;
         Ok(disk)
+    }
+
+    /// Bytes written.
+    pub(super) fn length(&self) -> u64 {
+        self.length
     }
 
     /// Whether what is written can be changed later.
@@ -165,7 +169,9 @@ impl Disk {
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.budget.take(bytes.len() as u64)?;
-        self.file.write_all(bytes)
+        self.file.write_all(bytes)?;
+        self.length += bytes.len() as u64;
+        Ok(())
     }
 }
 

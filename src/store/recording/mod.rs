@@ -7,9 +7,12 @@
 
 mod disk;
 mod keeper;
+mod ogg;
+mod repair;
 mod report;
 mod seal;
 mod sink;
+mod upload;
 mod wav;
 mod writer;
 
@@ -28,6 +31,7 @@ use jiff::Timestamp;
 pub use report::{Report, State, Tell, reason};
 pub use seal::{Key, Unreadable, unseal};
 pub use sink::Sink;
+pub use wav::{mend as mend_wav, read as read_wav};
 
 use crate::{
     audio::SampleRate,
@@ -75,11 +79,11 @@ pub struct Opening {
 
 impl Recorder {
     /// Starts the threads, and has repaired what was left behind.
-    pub fn start(config: &config::Recording, metrics: Metrics) -> io::Result<Self> {
+    pub fn start(config: &config::Recording, metrics: Metrics) -> anyhow::Result<Self> {
         // Whoever read the configuration has looked at the key.
-        let key = config.key_bytes().map_err(io::Error::other)?.map(Key::new);
+        let key = config.key_bytes().map_err(anyhow::Error::msg)?.map(Key::new);
         let budget = Arc::new(Budget::new(0, config.size_max));
-        let keeper = Keeper::start(config, key.clone(), budget.clone(), metrics.clone())?;
+        let keeper = Keeper::start(config, key.clone(), budget.clone(), &metrics)?;
         let shared = Arc::new(Shared {
             folder: config.path.clone(),
             format: config.format,
@@ -105,6 +109,16 @@ impl Recorder {
         let id = self.shared.ids.fetch_add(1, Ordering::Relaxed);
         let writer = &self.writers[self.next.fetch_add(1, Ordering::Relaxed) % self.writers.len()];
         writer.open(id, self.shared.path(&opening), opening)
+    }
+
+    /// What the files are.
+    pub fn format(&self) -> &'static str {
+        self.shared.format.word()
+    }
+
+    /// Whether they are sealed.
+    pub fn seals(&self) -> bool {
+        self.shared.key.is_some()
     }
 
     /// Waits until what has been ended is whole, for a bounded time.

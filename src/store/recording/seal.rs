@@ -188,6 +188,11 @@ impl<R: Read> Opener<R> {
         }
     }
 
+    /// How many chunks have opened.
+    pub(super) fn chunks(&self) -> u32 {
+        self.number
+    }
+
     /// The next chunk; nothing at an end that is too early.
     pub(super) fn next(&mut self) -> Result<Opened<'_>, Unreadable> {
         let mut length = [0; 4];

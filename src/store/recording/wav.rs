@@ -4,7 +4,7 @@
 //! that was cut off anywhere is whole up to there, and the rest is found by its length. A sealed file cannot be written
 //! to twice: its head says "until the end" (the largest number), as programs that write to a pipe do it.
 
-use std::io;
+use std::{fs::File, io, os::unix::fs::FileExt};
 
 use super::disk::{Disk, Written};
 use crate::audio::SampleRate;
@@ -80,6 +80,54 @@ impl Wav {
         }
         Ok(())
     }
+}
+
+/// Has the head say how long the file is. One that is no WAV of ours stays as it is.
+pub fn mend(file: &mut File) -> io::Result<()> {
+    let mut head = [0; HEAD as usize];
+    let length = file.metadata()?.len();
+    if length < HEAD || file.read_exact_at(&mut head, 0).is_err() || !head.starts_with(b"RIFF") {
+        return Ok(());
+    }
+    for (at, size) in sizes(length - HEAD) {
+        file.write_all_at(&size.to_le_bytes(), at)?;
+    }
+    Ok(())
+}
+
+/// Reads a file of one channel, PCM of 16 bits, at a rate we speak; or says what is wrong with it.
+pub fn read(file: &[u8]) -> Result<(SampleRate, Vec<i16>), String> {
+    const WANTED: &str = "it needs to be a WAV file of 16-bit PCM, mono, at 8, 16 or 24 kHz";
+    let chunks = file
+        .strip_prefix(b"RIFF")
+        .and_then(|rest| rest.get(4..)?.strip_prefix(b"WAVE"));
+    let mut rest = chunks.ok_or(WANTED)?;
+    let mut rate = None;
+    while let Some((head, behind)) = rest.split_at_checked(8) {
+        let size = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        let body = &behind[..size.min(behind.len())];
+        match (&head[..4], rate) {
+            (b"fmt ", _) => rate = Some(rate_of(body).ok_or(WANTED)?),
+            (b"data", Some(rate)) => {
+                let samples = body
+                    .chunks_exact(2)
+                    .map(|sample| i16::from_le_bytes([sample[0], sample[1]]));
+                return Ok((rate, samples.collect()));
+            }
+            _ => {}
+        }
+        rest = behind.get(size + size % 2..).unwrap_or_default();
+    }
+    Err(WANTED.to_owned())
+}
+
+/// PCM, one channel, 16 bits: its rate.
+fn rate_of(format: &[u8]) -> Option<SampleRate> {
+    let short = |at: usize| Some(u16::from_le_bytes([*format.get(at)?, *format.get(at + 1)?]));
+    let hz = u32::from(short(4)?) | u32::from(short(6)?) << 16;
+    let fits = short(0)? == 1 && short(2)? == 1 && short(14)? == 16;
+    let rates = [SampleRate::Hz8000, SampleRate::Hz16000, SampleRate::Hz24000];
+    rates.into_iter().find(|rate| fits && rate.hz() == hz)
 }
 
 /// What the head says of so many bytes of samples, and where.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    io,
+    fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
@@ -23,8 +23,9 @@ use tokio::{
 
 use super::{
     Opening, Report, Shared, Sink, State, Tell,
-    disk::{Disk, Full, Written},
+    disk::{self, Disk, Full, Written},
     keeper::Finishing,
+    ogg::Ogg,
     reason,
     wav::Wav,
 };
@@ -102,6 +103,7 @@ struct Take {
 /// A file's format.
 enum Container {
     Wav(Wav),
+    Ogg(Box<Ogg>),
 }
 
 impl Writer {
@@ -205,6 +207,10 @@ impl Worker {
                 let reason = word(&error);
                 tracing::error!(path = %begin.path.display(), reason, %error, "a recording cannot be begun");
                 self.shared.metrics.recording_failed(reason);
+                if error.kind() != io::ErrorKind::AlreadyExists {
+                    // Whatever there is of it is not worth a repair.
+                    let _ = fs::remove_file(disk::part_of(&begin.path));
+                }
                 begin.tell.fail(reason);
             }
         }
@@ -214,6 +220,7 @@ impl Worker {
         let disk = Disk::create(&begin.path, self.shared.key.as_ref(), self.shared.budget.clone())?;
         match self.shared.format {
             RecordingFormat::Wav => Wav::begin(disk, begin.rate).map(Container::Wav),
+            RecordingFormat::Ogg => Ogg::begin(disk, begin.rate).map(Box::new).map(Container::Ogg),
         }
     }
 
@@ -254,7 +261,7 @@ impl Worker {
         }
     }
 
-    fn finish(&self, take: Take, length: Length, mut state: State) {
+    fn finish(&self, take: Take, length: Length, state: State) {
         let per_second = f64::from(take.rate.hz());
         let lost_ms = length.lost / take.rate.per_ms() as u64;
         self.shared.metrics.recording_lost(Duration::from_millis(lost_ms));
@@ -266,7 +273,6 @@ impl Worker {
             Ok(written) => written,
             Err(error) => {
                 tracing::error!(path = %take.path.display(), %error, "a recording could not be finished; it is repaired at the next start");
-                state = State::CutOff(word(&error));
                 self.shared.metrics.recording_failed(word(&error));
                 return take.tell.fail(word(&error));
             }
@@ -327,18 +333,21 @@ impl Container {
     fn write(&mut self, pcm: &[i16]) -> io::Result<()> {
         match self {
             Self::Wav(wav) => wav.write(pcm),
+            Self::Ogg(ogg) => ogg.write(pcm),
         }
     }
 
     fn finish(self) -> io::Result<Written> {
         match self {
             Self::Wav(wav) => wav.finish(),
+            Self::Ogg(ogg) => ogg.finish(),
         }
     }
 
     fn give_up(self) -> Written {
         match self {
             Self::Wav(wav) => wav.give_up(),
+            Self::Ogg(ogg) => ogg.give_up(),
         }
     }
 }
