@@ -38,6 +38,7 @@ use self::{
     backend::Listening,
     child::Child,
     clock::MS,
+    floor::Floor,
     gateway::{Gateway, Machine, Usage},
     joined::Ends,
     plan::{Audio, Codec, Deltas, Order, Steps, Task},
@@ -52,6 +53,7 @@ mod callers;
 mod child;
 mod clock;
 mod ear;
+mod floor;
 mod frames;
 mod gateway;
 mod histogram;
@@ -96,6 +98,9 @@ pub struct Bench {
     /// After the last step go on with a quarter more calls each time, until times or sound get bad or there are so many.
     #[arg(long, value_name = "CALLS")]
     ceiling: Option<usize>,
+    /// Only measure what the system calls of a frame cost here: the floor under all figures.
+    #[arg(long)]
+    floor: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -106,7 +111,8 @@ pub struct Bench {
 
 /// Measures and prints.
 pub fn run(bench: &Bench) -> ExitCode {
-    match measure(bench) {
+    let measured = if bench.floor { floor(bench.json) } else { measure(bench) };
+    match measured {
         Ok(goals) if bench.enforce && !goals.iter().all(|goal| goal.met) => ExitCode::from(EXIT_RUNTIME),
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
@@ -127,8 +133,19 @@ pub fn be() -> ExitCode {
     }
 }
 
+fn floor(json: bool) -> anyhow::Result<Vec<Goal>> {
+    let floor = Floor::measure()?;
+    if json {
+        say(&serde_json::to_string_pretty(&floor)?);
+    } else {
+        floor.lines().iter().for_each(|line| say(line));
+    }
+    Ok(Vec::new())
+}
+
 fn measure(bench: &Bench) -> anyhow::Result<Vec<Goal>> {
     allow_many_files();
+    let floor = Floor::measure()?;
     let mut stage = Stage::open(bench)?;
     if !bench.json {
         say(&stage.describe());
@@ -157,6 +174,7 @@ fn measure(bench: &Bench) -> anyhow::Result<Vec<Goal>> {
             "codec": bench.codec,
             "audio": bench.audio,
             "seconds": bench.seconds,
+            "floor": floor,
             "steps": all,
             "goals": goals,
         }))?);
@@ -166,6 +184,12 @@ fn measure(bench: &Bench) -> anyhow::Result<Vec<Goal>> {
             all.last().map_or(0, |last| last.calls)
         ));
         goals.iter().for_each(|goal| say(&format!("  {}", goal.line())));
+        let frame = all.last().map_or(0.0, |last| last.us_per_frame);
+        say(&format!(
+            "The system calls of a frame cost at least {:.1} µs on this machine (--floor); it took {:.1} times that.",
+            floor.frame_us(),
+            frame / floor.frame_us()
+        ));
     }
     Ok(goals)
 }
