@@ -98,7 +98,7 @@ mod tests {
         let mut terms = Terms::new(local(), None).unwrap();
         assert!(terms.agreed().is_none());
         assert!(terms.acknowledge(Some(&description(4000, "8"))).unwrap());
-        assert_eq!(terms.agreed().unwrap().codec, Codec::Pcma);
+        assert_eq!(terms.agreed().unwrap().send.codec, Codec::Pcma);
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Machine {
         live.apply(terms);
         self.latch.signal(terms.remote_rtp);
         self.control.apply(now, terms.remote_rtcp);
-        self.playout.set_law(law(terms.codec));
+        self.playout.set_law(law(terms.send.codec));
         self.watch
             .expect(now, terms.direction.sends() && terms.direction.receives());
         if !terms.direction.sends() {
@@ -302,13 +302,13 @@ impl Machine {
             return;
         };
         if let Some(press) = self.keypad.next(self.sender.timestamp(), live.pacer.packet_time_ms())
-            && let Some(payload_type) = live.terms.telephone_event
+            && let Some(payload_type) = live.terms.event_send
         {
             let packet = self.outbox.push(to, Channel::Rtp);
             self.sender.next_event(payload_type, &press, samples).write(packet);
             return packet.extend(press.payload);
         }
-        let payload_type = live.terms.payload_type;
+        let payload_type = live.terms.send.payload_type;
         let packet = self.outbox.push(to, Channel::Rtp);
         let spurt = self.playout.begins(now);
         self.sender.next(payload_type, spurt, samples).write(packet);
@@ -353,14 +353,14 @@ impl Live {
 
     fn apply(&mut self, terms: &Negotiated) {
         self.terms = terms.clone();
-        self.caller.apply(law(terms.codec), !terms.direction.sends());
+        self.caller.apply(law(terms.send.codec), !terms.direction.sends());
         self.pacer.set_packet_time(terms.ptime_ms);
     }
 
     fn kind(&self, payload_type: u8) -> Option<Kind> {
         match payload_type {
-            _ if payload_type == self.terms.payload_type => Some(Kind::Audio),
-            _ if Some(payload_type) == self.terms.telephone_event => Some(Kind::Key),
+            _ if payload_type == self.terms.send.payload_type => Some(Kind::Audio),
+            _ if Some(payload_type) == self.terms.event_send => Some(Kind::Key),
             COMFORT_NOISE => Some(Kind::Noise),
             _ => None,
         }
@@ -368,10 +368,7 @@ impl Live {
 }
 
 fn law(codec: Codec) -> Law {
-    match codec {
-        Codec::Pcmu => Law::Mu,
-        Codec::Pcma => Law::A,
-    }
+    codec.law().unwrap_or(Law::Mu)
 }
 
 #[cfg(test)]

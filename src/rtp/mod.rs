@@ -8,6 +8,7 @@ pub mod packet;
 pub mod reception;
 pub mod reorder;
 pub mod rtcp;
+pub mod srtp;
 pub mod telephone_event;
 
 pub use latch::Latch;

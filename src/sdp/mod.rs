@@ -13,6 +13,9 @@ use std::net::{IpAddr, SocketAddr};
 pub use negotiate::{answer, offer, read_answer};
 pub use refusal::Refusal;
 
+pub use crate::audio::{Codec, OpusWishes};
+use crate::rtp::srtp::MasterKey;
+
 /// Our side of a session, as long as the call lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Local {
@@ -26,36 +29,6 @@ pub struct Local {
     pub version: u64,
     /// What we speak, what we like best first.
     pub codecs: Vec<Codec>,
-}
-
-/// An audio codec we speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// G.711 mu-law.
-    Pcmu,
-    /// G.711 A-law.
-    Pcma,
-}
-
-impl Codec {
-    /// Every codec, in the order of their payload types.
-    pub const ALL: [Self; 2] = [Self::Pcmu, Self::Pcma];
-
-    /// Its name in `a=rtpmap`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pcmu => "PCMU",
-            Self::Pcma => "PCMA",
-        }
-    }
-
-    /// Its static payload type (RFC 3551 table 4).
-    pub const fn payload_type(self) -> u8 {
-        match self {
-            Self::Pcmu => 0,
-            Self::Pcma => 8,
-        }
-    }
 }
 
 /// Which way media flows, seen from our side.
@@ -101,18 +74,90 @@ impl Direction {
 /// What an offer and its answer settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
-    /// The codec both ways.
-    pub codec: Codec,
-    /// Its payload type.
-    pub payload_type: u8,
-    /// The payload type of telephone-events, when the far end knows them.
-    pub telephone_event: Option<u8>,
+    /// What we send.
+    pub send: Format,
+    /// Everything that may come: what we send among it unless the far end chose another.
+    pub receive: Vec<Format>,
+    /// The telephone-events that may come, one for each clock; empty when the far end does not know them.
+    pub events: Vec<EventFormat>,
+    /// The payload type of the telephone-events we send: those at the clock of what we send.
+    pub event_send: Option<u8>,
+    /// The payload type of comfort noise (RFC 3389), when it was agreed on.
+    pub comfort_noise: Option<u8>,
     /// Where the far end wants RTP; unspecified (0.0.0.0 or ::) while it holds us the old way.
     pub remote_rtp: SocketAddr,
-    /// Where the far end wants RTCP.
+    /// Where the far end wants RTCP; the same as RTP when they share a port.
     pub remote_rtcp: SocketAddr,
+    /// Whether RTCP comes and goes on the RTP port (RFC 5761).
+    pub rtcp_mux: bool,
     /// How much audio goes into each packet we send: a multiple of 10, 10 to 60.
     pub ptime_ms: u32,
     /// Which way media flows, seen from our side.
     pub direction: Direction,
+    /// How packets are protected.
+    pub security: Security,
+    /// Whether the far end wants extended reports of how the call sounds (RFC 3611).
+    pub voip_metrics: bool,
+}
+
+/// A codec with its payload type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// The codec.
+    pub codec: Codec,
+    /// The number packets carry it under.
+    pub payload_type: u8,
+    /// What the far end wants of Opus.
+    pub opus: OpusWishes,
+}
+
+/// Telephone-events with their payload type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventFormat {
+    /// The number packets carry them under.
+    pub payload_type: u8,
+    /// The clock their durations count in.
+    pub clock_hz: u32,
+}
+
+/// How packets are protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// Not at all.
+    #[default]
+    None,
+    /// By keys from the descriptions (RFC 4568).
+    Sdes {
+        /// Protects what we send.
+        ours: MasterKey,
+        /// Protects what comes.
+        theirs: MasterKey,
+    },
+    /// By keys that a handshake on the media path makes (RFC 5764).
+    Dtls {
+        /// Whether we begin the handshake.
+        active: bool,
+        /// The certificate the far end must show.
+        fingerprint: Fingerprint,
+    },
+}
+
+/// The hash of a certificate (RFC 8122).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// The hash function as written, in lower case: `sha-256`.
+    pub algorithm: String,
+    /// The hash.
+    pub bytes: Vec<u8>,
+}
+
+impl Format {
+    /// A codec under the number our offers give it, with no wishes.
+    pub fn plain(codec: Codec) -> Self {
+        Self {
+            codec,
+            payload_type: codec.payload_type(),
+            opus: OpusWishes::default(),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    Codec, Direction, Local, Negotiated, Refusal,
+    Codec, Direction, EventFormat, Format, Local, Negotiated, Refusal, Security,
     description::{Address, Author, Description, Map, Stream, is_unicast},
 };
 
@@ -83,10 +83,28 @@ fn negotiate(stream: &Stream, codec: Option<(u8, Codec)>) -> Result<Negotiated, 
     check_profile(&stream.profile)?;
     let (payload_type, codec) = codec.ok_or(Refusal::NoCommonCodec)?;
     let address = address(stream)?;
+    let event_send = telephone_event(stream);
     Ok(Negotiated {
-        codec,
-        payload_type,
-        telephone_event: telephone_event(stream),
+        send: Format {
+            payload_type,
+            ..Format::plain(codec)
+        },
+        receive: vec![Format {
+            payload_type,
+            ..Format::plain(codec)
+        }],
+        events: event_send
+            .map(|payload_type| EventFormat {
+                payload_type,
+                clock_hz: 8_000,
+            })
+            .into_iter()
+            .collect(),
+        event_send,
+        comfort_noise: None,
+        rtcp_mux: false,
+        security: Security::None,
+        voip_metrics: false,
         remote_rtp: SocketAddr::new(address, stream.port),
         remote_rtcp: rtcp(stream, address),
         ptime_ms: ptime_ms(stream),
@@ -158,10 +176,10 @@ fn direction(stream: &Stream, address: IpAddr) -> Direction {
 }
 
 fn accepted(offered: &Stream, negotiated: &Negotiated, local: &Local) -> Stream {
-    let mut maps = vec![map(negotiated.payload_type, negotiated.codec.name())];
+    let mut maps = vec![map(negotiated.send.payload_type, negotiated.send.codec.name())];
     maps.extend(
         negotiated
-            .telephone_event
+            .event_send
             .map(|payload_type| map(payload_type, "telephone-event")),
     );
     Stream {

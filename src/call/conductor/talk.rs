@@ -34,7 +34,7 @@ impl Conductor {
             return Err(NotNow::NotTalking);
         }
         let agreed = self.terms.as_ref().and_then(|terms| terms.agreed());
-        if agreed.is_some_and(|agreed| agreed.telephone_event.is_some()) {
+        if agreed.is_some_and(|agreed| agreed.event_send.is_some()) {
             self.order(Order::SendDigits(digits.to_owned()));
         } else {
             let commands = digits.chars().map(|digit| {

@@ -7,8 +7,8 @@ fn an_ordinary_offer_gets_an_ordinary_answer() {
     let (negotiated, answer) = accept(&body(
         "m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n",
     ));
-    assert_eq!(negotiated.codec, Codec::Pcmu);
-    assert_eq!((negotiated.payload_type, negotiated.telephone_event), (0, Some(101)));
+    assert_eq!(negotiated.send.codec, Codec::Pcmu);
+    assert_eq!((negotiated.send.payload_type, negotiated.event_send), (0, Some(101)));
     assert_eq!(negotiated.remote_rtp, "192.0.2.1:4000".parse().unwrap());
     assert_eq!(negotiated.remote_rtcp, "192.0.2.1:4001".parse().unwrap());
     assert_eq!((negotiated.ptime_ms, negotiated.direction), (20, Direction::SendRecv));
@@ -23,18 +23,24 @@ fn our_preference_picks_the_codec() {
     let offer = body("m=audio 4000 RTP/AVP 0 8\r\n");
     let mut local = local();
     local.codecs.reverse();
-    assert_eq!(super::answer(offer.as_bytes(), &local).unwrap().0.codec, Codec::Pcma);
+    assert_eq!(
+        super::answer(offer.as_bytes(), &local).unwrap().0.send.codec,
+        Codec::Pcma
+    );
     local.codecs = vec![Codec::Pcmu];
-    assert_eq!(super::answer(offer.as_bytes(), &local).unwrap().0.codec, Codec::Pcmu);
+    assert_eq!(
+        super::answer(offer.as_bytes(), &local).unwrap().0.send.codec,
+        Codec::Pcmu
+    );
 }
 
 #[test]
 fn static_payload_types_need_no_rtpmap_and_dynamic_ones_may_mean_the_same() {
-    assert_eq!(accept(&body("m=audio 4000 RTP/AVP 8\r\n")).0.codec, Codec::Pcma);
+    assert_eq!(accept(&body("m=audio 4000 RTP/AVP 8\r\n")).0.send.codec, Codec::Pcma);
     let dynamic = accept(&body(
         "m=audio 4000 RTP/AVP 96 97\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:97 pcma/8000\r\n",
     ));
-    assert_eq!((dynamic.0.codec, dynamic.0.payload_type), (Codec::Pcma, 97));
+    assert_eq!((dynamic.0.send.codec, dynamic.0.send.payload_type), (Codec::Pcma, 97));
     assert!(
         dynamic
             .1
@@ -58,8 +64,8 @@ fn an_rtpmap_overrules_the_static_meaning() {
 fn telephone_events_of_another_clock_are_not_ours() {
     let offer =
         "m=audio 4000 RTP/AVP 0 96 97\r\na=rtpmap:96 telephone-event/48000\r\na=rtpmap:97 TELEPHONE-EVENT/8000\r\n";
-    assert_eq!(accept(&body(offer)).0.telephone_event, Some(97));
-    assert_eq!(accept(&body("m=audio 4000 RTP/AVP 0\r\n")).0.telephone_event, None);
+    assert_eq!(accept(&body(offer)).0.event_send, Some(97));
+    assert_eq!(accept(&body("m=audio 4000 RTP/AVP 0\r\n")).0.event_send, None);
 }
 
 #[test]
@@ -190,8 +196,8 @@ fn our_offer_is_answered_by_ourselves() {
     };
     let (_, answer) = super::answer(&offer, &far).unwrap();
     let negotiated = read_answer(&answer, &local()).unwrap();
-    assert_eq!((negotiated.codec, negotiated.payload_type), (Codec::Pcma, 8));
-    assert_eq!(negotiated.telephone_event, Some(101));
+    assert_eq!((negotiated.send.codec, negotiated.send.payload_type), (Codec::Pcma, 8));
+    assert_eq!(negotiated.event_send, Some(101));
     assert_eq!(negotiated.remote_rtp, "203.0.113.7:30000".parse().unwrap());
 }
 
@@ -207,7 +213,7 @@ fn an_answer_that_does_not_fit_is_refused() {
         assert_eq!(refusal.reason(), word, "{streams}");
     }
     let chosen = read_answer(body("m=audio 4000 RTP/AVP 8 0\r\n").as_bytes(), &local()).unwrap();
-    assert_eq!(chosen.codec, Codec::Pcma);
+    assert_eq!(chosen.send.codec, Codec::Pcma);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use patchcord::audio::Utterance;
 use patchcord::media::{Channel, Machine, Settings};
 use patchcord::rtp::rtcp::Incoming;
 use patchcord::rtp::{Header, Packet};
-use patchcord::sdp::{Codec, Direction, Negotiated};
+use patchcord::sdp::{Codec, Direction, EventFormat, Format, Negotiated, Security};
 
 use super::Work;
 
@@ -144,9 +144,17 @@ fn caller(channel: Channel) -> SocketAddr {
 
 fn terms() -> Negotiated {
     Negotiated {
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: Some(101),
+        send: Format::plain(Codec::Pcmu),
+        receive: vec![Format::plain(Codec::Pcmu)],
+        events: vec![EventFormat {
+            payload_type: 101,
+            clock_hz: 8_000,
+        }],
+        event_send: Some(101),
+        comfort_noise: None,
+        rtcp_mux: false,
+        security: Security::None,
+        voip_metrics: false,
         remote_rtp: caller(Channel::Rtp),
         remote_rtcp: caller(Channel::Rtcp),
         ptime_ms: 20,

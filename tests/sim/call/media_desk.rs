@@ -31,7 +31,7 @@ impl Call {
     /// What the audit has to know of an order.
     fn witness(&mut self, now: Instant, order: &call::Order) {
         match order {
-            call::Order::Apply(terms) => self.audit.settled(now, law(terms.codec), terms.direction.sends()),
+            call::Order::Apply(terms) => self.audit.settled(now, law(terms.send.codec), terms.direction.sends()),
             call::Order::Comfort(on) => self.audit.comfort(*on),
             call::Order::Apologise => self.audit.prompt(),
             _ => {}
@@ -139,8 +139,5 @@ pub(super) fn session() -> realtime::Settings {
 }
 
 fn law(codec: sdp::Codec) -> Law {
-    match codec {
-        sdp::Codec::Pcmu => Law::Mu,
-        sdp::Codec::Pcma => Law::A,
-    }
+    codec.law().expect("the simulation speaks G.711")
 }

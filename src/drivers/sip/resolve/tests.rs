@@ -61,7 +61,7 @@ async fn pointers_services_and_addresses_are_followed_through_the_dns() {
     );
     let hops = dns.hops("sips:example.com").await.unwrap();
     assert_eq!(shown(&hops), ["TLS 127.0.0.3:5061 example.com"]);
-    assert_eq!(hops[0].local, "127.0.0.1:5061".parse().unwrap());
+    assert_eq!(hops[0].local, "127.0.0.1:5061".parse::<SocketAddr>().unwrap());
 }
 
 #[tokio::test]

@@ -140,7 +140,8 @@ fn a_key_press_is_told_once_whatever_is_lost_or_repeated() {
 #[test]
 fn keys_without_agreement_are_unexpected() {
     let mut line = Line::with(&Negotiated {
-        telephone_event: None,
+        event_send: None,
+        events: Vec::new(),
         ..terms(Codec::Pcmu)
     });
     line.send(101, true, 0, &[1, 10, 0, 160]);

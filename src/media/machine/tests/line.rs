@@ -10,7 +10,7 @@ use crate::{
     audio::{SampleRate, Tone, Utterance},
     media::{Channel, Event, Settings},
     rtp::{Header, Packet},
-    sdp::{Codec, Direction, Negotiated},
+    sdp::{Codec, Direction, EventFormat, Format, Negotiated, Security},
 };
 
 /// Where the description says the far end is.
@@ -70,7 +70,7 @@ impl Line {
             sent: Vec::new(),
             reports: Vec::new(),
             index: 0,
-            codec: terms.codec,
+            codec: terms.send.codec,
             tone,
         }
     }
@@ -201,9 +201,17 @@ impl SentPacket {
 /// What an ordinary offer and answer settle.
 pub(super) fn terms(codec: Codec) -> Negotiated {
     Negotiated {
-        codec,
-        payload_type: codec.payload_type(),
-        telephone_event: Some(101),
+        send: Format::plain(codec),
+        receive: vec![Format::plain(codec)],
+        events: vec![EventFormat {
+            payload_type: 101,
+            clock_hz: 8_000,
+        }],
+        event_send: Some(101),
+        comfort_noise: None,
+        rtcp_mux: false,
+        security: Security::None,
+        voip_metrics: false,
         remote_rtp: SIGNALLED,
         remote_rtcp: far(4_001),
         ptime_ms: 20,
