@@ -8,6 +8,7 @@ use std::{
 
 use super::refusals;
 use crate::{
+    audio::SampleRate,
     call::{Cause, Facts, Terms, conductor, machine},
     config::{self, Agent, Config},
     drivers::{dial::Dialler, realtime::Dial, worker::Workers},
@@ -30,6 +31,7 @@ use super::{
     board::Board,
     control::{Manager, Switchboard},
     inquiries::Inquiries,
+    local,
 };
 
 /// Record slots per allowed call: calls there are, and as many refused or ended ones still being written.
@@ -122,6 +124,13 @@ impl Shared {
     }
 }
 
+/// The wall clock; before 1970 it is taken for 1970.
+fn unix_time() -> Duration {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
 /// Levels that are read when somebody looks, because nobody tells when they change.
 fn refresh(metrics: &Metrics, ports: &PortPool) -> Arc<dyn Fn() + Send + Sync> {
     let (metrics, ports) = (metrics.clone(), ports.clone());
@@ -176,7 +185,7 @@ impl Service {
 
     /// Takes ports and settles the media.
     pub fn prepare(&self, invite: &Invite) -> Result<Prepared, Cause> {
-        let (ports, local) = self.take_ports(invite.flow.local.ip(), invite.advertised_ip)?;
+        let (ports, local) = self.take_ports(&invite.trunk, invite.flow.local.ip(), invite.advertised_ip)?;
         let terms = Terms::new(local, invite.offer.as_deref()).map_err(|refusal| {
             tracing::info!(%refusal, "the offer was refused");
             Cause::from(refusal)
@@ -184,19 +193,19 @@ impl Service {
         Ok(Prepared { ports, terms })
     }
 
-    /// Takes ports at this address of ours, which peers know by another.
-    pub fn take_ports(&self, local_ip: IpAddr, advertised_ip: IpAddr) -> Result<(PortPair, sdp::Local), Cause> {
+    /// Takes ports for a trunk at this address of ours, which peers know by another.
+    pub fn take_ports(
+        &self,
+        trunk: &str,
+        local_ip: IpAddr,
+        advertised_ip: IpAddr,
+    ) -> Result<(PortPair, sdp::Local), Cause> {
         let ports = self.ports.take(local_ip).map_err(|error| {
             tracing::warn!(%error, "no RTP ports for a call");
             Cause::NoPorts
         })?;
-        let local = sdp::Local {
-            address: advertised_ip,
-            rtp_port: ports.lease.rtp_port(),
-            session_id: random() >> 2,
-            version: 1,
-            codecs: sdp::Codec::ALL.to_vec(),
-        };
+        let media = local::media(&self.config, trunk);
+        let local = local::local(media, advertised_ip, ports.lease.rtp_port(), None);
         Ok((ports, local))
     }
 
@@ -229,6 +238,8 @@ impl Service {
         media::Settings {
             playout_ms_max: u32::try_from(configured.playout_max.as_millis()).unwrap_or(u32::MAX),
             silence_timeout: configured.silence_timeout.unwrap_or(Duration::MAX),
+            unheard_timeout: configured.unheard_timeout.unwrap_or(Duration::MAX),
+            began_ntp: media::Settings::ntp(unix_time()),
             ..media::Settings::from_seed(random())
         }
     }
@@ -253,6 +264,7 @@ impl Service {
         let backend = self.config.backends.get(backend)?;
         let settings = realtime::Settings {
             dialect: dialect(backend),
+            audio: audio(backend.audio),
             instructions: facts.fill(&agent.instructions),
             voice: agent.voice.clone(),
             turn_detection: agent.turn_detection.clone(),
@@ -274,6 +286,15 @@ fn dialect(backend: &config::Backend) -> realtime::Dialect {
         config::BackendKind::Realtime(realtime) => match realtime.dialect {
             config::Dialect::Ga => realtime::Dialect::Ga,
         },
+    }
+}
+
+fn audio(wanted: config::BackendAudio) -> realtime::AudioWish {
+    match wanted {
+        config::BackendAudio::Auto => realtime::AudioWish::Auto,
+        config::BackendAudio::Pcm16 => realtime::AudioWish::Pcm16(SampleRate::Hz24000),
+        config::BackendAudio::Pcm16At16Khz => realtime::AudioWish::Pcm16(SampleRate::Hz16000),
+        config::BackendAudio::G711 => realtime::AudioWish::G711,
     }
 }
 

@@ -11,8 +11,9 @@ use std::{
 };
 
 use crate::{
-    audio::{SampleRate, Upsampler, Utterance, VoiceDetector, VoiceSettings},
+    audio::{Law, Resampler, SampleRate, Utterance, VoiceDetector, VoiceSettings},
     media, realtime,
+    sdp::Negotiated,
 };
 
 use super::{monologue::Monologue, order::Order};
@@ -55,6 +56,12 @@ pub enum Report {
     MachineLikely,
     /// No RTP has come from the caller for the configured time.
     CallerSilent,
+    /// The caller's side has heard nothing of us for the configured time.
+    Unheard,
+    /// What is wrong with the line has changed.
+    Diagnosis(media::Diagnosis),
+    /// How the call sounds has changed.
+    Quality(media::Quality),
     /// The agent's first packet after the caller's last voice left this much later.
     Responded(Duration),
     /// Agent audio came faster than there is room for it, and was lost.
@@ -84,7 +91,11 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Bridge {
     media: media::Machine,
+    /// The law of the leg, when it speaks G.711.
+    leg_law: Option<Law>,
     session: Option<realtime::Machine>,
+    /// The rate of the session's samples.
+    rate: SampleRate,
     voice: VoiceDetector,
     caller_voice_at: Option<Instant>,
     awaiting_quiet: bool,
@@ -111,7 +122,9 @@ impl Bridge {
     pub fn new(now: Instant, media: media::Settings) -> Self {
         Self {
             media: media::Machine::new(now, media),
+            leg_law: None,
             session: None,
+            rate: SampleRate::Hz24000,
             voice: VoiceDetector::new(SampleRate::Hz24000, VoiceSettings::default()),
             caller_voice_at: None,
             awaiting_quiet: false,
@@ -127,7 +140,8 @@ impl Bridge {
     /// Does what the call decided.
     pub fn obey(&mut self, now: Instant, order: Order) {
         match order {
-            Order::Apply(negotiated) => self.media.apply(now, &negotiated),
+            Order::Apply(negotiated) => self.apply(now, &negotiated),
+            Order::Early(early) => self.media.set_early(now, early),
             Order::Greet => self.session_does(|session| session.greet(now)),
             Order::Comfort(on) => self.media.comfort(on),
             Order::Apologise => self.apologise(now),
@@ -147,20 +161,26 @@ impl Bridge {
     }
 
     /// A datagram on the RTP port.
-    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.media.handle_rtp(now, from, datagram);
         self.carry(now);
     }
 
     /// A datagram on the RTCP port.
-    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.media.handle_rtcp(now, from, datagram);
         self.carry(now);
+    }
+
+    /// The caller's host refused a packet of ours.
+    pub fn handle_refused(&mut self, now: Instant) {
+        self.media.handle_refused(now);
     }
 
     /// The WebSocket of a new session is open.
     pub fn session_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
         settings.history.clone_from(&self.history);
+        settings.leg_law = self.leg_law;
         let mut session = realtime::Machine::new(settings);
         session.handle_open(now);
         self.session = Some(session);
@@ -232,6 +252,22 @@ impl Bridge {
         summary
     }
 
+    fn apply(&mut self, now: Instant, negotiated: &Negotiated) {
+        self.leg_law = negotiated.send.codec.law();
+        self.media.apply(now, negotiated);
+    }
+
+    /// From here on both sides speak at the session's rate.
+    fn session_ready(&mut self) {
+        let rate = self.session.as_ref().map(|session| session.format().rate());
+        if let Some(rate) = rate.filter(|rate| *rate != self.rate) {
+            self.rate = rate;
+            self.media.set_session_rate(rate);
+            self.voice = VoiceDetector::new(rate, VoiceSettings::default());
+        }
+        self.reports.push_back(Report::SessionReady);
+    }
+
     fn session_does(&mut self, act: impl FnOnce(&mut realtime::Machine)) {
         if let Some(session) = &mut self.session {
             act(session);
@@ -240,9 +276,9 @@ impl Bridge {
 
     fn apologise(&mut self, now: Instant) {
         let mut narrow = Vec::new();
-        crate::audio::Law::Mu.decode(APOLOGY, &mut narrow);
+        Law::Mu.decode(APOLOGY, &mut narrow);
         let mut wide = Vec::new();
-        Upsampler::new().process(&narrow, &mut wide);
+        Resampler::new(SampleRate::Hz8000, self.rate).process(&narrow, &mut wide);
         self.media.play(now, PROMPT, &wide);
         self.media.finish(PROMPT);
     }
@@ -261,7 +297,7 @@ impl Bridge {
 
     fn carry_caller_audio(&mut self, now: Instant) {
         while let Some(pcm) = self.media.poll_caller() {
-            let length = Duration::from_millis((pcm.len() / SampleRate::Hz24000.per_ms()) as u64);
+            let length = Duration::from_millis((pcm.len() / self.rate.per_ms()) as u64);
             let voiced = self.voice.push(pcm);
             if voiced {
                 self.caller_voice_at = Some(now);
@@ -286,6 +322,9 @@ impl Bridge {
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
             media::Event::Finished(utterance) => self.utterance_finished(utterance),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
+            media::Event::Unheard => self.reports.push_back(Report::Unheard),
+            media::Event::Diagnosis(diagnosis) => self.reports.push_back(Report::Diagnosis(diagnosis)),
+            media::Event::Quality(quality) => self.reports.push_back(Report::Quality(quality)),
             media::Event::Overflow { .. } => self.reports.push_back(Report::PlayoutDropped),
         }
     }
@@ -326,7 +365,7 @@ impl Bridge {
     fn hear_session(&mut self, now: Instant, output: realtime::Output) {
         match output {
             realtime::Output::Send(text) => self.messages.push_back(Message { text, audio: false }),
-            realtime::Output::Ready => self.reports.push_back(Report::SessionReady),
+            realtime::Output::Ready => self.session_ready(),
             realtime::Output::AudioDone(utterance) => self.media.finish(utterance),
             realtime::Output::Interrupt => self.interrupt(now),
             realtime::Output::ToolCall {

@@ -183,7 +183,7 @@ impl Driver {
             let Some((length, from)) = receive(&self.rtp, buffer) else {
                 return;
             };
-            self.bridge.handle_rtp(Instant::now(), from, &buffer[..length]);
+            self.bridge.handle_rtp(Instant::now(), from, &mut buffer[..length]);
         }
     }
 
@@ -192,7 +192,7 @@ impl Driver {
             let Some((length, from)) = receive(&self.rtcp, buffer) else {
                 return;
             };
-            self.bridge.handle_rtcp(Instant::now(), from, &buffer[..length]);
+            self.bridge.handle_rtcp(Instant::now(), from, &mut buffer[..length]);
         }
     }
 

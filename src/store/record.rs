@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::quality::{DiagnosisRecord, QualityRecord};
+
 /// Everything worth knowing about one call after it has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallRecord {
@@ -77,6 +79,12 @@ pub struct CallRecord {
     pub transfer: Option<TransferRecord>,
     /// The leg's packets.
     pub rtp: RtpRecord,
+    /// How it sounded.
+    #[serde(default)]
+    pub quality: QualityRecord,
+    /// What was wrong with the line.
+    #[serde(default)]
+    pub diagnoses: Vec<DiagnosisRecord>,
     /// What the backend charges for.
     pub tokens: TokensRecord,
     /// How the call ended.
@@ -118,6 +126,8 @@ impl CallRecord {
             answered_by: None,
             transfer: None,
             rtp: RtpRecord::default(),
+            quality: QualityRecord::default(),
+            diagnoses: Vec::new(),
             tokens: TokensRecord::default(),
             outcome: OutcomeRecord {
                 cause: String::new(),
@@ -264,6 +274,8 @@ pub(super) mod tests {
             "variables",
             "answered_by",
             "transfer",
+            "quality",
+            "diagnoses",
         ] {
             json.as_object_mut().unwrap().remove(name);
         }
@@ -303,6 +315,8 @@ pub(super) mod tests {
                 jitter_ms: 1.5,
                 ..RtpRecord::default()
             },
+            quality: QualityRecord::default(),
+            diagnoses: Vec::new(),
             tokens: TokensRecord::default(),
             outcome: OutcomeRecord {
                 cause: "no_ports".to_owned(),

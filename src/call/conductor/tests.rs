@@ -267,13 +267,7 @@ fn settings() -> Settings {
 }
 
 fn local() -> Local {
-    Local {
-        address: "127.0.0.1".parse().unwrap(),
-        rtp_port: 5000,
-        session_id: 1,
-        version: 1,
-        codecs: Codec::ALL.to_vec(),
-    }
+    Local::new("127.0.0.1".parse().unwrap(), 5000, 1)
 }
 
 fn answer(formats: &str) -> Vec<u8> {
