@@ -111,12 +111,13 @@ impl Caller {
                 Released::Packet {
                     payload_type,
                     arrived_at,
+                    timestamp,
                     payload,
-                    ..
                 } => {
                     let payload = Payload {
                         arrived_at,
                         payload_type,
+                        timestamp,
                         bytes: payload,
                     };
                     if missing > 0 {

@@ -12,6 +12,7 @@ mod caller;
 mod coder;
 mod conceal;
 mod control;
+mod drift;
 mod event;
 mod keypad;
 mod ledger;
@@ -22,6 +23,8 @@ mod playout;
 mod sender;
 mod settings;
 mod statistics;
+mod stretch;
+mod ticks;
 mod voice;
 mod watch;
 
