@@ -21,32 +21,22 @@ fn the_delay_is_that_of_the_mirror_filters() {
     assert_eq!(best_delay(&input, &output), 22);
 }
 
-/// The other implementation begins with wrong steps, which both forget: whoever encoded, both decode alike after a while.
+/// The other implementation begins with other steps than the recommendation's, which the decoder forgets.
 #[test]
-fn another_implementation_agrees() {
-    use audio_codec::{Decoder as _, Encoder as _};
+fn another_decoder_soon_agrees_to_the_bit() {
+    use audio_codec::Decoder as _;
     let input: Vec<i16> = noise(8_000)
         .into_iter()
         .chain(sine(700.0, 8_000))
         .chain(noise(8_000))
         .collect();
-    let ours = encoded(&input);
-    let mut theirs = vec![0; ours.len() + 1];
-    let length = audio_codec::g722::G722Encoder::new()
-        .encode_into(&input, &mut theirs)
-        .unwrap();
-    theirs.truncate(length);
-    assert_eq!(ours.len(), theirs.len());
-    let differing = ours.iter().zip(&theirs).filter(|(ours, theirs)| ours != theirs).count();
-    println!("{differing} of {} octets differ", ours.len());
-    let mut other = vec![0; 2 * ours.len()];
+    let octets = encoded(&input);
+    let (ours, mut theirs) = (decoded(&octets), vec![0; input.len()]);
     audio_codec::g722::G722Decoder::new()
-        .decode_into(&ours, &mut other)
+        .decode_into(&octets, &mut theirs)
         .unwrap();
-    let our = decoded(&ours);
-    let differing = our.iter().zip(&other).filter(|(ours, theirs)| ours != theirs).count();
-    println!("{differing} of {} samples differ", our.len());
-    assert_eq!(our[4_000..], other[4_000..]);
+    let last = ours.iter().zip(&theirs).rposition(|(ours, theirs)| ours != theirs);
+    assert!(last.is_none_or(|at| at < 4_500), "{last:?}");
 }
 
 #[test]
