@@ -105,8 +105,8 @@ impl G722Encoder {
         let windows = self.even.windows(TAPS).zip(self.odd.windows(TAPS)).take(pairs.len());
         out.extend(windows.map(|(even, odd)| {
             let (even, odd) = (dot(even, &MIRROR), dot(odd, &MIRRORED));
-            let low = self.low.encode_low((odd + even) >> 14);
-            let high = self.high.encode_high((odd - even) >> 14);
+            let low = self.low.encode_low(limited((odd + even) >> 14));
+            let high = self.high.encode_high(limited((odd - even) >> 14));
             high << 6 | low
         }));
         shift(&mut self.even, pairs.len());
@@ -178,7 +178,7 @@ impl Band {
     fn decode_low(&mut self, code: u8) -> i32 {
         // INVQBL, RECONS, LIMIT
         let fine = (self.step * i32::from(LOW_6_BITS[usize::from(code & 0x3F)])) >> 15;
-        let sample = (self.expected + fine).clamp(-16_384, 16_383);
+        let sample = limited(self.expected + fine);
         self.adapt_low(code);
         sample
     }
@@ -187,7 +187,7 @@ impl Band {
     fn decode_high(&mut self, code: u8) -> i32 {
         let expected = self.expected;
         let difference = self.adapt_high(code);
-        (expected + difference).clamp(-16_384, 16_383)
+        limited(expected + difference)
     }
 
     #[inline]
@@ -287,6 +287,12 @@ impl Band {
         self.differences.copy_within(..ZEROS - 1, 1);
         self.differences[0] = saturated(2 * difference);
     }
+}
+
+/// LIMIT: a band has 15 bits.
+#[inline]
+fn limited(value: i32) -> i32 {
+    value.clamp(-16_384, 16_383)
 }
 
 #[inline]
