@@ -135,13 +135,14 @@ impl Caller {
                 Released::Packet {
                     payload_type,
                     arrived_at,
+                    timestamp,
                     payload,
-                    ..
                 } => {
                     self.losses.received();
                     let payload = Payload {
                         arrived_at,
                         payload_type,
+                        timestamp,
                         bytes: payload,
                     };
                     if missing > 0 {
