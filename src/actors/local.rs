@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use crate::{
     config::{self, TrunkMedia},
-    rtp::srtp::{MasterKey, Suite},
+    rtp::{
+        dtls::Identity,
+        srtp::{MasterKey, Suite},
+    },
     sdp::{Fingerprint, Local, Protection, Srtp},
 };
 
@@ -15,6 +18,15 @@ pub fn local(media: &TrunkMedia, address: IpAddr, rtp_port: u16, certificate: Op
         ptime_ms: media.ptime_ms,
         protection: protection(media, certificate),
         ..Local::new(address, rtp_port, super::service::random() >> 2)
+    }
+}
+
+/// What our certificate is known by in descriptions.
+pub fn fingerprint(identity: &Identity) -> Fingerprint {
+    let known_by = identity.fingerprint();
+    Fingerprint {
+        algorithm: known_by.algorithm().to_owned(),
+        bytes: known_by.bytes().to_vec(),
     }
 }
 

@@ -16,10 +16,15 @@ use crate::{
     sdp::Negotiated,
 };
 
-use super::{monologue::Monologue, order::Order};
+use super::{monologue::Monologue, order::Order, recording::Prompt};
+
+mod prompt;
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
 const PROMPT: Utterance = Utterance(u32::MAX);
+
+/// The one that stands for a prompt the caller has to hear to its end.
+const NOTICE: Utterance = Utterance(u32::MAX - 1);
 
 /// Agent audio later than this after the caller's voice is no answer to it.
 const RESPONSE_MAX: Duration = Duration::from_secs(15);
@@ -51,6 +56,10 @@ pub enum Report {
     Quiet,
     /// The agent has been heard to its end, or the caller cut in, after [`Order::AwaitSaid`].
     Said,
+    /// The prompt of [`Order::Prompt`] has been heard to its end.
+    PromptHeard,
+    /// It has not, and will not be.
+    PromptCut,
     /// The far end began to speak and went on without a pause for as long as [`Order::WatchVoice`] said, as an
     /// answering machine does.
     MachineLikely,
@@ -62,6 +71,8 @@ pub enum Report {
     Diagnosis(media::Diagnosis),
     /// How the call sounds has changed.
     Quality(media::Quality),
+    /// The media must be protected and cannot be; why, in one word.
+    SecurityFailed(&'static str),
     /// The agent's first packet after the caller's last voice left this much later.
     Responded(Duration),
     /// Agent audio came faster than there is room for it, and was lost.
@@ -101,6 +112,8 @@ pub struct Bridge {
     awaiting_quiet: bool,
     /// Whether [`Report::Said`] is owed, and whether the agent has begun.
     awaiting_said: Option<bool>,
+    /// A prompt that has not been heard to its end.
+    prompt: Option<Prompt>,
     monologue: Option<Monologue>,
     history: Vec<realtime::HistoryItem>,
     summary: Summary,
@@ -129,6 +142,7 @@ impl Bridge {
             caller_voice_at: None,
             awaiting_quiet: false,
             awaiting_said: None,
+            prompt: None,
             monologue: None,
             history: Vec::new(),
             summary: Summary::default(),
@@ -147,6 +161,7 @@ impl Bridge {
             Order::Apologise => self.apologise(now),
             Order::AwaitQuiet => self.awaiting_quiet = true,
             Order::AwaitSaid => self.awaiting_said = Some(false),
+            Order::Prompt(prompt) => self.prompt(now, prompt),
             Order::WatchVoice(limit) => self.monologue = Some(Monologue::new(limit)),
             Order::ToolResult {
                 call_id,
@@ -154,7 +169,10 @@ impl Bridge {
                 respond,
             } => self.session_does(|session| session.tool_result(now, &call_id, &output, respond)),
             Order::HearDigit(digit) => self.digit(now, digit),
-            Order::HearText(text) => self.session_does(|session| session.text(now, &text)),
+            Order::HearText(text) => {
+                self.session_does(|session| session.text(now, &text));
+                self.prompt_cut();
+            }
             Order::SendDigits(digits) => self.media.send_digits(&digits),
         }
         self.carry(now);
@@ -202,6 +220,8 @@ impl Bridge {
             self.summary.usage += session.usage();
             self.history = session.into_history();
             self.media.flush(now);
+            // Whoever ordered it hears of the next session, and orders it again.
+            self.prompt = None;
         }
         self.carry(now);
     }
@@ -268,6 +288,11 @@ impl Bridge {
         self.reports.push_back(Report::SessionReady);
     }
 
+    /// The leg's media, for its recording.
+    pub fn media(&mut self) -> &mut media::Machine {
+        &mut self.media
+    }
+
     fn session_does(&mut self, act: impl FnOnce(&mut realtime::Machine)) {
         if let Some(session) = &mut self.session {
             act(session);
@@ -325,6 +350,7 @@ impl Bridge {
             media::Event::Unheard => self.reports.push_back(Report::Unheard),
             media::Event::Diagnosis(diagnosis) => self.reports.push_back(Report::Diagnosis(diagnosis)),
             media::Event::Quality(quality) => self.reports.push_back(Report::Quality(quality)),
+            media::Event::SecurityFailed(word) => self.reports.push_back(Report::SecurityFailed(word)),
             media::Event::Overflow { .. } => self.reports.push_back(Report::PlayoutDropped),
         }
     }
@@ -338,10 +364,11 @@ impl Bridge {
         if let Some(session) = &mut self.session {
             session.digit(now, digit);
         }
+        self.prompt_cut();
     }
 
     fn utterance_started(&mut self, now: Instant, utterance: Utterance) {
-        if utterance == PROMPT {
+        if utterance == PROMPT || utterance == NOTICE {
             return;
         }
         if let Some(begun) = &mut self.awaiting_said {
@@ -355,8 +382,9 @@ impl Bridge {
     }
 
     fn utterance_finished(&mut self, utterance: Utterance) {
+        self.prompt_finished(utterance);
         if let Some(session) = &mut self.session
-            && utterance != PROMPT
+            && utterance < NOTICE
         {
             session.finished(utterance);
         }
@@ -388,6 +416,7 @@ impl Bridge {
     fn interrupt(&mut self, now: Instant) {
         let heard = self.media.flush(now);
         self.cut_in();
+        self.prompt_flushed(&heard);
         if !heard.is_empty() {
             self.summary.barge_ins += 1;
             // The next packet carries the fading end, the last the caller hears of the interrupted words.

@@ -14,6 +14,7 @@ use super::{
     worker::{Overloaded, Workers},
 };
 use crate::{
+    audio::SampleRate,
     call::{
         self,
         bridge::{Bridge, Report, Summary},
@@ -21,6 +22,7 @@ use crate::{
     media::{self, Channel},
     net::ports::{PortLease, PortPair},
     realtime::{self, FaultClass},
+    store::recording::Sink,
     telemetry::{Held, Level, Metrics, Queue},
 };
 
@@ -48,6 +50,12 @@ pub enum Order {
     Dial(Box<dyn FnOnce() -> Dial + Send>, Box<realtime::Settings>),
     /// Where the Session actor hears from now on.
     ReportSession(Post<SessionReport>),
+    /// Record both sides at this rate into this sink, instead of whatever was recorded before.
+    Record(Box<Sink>, SampleRate),
+    /// Record silence, or sound again.
+    PauseRecording(bool),
+    /// End the recording.
+    EndRecording,
     /// Close the session, say goodbye on RTCP, report the summary and end.
     Close,
     /// Break on purpose: how the tests show that one call's failure stays its own.
@@ -130,6 +138,7 @@ struct Driver {
     session: Option<Post<SessionReport>>,
     metrics: Metrics,
     serving: Option<Held>,
+    recording: Option<Box<Sink>>,
     // Held for its release: the pool gets the pair back when the driver ends, however it ends. Declared after the
     // sockets, so that these are closed first.
     _lease: PortLease,
@@ -155,6 +164,7 @@ impl Driver {
             session: None,
             metrics: start.metrics,
             serving: None,
+            recording: None,
             _lease: lease,
         })
     }
@@ -219,6 +229,9 @@ impl Driver {
             Some(Order::Bridge(order)) => self.bridge.obey(now, order),
             Some(Order::Dial(dial, settings)) => self.dial(dial(), settings),
             Some(Order::ReportSession(post)) => self.session = Some(post),
+            Some(Order::Record(sink, rate)) => self.record(sink, rate),
+            Some(Order::PauseRecording(paused)) => self.bridge.media().pause_recording(now, paused),
+            Some(Order::EndRecording) => self.end_recording(),
             Some(Order::Break) => panic!("a media driver was told to break"),
         }
         Next::GoOn
@@ -234,6 +247,7 @@ impl Driver {
 
     fn perform(&mut self) {
         self.transmit();
+        self.keep_recorded();
         while let Some(message) = self.bridge.poll_message() {
             self.socket.send(message.text, message.audio);
         }
@@ -314,12 +328,15 @@ impl Driver {
 
     async fn close(mut self) {
         self.bridge.session_lost(Instant::now());
+        self.end_recording();
         self.bridge.bye(Instant::now());
         self.transmit();
         self.socket.close().await;
         self.post_call(CallReport::Closed(Box::new(self.bridge.summary())));
     }
 }
+
+mod recording;
 
 fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
     loop {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::{
     statistics::Statistics,
+    tap::Side,
     voice::{Payload, Voice},
 };
 use crate::{
@@ -102,6 +103,11 @@ impl Caller {
         self.late
     }
 
+    /// What the agent was given, for the recording.
+    pub(super) fn tap(&mut self) -> &mut Side {
+        &mut self.voice.tap
+    }
+
     /// Figures for an RTCP report.
     pub(super) fn block(&mut self) -> Option<Block> {
         self.reception.block()
@@ -129,13 +135,14 @@ impl Caller {
                 Released::Packet {
                     payload_type,
                     arrived_at,
+                    timestamp,
                     payload,
-                    ..
                 } => {
                     self.losses.received();
                     let payload = Payload {
                         arrived_at,
                         payload_type,
+                        timestamp,
                         bytes: payload,
                     };
                     if missing > 0 {

@@ -16,6 +16,7 @@ use super::{
     secure::{Datagram, Secure},
     sender::Sender,
     statistics::Statistics,
+    tap::Tap,
     watch::Watch,
 };
 use crate::{
@@ -46,6 +47,7 @@ pub struct Machine {
     meter: Meter,
     events: Events,
     counts: Counts,
+    tap: Tap,
 }
 
 #[derive(Debug)]
@@ -100,7 +102,7 @@ impl Machine {
         Self {
             session: SampleRate::Hz24000,
             phase: Phase::New,
-            secure: Secure::new(),
+            secure: Secure::new(settings.identity.clone()),
             latch: Latch::new(),
             keys: telephone_event::Reader::default(),
             control: Control::new(now, &settings),
@@ -113,6 +115,7 @@ impl Machine {
             meter: Meter::new(),
             events: Events::default(),
             counts: Counts::default(),
+            tap: Tap::default(),
         }
     }
 
@@ -123,8 +126,8 @@ impl Machine {
         }
         let Phase::Live(live) = &mut self.phase else { return };
         live.apply(terms);
-        self.secure.apply(now, &terms.security);
         self.latch.signal(terms.remote_rtp);
+        self.secure.apply(now, &terms.security);
         self.playout.set_format(&terms.send);
         self.sender.set_clock(terms.send.codec.clock_hz());
         self.control.apply(now, terms);
@@ -137,6 +140,7 @@ impl Machine {
         if !terms.direction.sends() {
             self.playout.pause();
         }
+        self.shake_hands();
     }
 
     /// The rate of what [`poll_caller`](Self::poll_caller) gives and [`play`](Self::play) takes; 24 kHz unless said
@@ -151,8 +155,10 @@ impl Machine {
 
     /// A datagram on the RTP port; a protected one is unprotected where it stands.
     pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
-        if self.shares_port() && Datagram::of(datagram) == Datagram::Rtcp {
-            return self.handle_rtcp(now, from, datagram);
+        match Datagram::of(datagram) {
+            Datagram::Rtcp if self.shares_port() => return self.handle_rtcp(now, from, datagram),
+            Datagram::Dtls if self.secure.shakes_hands() => return self.handle_handshake(now, from, datagram),
+            _ => {}
         }
         let Ok(datagram) = self.secure.open(now, datagram) else {
             return;
@@ -197,6 +203,9 @@ impl Machine {
     pub fn handle_timeout(&mut self, now: Instant) {
         let Phase::Live(live) = &mut self.phase else { return };
         live.caller.handle_timeout(now);
+        self.tap.caller(now, live.caller.tap());
+        self.secure.handle_timeout(now);
+        self.shake_hands();
         self.watch.handle_timeout(now, &mut self.events);
         self.look_after(now);
         if self.control.is_due(now) {
@@ -210,7 +219,11 @@ impl Machine {
         let Phase::Live(live) = &self.phase else { return None };
         let sure = live.caller.poll_timeout().min(live.pacer.deadline());
         // The doctor and the meter look when a packet time has passed anyway.
-        let perhaps = [self.watch.poll_timeout(), self.control.poll_timeout()];
+        let perhaps = [
+            self.watch.poll_timeout(),
+            self.control.poll_timeout(),
+            self.secure.poll_timeout(),
+        ];
         perhaps.into_iter().flatten().chain([sure]).min()
     }
 
@@ -281,6 +294,8 @@ impl Machine {
     pub fn bye(&mut self, now: Instant) {
         self.report(now, true);
         self.doctor.close(now);
+        self.secure.close(now);
+        self.shake_hands();
         self.phase = match std::mem::replace(&mut self.phase, Phase::New) {
             Phase::Live(live) => Phase::Over(live),
             phase => phase,
@@ -317,6 +332,28 @@ impl Machine {
         self.secure.srtp_failures()
     }
 
+    /// A part of a handshake. It comes from where media will come from.
+    fn handle_handshake(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if self.latch.accepts(now, from) {
+            self.secure.handle_handshake(now, datagram);
+            self.shake_hands();
+        } else {
+            self.counts.foreign += 1;
+        }
+    }
+
+    /// Sends what the handshake has to say, and tells how it failed.
+    fn shake_hands(&mut self) {
+        while let Some(datagram) = self.secure.poll_handshake() {
+            if let Some(to) = self.latch.target() {
+                self.outbox.push(to, Channel::Rtp).extend(datagram);
+            }
+        }
+        if let Some(word) = self.secure.poll_failure() {
+            self.events.push(Event::SecurityFailed(word));
+        }
+    }
+
     /// Whether reports come on the RTP port (RFC 5761).
     fn shares_port(&self) -> bool {
         matches!(&self.phase, Phase::Live(live) if live.terms.rtcp_mux)
@@ -351,6 +388,7 @@ impl Machine {
             Kind::Key | Kind::Noise => None,
         };
         live.caller.receive(now, packet, clock_hz);
+        self.tap.caller(now, live.caller.tap());
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
         {
@@ -363,7 +401,9 @@ impl Machine {
             let Phase::Live(live) = &mut self.phase else { return };
             let Some(tick) = live.pacer.tick(now) else { return };
             self.counts.ticks_skipped += tick.skipped;
+            let end = live.pacer.deadline();
             self.send(now, tick);
+            self.tap.agent(end, &mut self.playout.tap);
         }
     }
 
@@ -490,5 +530,6 @@ impl Live {
     }
 }
 
+mod recording;
 #[cfg(test)]
 mod tests;

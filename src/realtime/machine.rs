@@ -211,6 +211,18 @@ impl Machine {
         self.wish(now, Some(instructions));
     }
 
+    /// Has the agent say exactly these words. [`Self::is_prompt`] knows them again.
+    pub fn recite(&mut self, now: Instant, words: &str) {
+        let instructions = format!("Say exactly these words and nothing else: {words}");
+        self.put(now, Wish::prompt(instructions));
+    }
+
+    /// Whether this utterance is the one that was last to be recited.
+    pub fn is_prompt(&self, utterance: Utterance) -> bool {
+        let response = self.parts.response_of(utterance);
+        response.is_some_and(|response| self.responses.is_prompt(response))
+    }
+
     /// The caller pressed a digit: it interrupts, and asks for an answer.
     pub fn digit(&mut self, now: Instant, digit: char) {
         if !self.is_ready() || !matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
@@ -326,7 +338,11 @@ impl Machine {
     }
 
     fn wish(&mut self, now: Instant, instructions: Option<String>) {
-        if !self.responses.wish(Wish::new(instructions)) {
+        self.put(now, Wish::new(instructions));
+    }
+
+    fn put(&mut self, now: Instant, wish: Wish) {
+        if !self.responses.wish(wish) {
             self.response_dropped();
         }
         self.ask(now);

@@ -263,6 +263,7 @@ fn settings() -> Settings {
         ),
         voicemail_after: Some(Duration::from_secs(4)),
         messages: true,
+        recording: recording::Policy::Off,
     }
 }
 

@@ -356,6 +356,7 @@ fn terms(direction: Direction) -> Negotiated {
         ptime_ms: 20,
         direction,
         security: Security::None,
+        profile: crate::sdp::Profile::default(),
         voip_metrics: false,
     }
 }
