@@ -160,10 +160,9 @@ mod tests {
     #[test]
     fn a_trunk_speaks_every_codec_and_takes_encryption_unless_told_otherwise() {
         assert_eq!(read(TRUNK).trunks[0].media, TrunkMedia::default());
-        let text = format!(
-            "{TRUNK}codecs = [\"opus\", \"g722\", \"pcma\"]\nptime_ms = 40\nsrtp = \"required\"\n\
-             srtp_suites = [\"AEAD_AES_128_GCM\", \"AES_CM_128_HMAC_SHA1_80\"]\ndtls = false"
-        );
+        let lines = "codecs = [\"opus\", \"g722\", \"pcma\"]\nptime_ms = 40\nsrtp = \"required\"\n\
+                     srtp_suites = [\"AEAD_AES_128_GCM\", \"AES_CM_128_HMAC_SHA1_80\"]\ndtls = false\n";
+        let config = read(&format!("{TRUNK}{lines}"));
         let media = TrunkMedia {
             codecs: vec![Codec::Opus, Codec::G722, Codec::Pcma],
             ptime_ms: 40,
@@ -171,8 +170,8 @@ mod tests {
             srtp_suites: vec![Suite::AeadAes128Gcm, Suite::AesCm128HmacSha1_80],
             dtls: false,
         };
-        assert_eq!(read(&text).trunks[0].media, media);
-        assert_eq!(read(&read(&text).effective_toml()).trunks[0].media, media);
+        assert_eq!(config.trunks[0].media, media);
+        assert!(config.effective_toml().contains(lines));
     }
 
     #[test]
