@@ -14,7 +14,7 @@ use crate::{
     http::{HttpState, Readiness},
     media,
     net::{
-        ports::{PortPair, PortPool},
+        ports::{PortPair, PortPool, Use},
         tls::Tls,
     },
     realtime::{self, ReconnectSettings},
@@ -93,7 +93,7 @@ impl Shared {
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let metrics = Metrics::new();
-        let ports = PortPool::new(config.media.ports.clone());
+        let ports = PortPool::new(config.media.ports.clone(), config.media.inbound_reserve);
         let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
         let (board, manager) = (Arc::new(Board::new()), Arc::new(Manager::default()));
@@ -176,7 +176,7 @@ impl Service {
 
     /// Takes ports and settles the media.
     pub fn prepare(&self, invite: &Invite) -> Result<Prepared, Cause> {
-        let (ports, local) = self.take_ports(invite.flow.local.ip(), invite.advertised_ip)?;
+        let (ports, local) = self.take_ports(invite.flow.local.ip(), invite.advertised_ip, Use::Inbound)?;
         let terms = Terms::new(local, invite.offer.as_deref()).map_err(|refusal| {
             tracing::info!(%refusal, "the offer was refused");
             Cause::from(refusal)
@@ -185,8 +185,13 @@ impl Service {
     }
 
     /// Takes ports at this address of ours, which peers know by another.
-    pub fn take_ports(&self, local_ip: IpAddr, advertised_ip: IpAddr) -> Result<(PortPair, sdp::Local), Cause> {
-        let ports = self.ports.take(local_ip).map_err(|error| {
+    pub fn take_ports(
+        &self,
+        local_ip: IpAddr,
+        advertised_ip: IpAddr,
+        purpose: Use,
+    ) -> Result<(PortPair, sdp::Local), Cause> {
+        let ports = self.ports.take(local_ip, purpose).map_err(|error| {
             tracing::warn!(%error, "no RTP ports for a call");
             Cause::NoPorts
         })?;

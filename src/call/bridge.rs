@@ -15,7 +15,8 @@ use crate::{
     media, realtime,
 };
 
-use super::{monologue::Monologue, order::Order};
+pub use super::messages::Message;
+use super::{messages::Messages, monologue::Monologue, order::Order};
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
 const PROMPT: Utterance = Utterance(u32::MAX);
@@ -94,16 +95,7 @@ pub struct Bridge {
     history: Vec<realtime::HistoryItem>,
     summary: Summary,
     reports: VecDeque<Report>,
-    messages: VecDeque<Message>,
-}
-
-/// A message for the session's WebSocket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// JSON text.
-    pub text: String,
-    /// Caller audio, which may be dropped when the backend is slow.
-    pub audio: bool,
+    messages: Messages,
 }
 
 impl Bridge {
@@ -120,7 +112,7 @@ impl Bridge {
             history: Vec::new(),
             summary: Summary::default(),
             reports: VecDeque::new(),
-            messages: VecDeque::new(),
+            messages: Messages::default(),
         }
     }
 
@@ -212,8 +204,8 @@ impl Bridge {
     }
 
     /// The next message for the session.
-    pub fn poll_message(&mut self) -> Option<Message> {
-        self.messages.pop_front()
+    pub fn poll_message(&mut self) -> Option<Message<'_>> {
+        self.messages.pop()
     }
 
     /// The next thing the call should know.
@@ -273,9 +265,8 @@ impl Bridge {
                 self.monologue = None;
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
-            let message = self.session.as_mut().and_then(|session| session.append(pcm));
-            if let Some(text) = message {
-                self.messages.push_back(Message { text, audio: true });
+            if let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
+                self.messages.push_audio(frame);
             }
         }
     }
@@ -325,7 +316,7 @@ impl Bridge {
 
     fn hear_session(&mut self, now: Instant, output: realtime::Output) {
         match output {
-            realtime::Output::Send(text) => self.messages.push_back(Message { text, audio: false }),
+            realtime::Output::Send(text) => self.messages.push(text),
             realtime::Output::Ready => self.reports.push_back(Report::SessionReady),
             realtime::Output::AudioDone(utterance) => self.media.finish(utterance),
             realtime::Output::Interrupt => self.interrupt(now),

@@ -28,10 +28,10 @@ impl Dialect {
         }
     }
 
-    /// Writes one frame of caller audio: 24 kHz mono.
-    pub fn write_append(self, pcm: &[i16], scratch: &mut Vec<u8>) -> String {
+    /// Writes one frame of caller audio, 24 kHz mono, over what was in `text`.
+    pub fn write_append(self, pcm: &[i16], scratch: &mut Vec<u8>, text: &mut String) {
         match self {
-            Self::Ga => ga::write_append(pcm, scratch),
+            Self::Ga => ga::write_append(pcm, scratch, text),
         }
     }
 }

@@ -77,6 +77,7 @@ pub struct Machine {
     events_sent: u64,
     outputs: VecDeque<Output>,
     scratch: Vec<u8>,
+    appended: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +107,7 @@ impl Machine {
             events_sent: 0,
             outputs: VecDeque::new(),
             scratch: Vec::new(),
+            appended: String::new(),
         }
     }
 
@@ -170,9 +172,14 @@ impl Machine {
     }
 
     /// One frame of caller audio, 24 kHz mono: the text to send, or none while the session cannot hear.
-    pub fn append(&mut self, pcm: &[i16]) -> Option<String> {
-        self.is_ready()
-            .then(|| self.settings.dialect.write_append(pcm, &mut self.scratch))
+    pub fn append(&mut self, pcm: &[i16]) -> Option<&str> {
+        if !self.is_ready() {
+            return None;
+        }
+        self.settings
+            .dialect
+            .write_append(pcm, &mut self.scratch, &mut self.appended);
+        Some(&self.appended)
     }
 
     /// Lets the agent say its greeting; without one the caller speaks first.
