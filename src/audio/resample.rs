@@ -82,8 +82,13 @@ impl<const IN: usize, const OUT: usize> Converter<IN, OUT> {
         }
         let begin = out.len();
         out.resize(begin + groups.len() * OUT, 0);
-        for (at, group) in out[begin..].as_chunks_mut::<OUT>().0.iter_mut().enumerate().take(BLOCK) {
-            *group = std::array::from_fn(|index| done[index][at]);
+        for (at, group) in out[begin..].as_chunks_mut::<OUT>().0[..groups.len().min(BLOCK)]
+            .iter_mut()
+            .enumerate()
+        {
+            for (sample, done) in group.iter_mut().zip(&done) {
+                *sample = done[at];
+            }
         }
         self.lines.iter_mut().for_each(|line| line.shift(groups.len()));
     }
