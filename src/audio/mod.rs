@@ -7,10 +7,13 @@
 pub mod codec;
 pub mod comfort;
 pub mod g711;
+pub mod g722;
 pub mod level;
+pub mod opus;
 pub mod rate;
 pub mod resample;
 pub mod speech;
+pub mod stereo;
 pub mod tone;
 pub mod vad;
 
@@ -20,6 +23,7 @@ pub use g711::Law;
 pub use rate::Resampler;
 pub use resample::{Downsampler, Upsampler};
 pub use speech::{Heard, Utterance};
+pub use stereo::StereoEncoder;
 pub use tone::Tone;
 pub use vad::{VoiceDetector, VoiceSettings};
 

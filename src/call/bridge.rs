@@ -16,10 +16,16 @@ use crate::{
     sdp::Negotiated,
 };
 
-use super::{monologue::Monologue, order::Order};
+pub use super::messages::Message;
+use super::{messages::Messages, monologue::Monologue, order::Order, recording::Prompt};
+
+mod prompt;
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
 const PROMPT: Utterance = Utterance(u32::MAX);
+
+/// The one that stands for a prompt the caller has to hear to its end.
+const NOTICE: Utterance = Utterance(u32::MAX - 1);
 
 /// Agent audio later than this after the caller's voice is no answer to it.
 const RESPONSE_MAX: Duration = Duration::from_secs(15);
@@ -51,11 +57,21 @@ pub enum Report {
     Quiet,
     /// The agent has been heard to its end, or the caller cut in, after [`Order::AwaitSaid`].
     Said,
+    /// The prompt of [`Order::Prompt`] has been heard to its end.
+    PromptHeard,
+    /// It has not, and will not be.
+    PromptCut,
     /// The far end began to speak and went on without a pause for as long as [`Order::WatchVoice`] said, as an
     /// answering machine does.
     MachineLikely,
     /// No RTP has come from the caller for the configured time.
     CallerSilent,
+    /// The caller's side has heard nothing of us for the configured time.
+    Unheard,
+    /// What is wrong with the line has changed.
+    Diagnosis(media::Diagnosis),
+    /// How the call sounds has changed.
+    Quality(media::Quality),
     /// The media must be protected and cannot be; why, in one word.
     SecurityFailed(&'static str),
     /// The agent's first packet after the caller's last voice left this much later.
@@ -97,20 +113,13 @@ pub struct Bridge {
     awaiting_quiet: bool,
     /// Whether [`Report::Said`] is owed, and whether the agent has begun.
     awaiting_said: Option<bool>,
+    /// A prompt that has not been heard to its end.
+    prompt: Option<Prompt>,
     monologue: Option<Monologue>,
     history: Vec<realtime::HistoryItem>,
     summary: Summary,
     reports: VecDeque<Report>,
-    messages: VecDeque<Message>,
-}
-
-/// A message for the session's WebSocket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// JSON text.
-    pub text: String,
-    /// Caller audio, which may be dropped when the backend is slow.
-    pub audio: bool,
+    messages: Messages,
 }
 
 impl Bridge {
@@ -125,11 +134,12 @@ impl Bridge {
             caller_voice_at: None,
             awaiting_quiet: false,
             awaiting_said: None,
+            prompt: None,
             monologue: None,
             history: Vec::new(),
             summary: Summary::default(),
             reports: VecDeque::new(),
-            messages: VecDeque::new(),
+            messages: Messages::default(),
         }
     }
 
@@ -137,11 +147,13 @@ impl Bridge {
     pub fn obey(&mut self, now: Instant, order: Order) {
         match order {
             Order::Apply(negotiated) => self.apply(now, &negotiated),
+            Order::Early(early) => self.media.set_early(now, early),
             Order::Greet => self.session_does(|session| session.greet(now)),
             Order::Comfort(on) => self.media.comfort(on),
             Order::Apologise => self.apologise(now),
             Order::AwaitQuiet => self.awaiting_quiet = true,
             Order::AwaitSaid => self.awaiting_said = Some(false),
+            Order::Prompt(prompt) => self.prompt(now, prompt),
             Order::WatchVoice(limit) => self.monologue = Some(Monologue::new(limit)),
             Order::ToolResult {
                 call_id,
@@ -149,7 +161,10 @@ impl Bridge {
                 respond,
             } => self.session_does(|session| session.tool_result(now, &call_id, &output, respond)),
             Order::HearDigit(digit) => self.digit(now, digit),
-            Order::HearText(text) => self.session_does(|session| session.text(now, &text)),
+            Order::HearText(text) => {
+                self.session_does(|session| session.text(now, &text));
+                self.prompt_cut();
+            }
             Order::SendDigits(digits) => self.media.send_digits(&digits),
         }
         self.carry(now);
@@ -165,6 +180,11 @@ impl Bridge {
     pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.media.handle_rtcp(now, from, datagram);
         self.carry(now);
+    }
+
+    /// The caller's host refused a packet of ours.
+    pub fn handle_refused(&mut self, now: Instant) {
+        self.media.handle_refused(now);
     }
 
     /// The WebSocket of a new session is open.
@@ -192,6 +212,8 @@ impl Bridge {
             self.summary.usage += session.usage();
             self.history = session.into_history();
             self.media.flush(now);
+            // Whoever ordered it hears of the next session, and orders it again.
+            self.prompt = None;
         }
         self.carry(now);
     }
@@ -222,8 +244,8 @@ impl Bridge {
     }
 
     /// The next message for the session.
-    pub fn poll_message(&mut self) -> Option<Message> {
-        self.messages.pop_front()
+    pub fn poll_message(&mut self) -> Option<Message<'_>> {
+        self.messages.pop()
     }
 
     /// The next thing the call should know.
@@ -256,6 +278,11 @@ impl Bridge {
             self.voice = VoiceDetector::new(rate, VoiceSettings::default());
         }
         self.reports.push_back(Report::SessionReady);
+    }
+
+    /// The leg's media, for its recording.
+    pub fn media(&mut self) -> &mut media::Machine {
+        &mut self.media
     }
 
     fn session_does(&mut self, act: impl FnOnce(&mut realtime::Machine)) {
@@ -299,9 +326,8 @@ impl Bridge {
                 self.monologue = None;
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
-            let message = self.session.as_mut().and_then(|session| session.append(pcm));
-            if let Some(text) = message {
-                self.messages.push_back(Message { text, audio: true });
+            if let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
+                self.messages.push_audio(frame);
             }
         }
     }
@@ -312,6 +338,9 @@ impl Bridge {
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
             media::Event::Finished(utterance) => self.utterance_finished(utterance),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
+            media::Event::Unheard => self.reports.push_back(Report::Unheard),
+            media::Event::Diagnosis(diagnosis) => self.reports.push_back(Report::Diagnosis(diagnosis)),
+            media::Event::Quality(quality) => self.reports.push_back(Report::Quality(quality)),
             media::Event::SecurityFailed(word) => self.reports.push_back(Report::SecurityFailed(word)),
             media::Event::Overflow { .. } => self.reports.push_back(Report::PlayoutDropped),
         }
@@ -326,10 +355,11 @@ impl Bridge {
         if let Some(session) = &mut self.session {
             session.digit(now, digit);
         }
+        self.prompt_cut();
     }
 
     fn utterance_started(&mut self, now: Instant, utterance: Utterance) {
-        if utterance == PROMPT {
+        if utterance == PROMPT || utterance == NOTICE {
             return;
         }
         if let Some(begun) = &mut self.awaiting_said {
@@ -343,8 +373,9 @@ impl Bridge {
     }
 
     fn utterance_finished(&mut self, utterance: Utterance) {
+        self.prompt_finished(utterance);
         if let Some(session) = &mut self.session
-            && utterance != PROMPT
+            && utterance < NOTICE
         {
             session.finished(utterance);
         }
@@ -352,7 +383,7 @@ impl Bridge {
 
     fn hear_session(&mut self, now: Instant, output: realtime::Output) {
         match output {
-            realtime::Output::Send(text) => self.messages.push_back(Message { text, audio: false }),
+            realtime::Output::Send(text) => self.messages.push(text),
             realtime::Output::Ready => self.session_ready(),
             realtime::Output::AudioDone(utterance) => self.media.finish(utterance),
             realtime::Output::Interrupt => self.interrupt(now),
@@ -376,6 +407,7 @@ impl Bridge {
     fn interrupt(&mut self, now: Instant) {
         let heard = self.media.flush(now);
         self.cut_in();
+        self.prompt_flushed(&heard);
         if !heard.is_empty() {
             self.summary.barge_ins += 1;
             // The next packet carries the fading end, the last the caller hears of the interrupted words.

@@ -74,6 +74,8 @@ pub enum Cause {
     SessionLost,
     /// No RTP came from the caller for too long.
     MediaTimeout,
+    /// The other side heard nothing of us for too long: its host refused our packets, or its reports said so.
+    Unheard,
     /// The handshake that makes the media's keys did not come to an end (RFC 5764).
     DtlsTimeout,
     /// The far end showed another certificate in it than its description names.
@@ -118,7 +120,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::NoRoute,
         Self::CallsMax,
         Self::TrunkCallsMax,
@@ -139,6 +141,7 @@ impl Cause {
         Self::Cancelled,
         Self::SessionLost,
         Self::MediaTimeout,
+        Self::Unheard,
         Self::DtlsTimeout,
         Self::DtlsFingerprint,
         Self::DtlsRefused,
@@ -216,6 +219,7 @@ impl Cause {
             Self::Cancelled => ("cancelled", Fault::Caller, 487),
             Self::SessionLost => ("session_lost", Fault::Backend, 200),
             Self::MediaTimeout => ("media_timeout", Fault::Carrier, 200),
+            Self::Unheard => ("unheard", Fault::Carrier, 200),
             Self::DtlsTimeout => ("dtls_timeout", Fault::Carrier, 488),
             Self::DtlsFingerprint => ("dtls_fingerprint", Fault::Caller, 488),
             Self::DtlsRefused => ("dtls_refused", Fault::Caller, 488),

@@ -8,6 +8,7 @@
 //! opened, bound or looked up; whether an address is this machine's, or a backend answers, shows when it is used.
 
 mod agent;
+mod agent_recording;
 mod backend;
 mod bounds;
 mod defence;
@@ -26,6 +27,8 @@ mod nearest;
 mod parts;
 mod place;
 mod problem;
+mod recording;
+mod recording_upload;
 mod records;
 mod references;
 mod registrar;
@@ -50,6 +53,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 
 pub use self::{
     agent::{Agent, Answer, Tool},
+    agent_recording::{AgentRecording, RecordingPolicy},
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
     defence::Defence,
@@ -61,6 +65,8 @@ pub use self::{
     media::Media,
     place::Place,
     problem::{Problem, Problems},
+    recording::{Recording, RecordingFormat, read_key as read_recording_key},
+    recording_upload::RecordingUpload,
     records::Records,
     registrar::{REGISTRAR, REGISTRAR_USERS_MAX, Registrar, RegistrarUser},
     route::Route,
@@ -92,6 +98,8 @@ pub struct Config {
     pub session: Session,
     /// Where call records go.
     pub records: Records,
+    /// Where recordings of calls go.
+    pub recording: Recording,
     /// What is logged, and how.
     pub log: Log,
     /// Who may call, in the order of the file.
@@ -124,6 +132,7 @@ pub fn load(
         defence: Defence::read(layers.section("defence")),
         session: Session::read(layers.section("session")),
         records: Records::read(layers.section("records")),
+        recording: Recording::read(layers.section("recording")),
         log: Log::read(layers.section("log")),
         trunks: layers.list("trunk", TRUNKS_MAX, Trunk::read),
         registrar: Registrar::read(layers.section("registrar")),
@@ -151,6 +160,7 @@ impl Config {
         self.defence.write(&mut out);
         self.session.write(&mut out);
         self.records.write(&mut out);
+        self.recording.write(&mut out);
         self.log.write(&mut out);
         self.trunks.iter().for_each(|trunk| trunk.write(&mut out));
         self.registrar.write(&mut out);

@@ -51,8 +51,15 @@ fn settings_left_out_of_the_sample_are_good_ones() {
         .replace("env:LOGIN_PASSWORD", "env:PASSWORD")
         .replace("env:ALICE_PASSWORD", "env:PASSWORD")
         .replace("env:PATCHCORD_HTTP_TOKEN", "env:PASSWORD")
+        .replace("env:PATCHCORD_RECORDING_KEY", "env:RECORDING_KEY")
+        .replace("env:S3_ACCESS_KEY_ID", "env:PASSWORD")
+        .replace("env:S3_SECRET_ACCESS_KEY", "env:PASSWORD")
+        .replace("bucket = \"\"", "bucket = \"b\"")
         .replace("eagerness = \"auto\"", "");
-    let env = BTreeMap::from([("PASSWORD".to_owned(), "hunter2".to_owned())]);
+    let env = BTreeMap::from([
+        ("PASSWORD".to_owned(), "hunter2".to_owned()),
+        ("RECORDING_KEY".to_owned(), "0f".repeat(32)),
+    ]);
     super::load("f.toml", &given, &env, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
 }
 

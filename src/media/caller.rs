@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use super::{
     statistics::Statistics,
+    tap::Side,
     voice::{Payload, Voice},
 };
 use crate::{
     audio::SampleRate,
-    rtp::{Arrival, Packet, Reception, Released, Reorder, reception::Block},
+    rtp::{Arrival, Losses, Packet, Reception, Released, Reorder, reception::Block},
     sdp::Format,
 };
 
@@ -23,6 +24,7 @@ pub(super) struct Caller {
     voice: Voice,
     /// On hold: what comes is music at best, and not for the agent.
     muted: bool,
+    losses: Losses,
     lost: u64,
     late: u64,
     duplicate: u64,
@@ -37,6 +39,7 @@ impl Caller {
             reorder: Reorder::new(),
             voice: Voice::new(now, session),
             muted: false,
+            losses: Losses::default(),
             lost: 0,
             late: 0,
             duplicate: 0,
@@ -85,6 +88,26 @@ impl Caller {
         self.voice.poll()
     }
 
+    /// What came and what did not, in order.
+    pub(super) fn losses(&self) -> Losses {
+        self.losses
+    }
+
+    /// Present variation of transit times.
+    pub(super) fn jitter_ms(&self) -> f32 {
+        self.reception.jitter().as_secs_f32() * 1_000.0
+    }
+
+    /// Packets that came too late.
+    pub(super) fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// What the agent was given, for the recording.
+    pub(super) fn tap(&mut self) -> &mut Side {
+        &mut self.voice.tap
+    }
+
     /// Figures for an RTCP report.
     pub(super) fn block(&mut self) -> Option<Block> {
         self.reception.block()
@@ -106,17 +129,20 @@ impl Caller {
             match released {
                 Released::Lost(packets) => {
                     self.lost += u64::from(packets);
+                    self.losses.lost(packets);
                     missing = if self.muted { 0 } else { packets };
                 }
                 Released::Packet {
                     payload_type,
                     arrived_at,
+                    timestamp,
                     payload,
-                    ..
                 } => {
+                    self.losses.received();
                     let payload = Payload {
                         arrived_at,
                         payload_type,
+                        timestamp,
                         bytes: payload,
                     };
                     if missing > 0 {

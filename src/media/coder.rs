@@ -174,6 +174,11 @@ impl Coder {
         &self.payload
     }
 
+    /// The samples of the silence last encoded.
+    pub(super) fn stillness(&self) -> &[i16] {
+        &self.sound
+    }
+
     /// Encodes silence, or the sign of life.
     fn still(&mut self, ms: u32) -> Coded {
         let rate = self.rate();

@@ -5,24 +5,23 @@ use std::{net::SocketAddr, time::Instant};
 use super::{
     Settings,
     caller::Caller,
-    control::Control,
+    control::{Control, Figures},
+    doctor::{Doctor, Useless},
     event::{Event, Events},
     keypad::Keypad,
     outbox::{Channel, Outbox, Transmit},
     pacer::{Pacer, Tick},
     playout::{Leaving, Playout},
+    quality::{Meter, Received},
     secure::{Datagram, Secure},
     sender::Sender,
     statistics::Statistics,
+    tap::Tap,
     watch::Watch,
 };
 use crate::{
     audio::{Heard, SampleRate, Utterance},
-    rtp::{
-        Latch, Packet,
-        rtcp::{Feedback, Outgoing, Sent},
-        telephone_event,
-    },
+    rtp::{Latch, Packet, telephone_event},
     sdp::{EventFormat, Negotiated},
 };
 
@@ -44,8 +43,11 @@ pub struct Machine {
     sender: Sender,
     outbox: Outbox,
     watch: Watch,
+    doctor: Doctor,
+    meter: Meter,
     events: Events,
     counts: Counts,
+    tap: Tap,
 }
 
 #[derive(Debug)]
@@ -108,9 +110,12 @@ impl Machine {
             keypad: Keypad::default(),
             sender: Sender::new(&settings),
             outbox: Outbox::new(),
-            watch: Watch::new(settings.silence_timeout),
+            watch: Watch::new(settings.silence_timeout, settings.unheard_timeout),
+            doctor: Doctor::new(),
+            meter: Meter::new(),
             events: Events::default(),
             counts: Counts::default(),
+            tap: Tap::default(),
         }
     }
 
@@ -123,12 +128,15 @@ impl Machine {
         live.apply(terms);
         self.latch.signal(terms.remote_rtp);
         self.secure.apply(now, &terms.security);
-        self.control.apply(now, terms.remote_rtcp);
         self.playout.set_format(&terms.send);
         self.sender.set_clock(terms.send.codec.clock_hz());
+        self.control.apply(now, terms);
         self.control.set_ssrc(self.sender.ssrc());
-        self.watch
-            .expect(now, terms.direction.sends() && terms.direction.receives());
+        let (sends, receives) = (terms.direction.sends(), terms.direction.receives());
+        self.watch.expect(now, sends && receives, sends);
+        self.doctor.apply(now, terms);
+        self.meter
+            .apply(now, terms.send.codec, terms.send.codec, terms.ptime_ms);
         if !terms.direction.sends() {
             self.playout.pause();
         }
@@ -172,18 +180,34 @@ impl Machine {
             self.counts.unexpected += 1;
         } else if source != Some(from.ip()) && !self.control.is_signalled(from) {
             self.counts.foreign += 1;
-        } else if !self.control.receive(now, from, datagram) {
+        } else if let Some(incoming) = self.control.receive(now, from, datagram) {
+            let (jitter_ms, round_trip) = (self.control.remote_jitter_ms(), self.control.round_trip());
+            self.meter.hear(&incoming, self.sender.packets(), jitter_ms, round_trip);
+            self.watch.hear_report(now, &incoming, &mut self.events);
+        } else {
             self.counts.malformed += 1;
         }
+    }
+
+    /// The far end's host refused a packet of ours (ICMP port unreachable).
+    pub fn handle_refused(&mut self, now: Instant) {
+        self.doctor.refuse(now);
+    }
+
+    /// Whether the call is not answered yet: then nothing need come, and its absence means nothing.
+    pub fn set_early(&mut self, now: Instant, early: bool) {
+        self.doctor.set_early(now, early);
     }
 
     /// Takes in that time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let Phase::Live(live) = &mut self.phase else { return };
         live.caller.handle_timeout(now);
+        self.tap.caller(now, live.caller.tap());
         self.secure.handle_timeout(now);
         self.shake_hands();
         self.watch.handle_timeout(now, &mut self.events);
+        self.look_after(now);
         if self.control.is_due(now) {
             self.report(now, false);
         }
@@ -194,6 +218,7 @@ impl Machine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let Phase::Live(live) = &self.phase else { return None };
         let sure = live.caller.poll_timeout().min(live.pacer.deadline());
+        // The doctor and the meter look when a packet time has passed anyway.
         let perhaps = [
             self.watch.poll_timeout(),
             self.control.poll_timeout(),
@@ -205,7 +230,11 @@ impl Machine {
     /// The next frame of caller audio at the session's rate: in order, concealed, 20 ms or what there is.
     pub fn poll_caller(&mut self) -> Option<&[i16]> {
         match &mut self.phase {
-            Phase::Live(live) => live.caller.poll(),
+            Phase::Live(live) => {
+                let frame = live.caller.poll()?;
+                self.doctor.listen(frame);
+                Some(frame)
+            }
             Phase::New | Phase::Over(_) => None,
         }
     }
@@ -264,6 +293,7 @@ impl Machine {
     /// Says goodbye on RTCP; nothing leaves or is taken after it.
     pub fn bye(&mut self, now: Instant) {
         self.report(now, true);
+        self.doctor.close(now);
         self.secure.close(now);
         self.shake_hands();
         self.phase = match std::mem::replace(&mut self.phase, Phase::New) {
@@ -292,6 +322,8 @@ impl Machine {
         self.playout.fill_in(&mut statistics);
         self.control.fill_in(&mut statistics);
         self.secure.fill_in(&mut statistics);
+        statistics.quality = self.meter.quality();
+        statistics.ailments = self.doctor.sums();
         statistics
     }
 
@@ -334,6 +366,7 @@ impl Machine {
         };
         let Some(kind) = live.kind(packet.payload_type) else {
             self.counts.unexpected += 1;
+            self.doctor.turn_away(now, Useless::Unexpected);
             return;
         };
         // Comfort noise was not agreed on, so it proves nothing about who sends it.
@@ -343,16 +376,19 @@ impl Machine {
         };
         if !accepted {
             self.counts.foreign += 1;
+            self.doctor.turn_away(now, Useless::Foreign);
             return;
         }
         self.counts.packets += 1;
         self.counts.bytes += packet.payload.len() as u64;
         self.watch.heard(now);
+        self.doctor.receive(now, kind == Kind::Noise);
         let clock_hz = match kind {
             Kind::Audio(clock_hz) => Some(clock_hz),
             Kind::Key | Kind::Noise => None,
         };
         live.caller.receive(now, packet, clock_hz);
+        self.tap.caller(now, live.caller.tap());
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
         {
@@ -365,7 +401,9 @@ impl Machine {
             let Phase::Live(live) = &mut self.phase else { return };
             let Some(tick) = live.pacer.tick(now) else { return };
             self.counts.ticks_skipped += tick.skipped;
+            let end = live.pacer.deadline();
             self.send(now, tick);
+            self.tap.agent(end, &mut self.playout.tap);
         }
     }
 
@@ -380,6 +418,7 @@ impl Machine {
             self.keypad.clear();
             return;
         };
+        self.doctor.send(now);
         if let Some(press) = self.keypad.next(self.sender.timestamp(), ms)
             && let Some(EventFormat { payload_type, .. }) = live.terms.event_send
         {
@@ -414,29 +453,41 @@ impl Machine {
         packet.push(STILLNESS);
     }
 
+    /// The doctor's look, and the end of a window of the meter.
+    fn look_after(&mut self, now: Instant) {
+        let Phase::Live(live) = &self.phase else { return };
+        self.doctor.handle_timeout(now, &mut self.events);
+        self.watch.set_refused(now, self.doctor.is_refused(), &mut self.events);
+        if self.meter.is_due(now) {
+            let quality = self.meter.close_window(now, &live.received(&self.control));
+            quality
+                .into_iter()
+                .for_each(|quality| self.events.push(Event::Quality(quality)));
+        }
+    }
+
     fn report(&mut self, now: Instant, goodbye: bool) {
         let Phase::Live(live) = &mut self.phase else { return };
         let target = self.control.target(self.latch.target(), self.latch.is_elsewhere());
-        let Some(to) = target else { return };
-        let (last_report, delay) = self.control.echo(now);
+        let Some((to, channel)) = target else { return };
+        let block = live.caller.block();
+        let voip = block.filter(|_| self.control.wants_voip_metrics()).map(|block| {
+            let received = live.received(&self.control);
+            self.meter.metrics(block.ssrc, &received, live.caller.late())
+        });
+        // The next packet's timestamp is that of its deadline, which is not now.
+        let ahead = live.pacer.deadline().saturating_duration_since(now);
+        let ahead = ahead.as_micros() as u64 * u64::from(live.terms.send.codec.clock_hz()) / 1_000_000;
         let (packets, bytes) = self.sender.reported();
-        let outgoing = Outgoing {
-            ssrc: self.sender.ssrc(),
-            name: self.control.name(),
-            sent: (packets > 0).then(|| Sent {
-                clock: self.control.clock(now),
-                timestamp: self.sender.timestamp(),
-                packets: packets as u32,
-                bytes: bytes as u32,
-            }),
-            received: live.caller.block().map(|block| Feedback {
-                block,
-                last_report,
-                delay,
-            }),
+        let figures = Figures {
+            timestamp: self.sender.timestamp().wrapping_sub(ahead as u32),
+            packets,
+            bytes,
+            block,
+            voip,
             goodbye,
         };
-        outgoing.write(self.outbox.push(to, Channel::Rtcp));
+        self.control.write(now, &figures, self.outbox.push(to, channel));
     }
 }
 
@@ -455,6 +506,15 @@ impl Live {
         self.pacer.set_packet_time(terms.ptime_ms);
     }
 
+    /// What the meter is to know.
+    fn received(&self, control: &Control) -> Received {
+        Received {
+            losses: self.caller.losses(),
+            jitter_ms: self.caller.jitter_ms(),
+            round_trip: control.round_trip(),
+        }
+    }
+
     fn kind(&self, payload_type: u8) -> Option<Kind> {
         let audio = self.terms.receive.iter().find(|each| each.payload_type == payload_type);
         if let Some(format) = audio {
@@ -470,5 +530,6 @@ impl Live {
     }
 }
 
+mod recording;
 #[cfg(test)]
 mod tests;

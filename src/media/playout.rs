@@ -18,10 +18,14 @@ use std::{
 
 use super::{
     coder::{Coded, Coder},
+    drift::Depth,
     event::{Event, Events},
     ledger::Ledger,
     settings::Silence,
     statistics::Statistics,
+    stretch::{self, STRETCH_MS_MAX},
+    tap::Side,
+    ticks::{self, TICKS_PER_MS, Ticks, per_sample},
 };
 use crate::{
     audio::{Heard, Resampler, SampleRate, Utterance},
@@ -44,6 +48,8 @@ pub(super) struct Playout {
     talking: bool,
     /// How long nothing has been said.
     silent_ms: u32,
+    /// What waits while an utterance comes no faster than it is said.
+    depth: Depth,
     resampler: Resampler,
     coder: Coder,
     last: Option<Utterance>,
@@ -51,9 +57,11 @@ pub(super) struct Playout {
     packet: Vec<i16>,
     starved_ms: u32,
     underruns: u64,
-    /// Words that left, in 1/48000 s.
-    spoken: u64,
+    /// Words that left.
+    spoken: Ticks,
+    stretched: Ticks,
     dropped_ms: u64,
+    pub(super) tap: Side,
 }
 
 /// What leaves in a packet time.
@@ -102,6 +110,7 @@ impl Playout {
             tail: Vec::new(),
             talking: false,
             silent_ms: 0,
+            depth: Depth::default(),
             resampler: Resampler::new(session, SampleRate::Hz8000),
             coder: Coder::new(silence),
             last: None,
@@ -110,7 +119,9 @@ impl Playout {
             starved_ms: 0,
             underruns: 0,
             spoken: 0,
+            stretched: 0,
             dropped_ms: 0,
+            tap: Side::new(),
         }
     }
 
@@ -167,6 +178,7 @@ impl Playout {
             self.ledger.send(len, self.rate, |event| events.push(event));
             fade_out(&mut self.tail, RAMP_MS * self.rate.per_ms());
         }
+        self.depth.reset();
         self.ring.clear();
         self.ring.shrink_to(RING_KEPT_MS * self.rate.per_ms());
         self.resampler.reset();
@@ -218,7 +230,8 @@ impl Playout {
 
     pub(super) fn fill_in(&self, statistics: &mut Statistics) {
         statistics.playout_dropped_ms = self.dropped_ms;
-        statistics.spoken_ms = self.spoken / 48;
+        statistics.spoken_ms = self.spoken / TICKS_PER_MS;
+        statistics.playout_stretched_ms = self.stretched / TICKS_PER_MS;
         statistics.underruns = self.underruns;
     }
 
@@ -256,33 +269,66 @@ impl Playout {
         let ahead = self.coder.ahead();
         let words = self.ring.len().min(words + ahead);
         let len = len + ahead;
-        self.draw(words);
-        self.spoken += (words * 48 / self.rate.per_ms()) as u64;
+        let words = self.draw(words);
+        self.spoken += ticks::of(words, self.rate);
         self.ledger.send(words, self.rate, |event| events.push(event));
         let over = self.ring.is_empty() && self.ledger.is_empty();
         let ramp = self.ramp();
         if !self.talking {
             fade_in(&mut self.packet, ramp);
         }
-        if words < len || over {
+        let full = self.packet.len() == len;
+        if !full || over {
             fade_out(&mut self.packet, ramp);
         }
         self.packet.resize(len, 0);
-        self.talking = words == len && !over;
+        self.talking = full && !over;
         self.silent_ms = 0;
-        self.underruns += u64::from(words < len && !over);
+        self.underruns += u64::from(!full && !over);
+        if over || !full || self.ledger.has_finished() {
+            self.depth.reset();
+        } else {
+            self.depth.taken(ticks::of(self.ring.len(), self.rate));
+        }
         if over {
             self.rest();
         }
     }
 
-    /// Moves samples from the ring to the packet.
-    fn draw(&mut self, samples: usize) {
+    /// Moves samples from the ring to the packet: as many as are wanted, or a few more or fewer that sound like as many,
+    /// when the session's clock is another than ours. Answers how many.
+    fn draw(&mut self, samples: usize) -> usize {
+        let drawn = match self.depth.owed() {
+            None => {
+                self.copy(samples);
+                samples
+            }
+            Some((owed, liberty)) => {
+                let most = (owed.unsigned_abs() / per_sample(self.rate)) as usize;
+                let room = (self.ring.len() - samples).min(STRETCH_MS_MAX * self.rate.per_ms());
+                let drawn = if owed > 0 {
+                    self.copy(samples);
+                    samples - stretch::lengthen(&mut self.packet, self.rate, most.min(samples / 2), liberty)
+                } else {
+                    self.copy(samples + room);
+                    samples + stretch::shorten(&mut self.packet, self.rate, most.min(room), liberty)
+                };
+                self.packet.truncate(samples);
+                let saved = (samples as i64 - drawn as i64) * per_sample(self.rate) as i64;
+                self.depth.pay(saved);
+                self.stretched += saved.unsigned_abs();
+                drawn
+            }
+        };
+        self.ring.drain(..drawn);
+        drawn
+    }
+
+    fn copy(&mut self, samples: usize) {
         let (front, back) = self.ring.as_slices();
         let from_front = front.len().min(samples);
         self.packet.extend_from_slice(&front[..from_front]);
         self.packet.extend_from_slice(&back[..samples - from_front]);
-        self.ring.drain(..samples);
     }
 
     fn be_silent(&mut self, ms: u32) -> Leaving {
@@ -297,6 +343,7 @@ impl Playout {
             self.follow_line();
         }
         let coded = self.coder.silence(ms, begins);
+        self.tap.hear(self.coder.rate(), self.coder.stillness());
         self.leave(coded, false)
     }
 
@@ -309,6 +356,7 @@ impl Playout {
 
     /// Encodes the packet: everything that was said leaves here.
     fn code(&mut self, spurt: bool) -> Leaving {
+        self.tap.hear(self.rate, &self.packet);
         let coded = self.coder.code(&self.packet);
         self.leave(coded, spurt)
     }

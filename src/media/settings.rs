@@ -22,6 +22,11 @@ pub struct Settings {
     /// How long the far end may be silent, no RTP at all, before [`Event::Silent`](super::Event::Silent). `MAX` is
     /// never.
     pub silence_timeout: Duration,
+    /// How long the far end may hear nothing of us, by its refusals or its own reports, before
+    /// [`Event::Unheard`](super::Event::Unheard). `MAX` is never.
+    pub unheard_timeout: Duration,
+    /// The NTP timestamp of the beginning (1/2^32 s since 1900), for RTCP; the leg's clock goes on from there.
+    pub began_ntp: u64,
     /// Our certificate, for legs whose keys come from a handshake. Without it those fail.
     pub identity: Option<Arc<Identity>>,
     /// What leaves while there is nothing to say.
@@ -43,6 +48,10 @@ impl Settings {
     pub const PLAYOUT_MS_MAX: u32 = 120_000;
     /// One minute, in which a phone that lives has sent something.
     pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+    /// The same the other way.
+    pub const UNHEARD_TIMEOUT: Duration = Duration::from_secs(60);
+    /// 1970 began so many seconds after 1900.
+    const UNIX_EPOCH_NTP_S: u64 = 2_208_988_800;
 
     /// Everything that should be random drawn from one random number; limits as above.
     pub fn from_seed(seed: u64) -> Self {
@@ -56,7 +65,15 @@ impl Settings {
             silence_timeout: Self::SILENCE_TIMEOUT,
             identity: None,
             silence: Silence::default(),
+            unheard_timeout: Self::UNHEARD_TIMEOUT,
+            began_ntp: Self::ntp(Duration::ZERO),
         }
+    }
+
+    /// An NTP timestamp from Unix time.
+    pub fn ntp(unix: Duration) -> u64 {
+        let fraction = (u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000;
+        Self::UNIX_EPOCH_NTP_S.wrapping_add(unix.as_secs()) << 32 | fraction
     }
 }
 

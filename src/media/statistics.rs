@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{doctor::AilmentSums, quality::Quality};
+
 /// Totals since the leg began, and the present state where that is what a figure means.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Statistics {
@@ -43,10 +45,14 @@ pub struct Statistics {
     pub recovered_ms: u64,
     /// Silence made up because nothing came.
     pub silence_ms: u64,
+    /// Caller audio put in or taken out because the far end's clock is another than ours.
+    pub stretched_ms: u64,
     /// Agent audio that left.
     pub spoken_ms: u64,
     /// Agent audio dropped because too much was waiting.
     pub playout_dropped_ms: u64,
+    /// Agent audio put in or taken out because the session's clock is another than ours.
+    pub playout_stretched_ms: u64,
     /// How often the agent's words ran out in the middle of an utterance.
     pub underruns: u64,
     /// Packet times passed over because we were far too late for them.
@@ -55,8 +61,20 @@ pub struct Statistics {
     pub unsent: u64,
     /// Last measured round trip, from RTCP.
     pub round_trip: Option<Duration>,
+    /// The longest.
+    pub round_trip_max: Option<Duration>,
     /// What the far end says it lost of our packets.
     pub remote_lost: i64,
+    /// The share it lost between its last two reports.
+    pub remote_fraction_lost: f32,
     /// The jitter it says it sees.
     pub remote_jitter_ms: f32,
+    /// RTCP reports sent.
+    pub reports_sent: u64,
+    /// RTCP reports received. They are no sign that sound comes.
+    pub reports_received: u64,
+    /// How the call sounds and sounded.
+    pub quality: Quality,
+    /// What was wrong with the line.
+    pub ailments: AilmentSums,
 }

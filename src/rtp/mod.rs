@@ -7,14 +7,17 @@
 
 pub mod dtls;
 pub mod latch;
+pub mod losses;
 pub mod packet;
 pub mod reception;
 pub mod reorder;
 pub mod rtcp;
 pub mod srtp;
 pub mod telephone_event;
+pub mod xr;
 
 pub use latch::Latch;
+pub use losses::Losses;
 pub use packet::{Header, Malformed, Packet};
 pub use reception::Reception;
 pub use reorder::{Arrival, Released, Reorder};

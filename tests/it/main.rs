@@ -4,6 +4,7 @@ mod calls;
 mod control;
 mod gateway;
 mod phone;
+mod recording;
 mod refusals;
 mod survival;
 mod transports;

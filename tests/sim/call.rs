@@ -268,5 +268,6 @@ fn settings(rules: Rules) -> conductor::Settings {
         toolbox: Toolbox::default(),
         voicemail_after: None,
         messages: true,
+        recording: Default::default(),
     }
 }

@@ -1,7 +1,7 @@
 //! What the conductor does with a call, from event to act.
 
 use super::*;
-use crate::{call::machine::Answer, config::Tool, sdp::Codec};
+use crate::{call::machine::Answer, config::Tool};
 
 #[test]
 fn a_call_we_place_is_offered_answered_and_greeted() {
@@ -263,6 +263,7 @@ fn settings() -> Settings {
         ),
         voicemail_after: Some(Duration::from_secs(4)),
         messages: true,
+        recording: recording::Policy::Off,
     }
 }
 
