@@ -208,6 +208,17 @@ pub enum Security {
     },
 }
 
+impl Security {
+    /// Its word, in records.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Sdes { .. } => "sdes",
+            Self::Dtls { .. } => "dtls",
+        }
+    }
+}
+
 /// The hash of a certificate (RFC 8122).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {

@@ -37,6 +37,9 @@ pub struct CallRecord {
     pub to: String,
     /// The codec of the leg.
     pub codec: Option<String>,
+    /// What protected its packets: `none`, `sdes` or `dtls`.
+    #[serde(default)]
+    pub security: Option<String>,
     /// Where the RTP went.
     pub media: MediaAddresses,
     /// When the INVITE came.
@@ -114,6 +117,7 @@ impl CallRecord {
             from,
             to,
             codec: None,
+            security: None,
             media: MediaAddresses::default(),
             started_at: Timestamp::now(),
             answered_at: None,
@@ -352,6 +356,7 @@ pub(super) mod tests {
             "variables",
             "answered_by",
             "transfer",
+            "security",
             "quality",
             "diagnoses",
             "recordings",
@@ -373,6 +378,7 @@ pub(super) mod tests {
             from: "sip:a@example.com".to_owned(),
             to: "sip:b@example.com".to_owned(),
             codec: None,
+            security: None,
             media: MediaAddresses::default(),
             started_at: "2026-01-02T03:04:05Z".parse().unwrap(),
             answered_at: None,
