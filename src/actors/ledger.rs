@@ -238,8 +238,8 @@ impl Ledger {
     /// Offer and answer settled the leg's media.
     fn agreed(&mut self, agreed: &Negotiated) {
         self.record.codec = Some(agreed.send.codec.name().to_owned());
-        self.record.security = Some(agreed.security.word().to_owned());
         self.record.media.remote = Some(agreed.remote_rtp.to_string());
+        self.record.media.srtp = agreed.security.word().map(str::to_owned);
     }
 
     /// This backend is being dialled.

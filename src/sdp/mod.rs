@@ -209,12 +209,12 @@ pub enum Security {
 }
 
 impl Security {
-    /// Its word, in records.
-    pub const fn word(&self) -> &'static str {
+    /// What records call it; nothing when packets are not protected.
+    pub const fn word(&self) -> Option<&'static str> {
         match self {
-            Self::None => "none",
-            Self::Sdes { .. } => "sdes",
-            Self::Dtls { .. } => "dtls",
+            Self::None => None,
+            Self::Sdes { ours, .. } => Some(ours.suite.name()),
+            Self::Dtls { .. } => Some("dtls"),
         }
     }
 }

@@ -37,9 +37,6 @@ pub struct CallRecord {
     pub to: String,
     /// The codec of the leg.
     pub codec: Option<String>,
-    /// What protected its packets: `none`, `sdes` or `dtls`.
-    #[serde(default)]
-    pub security: Option<String>,
     /// Where the RTP went.
     pub media: MediaAddresses,
     /// When the INVITE came.
@@ -117,7 +114,6 @@ impl CallRecord {
             from,
             to,
             codec: None,
-            security: None,
             media: MediaAddresses::default(),
             started_at: Timestamp::now(),
             answered_at: None,
@@ -242,6 +238,9 @@ pub struct MediaAddresses {
     pub local: Option<String>,
     /// The caller's, where its packets last came from.
     pub remote: Option<String>,
+    /// What protects packets: a crypto suite, or `dtls`; none when nothing does.
+    #[serde(default)]
+    pub srtp: Option<String>,
 }
 
 /// The leg's packets, counted.
@@ -356,7 +355,6 @@ pub(super) mod tests {
             "variables",
             "answered_by",
             "transfer",
-            "security",
             "quality",
             "diagnoses",
             "recordings",
@@ -378,7 +376,6 @@ pub(super) mod tests {
             from: "sip:a@example.com".to_owned(),
             to: "sip:b@example.com".to_owned(),
             codec: None,
-            security: None,
             media: MediaAddresses::default(),
             started_at: "2026-01-02T03:04:05Z".parse().unwrap(),
             answered_at: None,
