@@ -13,7 +13,7 @@ use super::{
     pacer::{Pacer, Tick},
     playout::{Leaving, Playout},
     quality::{Meter, Received},
-    secure::{Datagram, Secure},
+    secure::{Datagram, Refused, Secure},
     sender::Sender,
     statistics::Statistics,
     tap::Tap,
@@ -160,8 +160,10 @@ impl Machine {
             Datagram::Dtls if self.secure.shakes_hands() => return self.handle_handshake(now, from, datagram),
             _ => {}
         }
-        let Ok(datagram) = self.secure.open(now, datagram) else {
-            return;
+        let datagram = match self.secure.open(now, datagram) {
+            Ok(datagram) => datagram,
+            Err(Refused::Srtp(_)) => return self.doctor.turn_away(now, Useless::Unverified),
+            Err(Refused::Early) => return,
         };
         match Packet::read(datagram) {
             Ok(packet) => self.receive(now, from, &packet),

@@ -1,9 +1,9 @@
 //! What a frame costs, and what a call costs the whole process.
 //!
-//! `cargo bench` (or `tests/run bench`) prints three tables. The first is the time one 20 ms frame takes in each direction
+//! `cargo bench` (or `tests/run bench`) prints four tables. The first is the time one 20 ms frame takes in each direction
 //! through the real bridge: packet to session message, session message to packet. The second is what a datagram of a
-//! stranger costs, dropped and read. The third starts the release binary
-//! twice, as gateway and as operator, places calls from this process and reads the gateway's own CPU time. Figures are
+//! stranger costs, dropped and read. The third is what protecting a packet costs, by suite. The fourth starts the release
+//! binary twice, as gateway and as operator, places calls from this process and reads the gateway's own CPU time. Figures are
 //! of this machine; compare ratios, not numbers of different machines.
 
 mod calls;
@@ -13,6 +13,7 @@ mod frames;
 #[allow(dead_code)]
 #[path = "../it/phone.rs"]
 mod phone;
+mod srtp;
 // It speaks over UDP alone here.
 #[allow(dead_code)]
 #[path = "../it/wire.rs"]
@@ -21,5 +22,6 @@ mod wire;
 fn main() {
     frames::print();
     drops::print();
+    srtp::print();
     calls::print();
 }

@@ -12,6 +12,7 @@ use crate::{
 mod agent;
 mod caller;
 mod line;
+mod secured;
 use line::{Line, SIGNALLED, far, terms};
 
 const ONE: Utterance = Utterance(1);
