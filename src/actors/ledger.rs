@@ -30,6 +30,8 @@ use crate::{
     telemetry::{Metrics, log},
 };
 
+mod line;
+
 /// The call's record until it is written.
 #[derive(Debug)]
 pub struct Ledger {
@@ -159,6 +161,8 @@ impl Ledger {
             Note::Digit => self.metrics.dtmf_digit(),
             Note::Transfer { to, status } => self.transferring(to, status),
             Note::MachineLikely => self.machine_likely(),
+            Note::Diagnosis(diagnosis) => self.diagnosed(diagnosis),
+            Note::Quality(quality) => self.sounded(quality),
             Note::NoConsent => self.no_consent(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
         }
@@ -279,6 +283,7 @@ impl Ledger {
         self.record.digits = summary.digits;
         self.record.tokens = tokens(summary);
         self.record.rtp = rtp(summary);
+        self.close_line(&summary.media);
         self.count_media(summary);
     }
 
@@ -402,6 +407,8 @@ fn view(record: &CallRecord, state: &'static str) -> CallView {
         answered_at: None,
         ended_at: None,
         answered_by: None,
+        diagnosis: None,
+        quality: None,
         outcome: None,
     }
 }

@@ -12,17 +12,19 @@ use anyhow::Context;
 
 use super::refusals;
 use crate::{
+    audio::SampleRate,
     call::{Cause, Facts, Terms, conductor, machine, recording},
     config::{self, Agent, Config},
     drivers::{dial::Dialler, realtime::Dial, worker::Workers},
     http::{HttpState, Readiness},
     media,
     net::{
-        ports::{PortPair, PortPool},
+        ports::{PortPair, PortPool, Use},
         tls::Tls,
     },
     realtime::{self, ReconnectSettings},
     routing::{self, Explainer, NoRoom, Question, Room, Routes, called_name},
+    rtp::dtls::Identity,
     sdp,
     sip::{self, Invite},
     store::{
@@ -37,6 +39,7 @@ use super::{
     board::Board,
     control::{Manager, Switchboard},
     inquiries::Inquiries,
+    local,
 };
 
 /// Record slots per allowed call: calls there are, and as many refused or ended ones still being written.
@@ -65,6 +68,8 @@ pub struct Shared {
     /// Says what becomes of a call, and why.
     pub explainer: Arc<Explainer>,
     dialler: Dialler,
+    /// Our certificate on media paths.
+    identity: Option<Arc<Identity>>,
     /// What callers of agents hear before they are recorded, by the agents' names.
     sounds: BTreeMap<String, Arc<recording::Sound>>,
 }
@@ -104,7 +109,7 @@ impl Shared {
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let metrics = Metrics::new();
-        let ports = PortPool::new(config.media.ports.clone());
+        let ports = PortPool::new(config.media.ports.clone(), config.media.inbound_reserve);
         let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
         let sounds = sounds(&config)?;
@@ -132,9 +137,26 @@ impl Shared {
             routes,
             explainer,
             dialler,
+            identity: identity(),
             sounds,
         })
     }
+}
+
+/// The wall clock; before 1970 it is taken for 1970.
+fn unix_time() -> Duration {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// The certificate of this process. Without one, calls that would be protected by a handshake are refused as if their
+/// trunks had `dtls = false`.
+fn identity() -> Option<Arc<Identity>> {
+    let made = Identity::generate();
+    made.inspect_err(|error| tracing::error!(%error, "no certificate could be made; DTLS is off"))
+        .ok()
+        .map(Arc::new)
 }
 
 /// Reads the sounds that callers hear before they are recorded.
@@ -207,7 +229,8 @@ impl Service {
 
     /// Takes ports and settles the media.
     pub fn prepare(&self, invite: &Invite) -> Result<Prepared, Cause> {
-        let (ports, local) = self.take_ports(invite.flow.local.ip(), invite.advertised_ip)?;
+        let local_ip = invite.flow.local.ip();
+        let (ports, local) = self.take_ports(&invite.trunk, local_ip, invite.advertised_ip, Use::Inbound)?;
         let terms = Terms::new(local, invite.offer.as_deref()).map_err(|refusal| {
             tracing::info!(%refusal, "the offer was refused");
             Cause::from(refusal)
@@ -215,19 +238,21 @@ impl Service {
         Ok(Prepared { ports, terms })
     }
 
-    /// Takes ports at this address of ours, which peers know by another.
-    pub fn take_ports(&self, local_ip: IpAddr, advertised_ip: IpAddr) -> Result<(PortPair, sdp::Local), Cause> {
-        let ports = self.ports.take(local_ip).map_err(|error| {
+    /// Takes ports for a trunk at this address of ours, which peers know by another.
+    pub fn take_ports(
+        &self,
+        trunk: &str,
+        local_ip: IpAddr,
+        advertised_ip: IpAddr,
+        purpose: Use,
+    ) -> Result<(PortPair, sdp::Local), Cause> {
+        let ports = self.ports.take(local_ip, purpose).map_err(|error| {
             tracing::warn!(%error, "no RTP ports for a call");
             Cause::NoPorts
         })?;
-        let local = sdp::Local {
-            address: advertised_ip,
-            rtp_port: ports.lease.rtp_port(),
-            session_id: random() >> 2,
-            version: 1,
-            codecs: sdp::Codec::ALL.to_vec(),
-        };
+        let media = local::media(&self.config, trunk);
+        let certificate = self.identity.as_deref().map(local::fingerprint);
+        let local = local::local(media, advertised_ip, ports.lease.rtp_port(), certificate.as_ref());
         Ok((ports, local))
     }
 
@@ -272,6 +297,9 @@ impl Service {
         media::Settings {
             playout_ms_max: u32::try_from(configured.playout_max.as_millis()).unwrap_or(u32::MAX),
             silence_timeout: configured.silence_timeout.unwrap_or(Duration::MAX),
+            unheard_timeout: configured.unheard_timeout.unwrap_or(Duration::MAX),
+            began_ntp: media::Settings::ntp(unix_time()),
+            identity: self.identity.clone(),
             ..media::Settings::from_seed(random())
         }
     }
@@ -296,6 +324,7 @@ impl Service {
         let backend = self.config.backends.get(backend)?;
         let settings = realtime::Settings {
             dialect: dialect(backend),
+            audio: audio(backend.audio),
             instructions: facts.fill(&agent.instructions),
             voice: agent.voice.clone(),
             turn_detection: agent.turn_detection.clone(),
@@ -317,6 +346,15 @@ fn dialect(backend: &config::Backend) -> realtime::Dialect {
         config::BackendKind::Realtime(realtime) => match realtime.dialect {
             config::Dialect::Ga => realtime::Dialect::Ga,
         },
+    }
+}
+
+fn audio(wanted: config::BackendAudio) -> realtime::AudioWish {
+    match wanted {
+        config::BackendAudio::Auto => realtime::AudioWish::Auto,
+        config::BackendAudio::Pcm16 => realtime::AudioWish::Pcm16(SampleRate::Hz24000),
+        config::BackendAudio::Pcm16At16Khz => realtime::AudioWish::Pcm16(SampleRate::Hz16000),
+        config::BackendAudio::G711 => realtime::AudioWish::G711,
     }
 }
 

@@ -7,7 +7,9 @@
 pub mod codec;
 pub mod comfort;
 pub mod g711;
+pub mod g722;
 pub mod level;
+pub mod opus;
 pub mod rate;
 pub mod resample;
 pub mod speech;

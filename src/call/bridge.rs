@@ -11,11 +11,13 @@ use std::{
 };
 
 use crate::{
-    audio::{SampleRate, Upsampler, Utterance, VoiceDetector, VoiceSettings},
+    audio::{Law, Resampler, SampleRate, Utterance, VoiceDetector, VoiceSettings},
     media, realtime,
+    sdp::Negotiated,
 };
 
-use super::{monologue::Monologue, order::Order, recording::Prompt};
+pub use super::messages::Message;
+use super::{messages::Messages, monologue::Monologue, order::Order, recording::Prompt};
 
 mod prompt;
 
@@ -64,6 +66,14 @@ pub enum Report {
     MachineLikely,
     /// No RTP has come from the caller for the configured time.
     CallerSilent,
+    /// The caller's side has heard nothing of us for the configured time.
+    Unheard,
+    /// What is wrong with the line has changed.
+    Diagnosis(media::Diagnosis),
+    /// How the call sounds has changed.
+    Quality(media::Quality),
+    /// The media must be protected and cannot be; why, in one word.
+    SecurityFailed(&'static str),
     /// The agent's first packet after the caller's last voice left this much later.
     Responded(Duration),
     /// Agent audio came faster than there is room for it, and was lost.
@@ -93,7 +103,11 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Bridge {
     media: media::Machine,
+    /// The law of the leg, when it speaks G.711.
+    leg_law: Option<Law>,
     session: Option<realtime::Machine>,
+    /// The rate of the session's samples.
+    rate: SampleRate,
     voice: VoiceDetector,
     caller_voice_at: Option<Instant>,
     awaiting_quiet: bool,
@@ -105,16 +119,7 @@ pub struct Bridge {
     history: Vec<realtime::HistoryItem>,
     summary: Summary,
     reports: VecDeque<Report>,
-    messages: VecDeque<Message>,
-}
-
-/// A message for the session's WebSocket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// JSON text.
-    pub text: String,
-    /// Caller audio, which may be dropped when the backend is slow.
-    pub audio: bool,
+    messages: Messages,
 }
 
 impl Bridge {
@@ -122,7 +127,9 @@ impl Bridge {
     pub fn new(now: Instant, media: media::Settings) -> Self {
         Self {
             media: media::Machine::new(now, media),
+            leg_law: None,
             session: None,
+            rate: SampleRate::Hz24000,
             voice: VoiceDetector::new(SampleRate::Hz24000, VoiceSettings::default()),
             caller_voice_at: None,
             awaiting_quiet: false,
@@ -132,14 +139,15 @@ impl Bridge {
             history: Vec::new(),
             summary: Summary::default(),
             reports: VecDeque::new(),
-            messages: VecDeque::new(),
+            messages: Messages::default(),
         }
     }
 
     /// Does what the call decided.
     pub fn obey(&mut self, now: Instant, order: Order) {
         match order {
-            Order::Apply(negotiated) => self.media.apply(now, &negotiated),
+            Order::Apply(negotiated) => self.apply(now, &negotiated),
+            Order::Early(early) => self.media.set_early(now, early),
             Order::Greet => self.session_does(|session| session.greet(now)),
             Order::Comfort(on) => self.media.comfort(on),
             Order::Apologise => self.apologise(now),
@@ -163,20 +171,26 @@ impl Bridge {
     }
 
     /// A datagram on the RTP port.
-    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.media.handle_rtp(now, from, datagram);
         self.carry(now);
     }
 
     /// A datagram on the RTCP port.
-    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.media.handle_rtcp(now, from, datagram);
         self.carry(now);
+    }
+
+    /// The caller's host refused a packet of ours.
+    pub fn handle_refused(&mut self, now: Instant) {
+        self.media.handle_refused(now);
     }
 
     /// The WebSocket of a new session is open.
     pub fn session_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
         settings.history.clone_from(&self.history);
+        settings.leg_law = self.leg_law;
         let mut session = realtime::Machine::new(settings);
         session.handle_open(now);
         self.session = Some(session);
@@ -230,8 +244,8 @@ impl Bridge {
     }
 
     /// The next message for the session.
-    pub fn poll_message(&mut self) -> Option<Message> {
-        self.messages.pop_front()
+    pub fn poll_message(&mut self) -> Option<Message<'_>> {
+        self.messages.pop()
     }
 
     /// The next thing the call should know.
@@ -250,6 +264,22 @@ impl Bridge {
         summary
     }
 
+    fn apply(&mut self, now: Instant, negotiated: &Negotiated) {
+        self.leg_law = negotiated.send.codec.law();
+        self.media.apply(now, negotiated);
+    }
+
+    /// From here on both sides speak at the session's rate.
+    fn session_ready(&mut self) {
+        let rate = self.session.as_ref().map(|session| session.format().rate());
+        if let Some(rate) = rate.filter(|rate| *rate != self.rate) {
+            self.rate = rate;
+            self.media.set_session_rate(rate);
+            self.voice = VoiceDetector::new(rate, VoiceSettings::default());
+        }
+        self.reports.push_back(Report::SessionReady);
+    }
+
     /// The leg's media, for its recording.
     pub fn media(&mut self) -> &mut media::Machine {
         &mut self.media
@@ -263,9 +293,9 @@ impl Bridge {
 
     fn apologise(&mut self, now: Instant) {
         let mut narrow = Vec::new();
-        crate::audio::Law::Mu.decode(APOLOGY, &mut narrow);
+        Law::Mu.decode(APOLOGY, &mut narrow);
         let mut wide = Vec::new();
-        Upsampler::new().process(&narrow, &mut wide);
+        Resampler::new(SampleRate::Hz8000, self.rate).process(&narrow, &mut wide);
         self.media.play(now, PROMPT, &wide);
         self.media.finish(PROMPT);
     }
@@ -284,7 +314,7 @@ impl Bridge {
 
     fn carry_caller_audio(&mut self, now: Instant) {
         while let Some(pcm) = self.media.poll_caller() {
-            let length = Duration::from_millis((pcm.len() / SampleRate::Hz24000.per_ms()) as u64);
+            let length = Duration::from_millis((pcm.len() / self.rate.per_ms()) as u64);
             let voiced = self.voice.push(pcm);
             if voiced {
                 self.caller_voice_at = Some(now);
@@ -296,9 +326,8 @@ impl Bridge {
                 self.monologue = None;
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
-            let message = self.session.as_mut().and_then(|session| session.append(pcm));
-            if let Some(text) = message {
-                self.messages.push_back(Message { text, audio: true });
+            if let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
+                self.messages.push_audio(frame);
             }
         }
     }
@@ -309,6 +338,10 @@ impl Bridge {
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
             media::Event::Finished(utterance) => self.utterance_finished(utterance),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
+            media::Event::Unheard => self.reports.push_back(Report::Unheard),
+            media::Event::Diagnosis(diagnosis) => self.reports.push_back(Report::Diagnosis(diagnosis)),
+            media::Event::Quality(quality) => self.reports.push_back(Report::Quality(quality)),
+            media::Event::SecurityFailed(word) => self.reports.push_back(Report::SecurityFailed(word)),
             media::Event::Overflow { .. } => self.reports.push_back(Report::PlayoutDropped),
         }
     }
@@ -350,8 +383,8 @@ impl Bridge {
 
     fn hear_session(&mut self, now: Instant, output: realtime::Output) {
         match output {
-            realtime::Output::Send(text) => self.messages.push_back(Message { text, audio: false }),
-            realtime::Output::Ready => self.reports.push_back(Report::SessionReady),
+            realtime::Output::Send(text) => self.messages.push(text),
+            realtime::Output::Ready => self.session_ready(),
             realtime::Output::AudioDone(utterance) => self.media.finish(utterance),
             realtime::Output::Interrupt => self.interrupt(now),
             realtime::Output::ToolCall {

@@ -20,6 +20,7 @@ use super::{
     transfer::{Asker, Transfer},
 };
 use crate::{
+    media,
     sdp::{self, Local, Negotiated},
     sip::{Command, Event, LegId},
     tools::{Action, Invocation, Toolbox},
@@ -59,7 +60,7 @@ pub enum Act {
 }
 
 /// What is worth knowing about a call while it goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Note {
     /// It rings.
     Ringing,
@@ -84,6 +85,10 @@ pub enum Note {
     },
     /// What answered is likely a machine.
     MachineLikely,
+    /// What is wrong with the line has changed.
+    Diagnosis(media::Diagnosis),
+    /// How the call sounds has changed.
+    Quality(media::Quality),
     /// The caller was to be recorded and has not heard the prompt to its end, however often it was said.
     NoConsent,
     /// The other side asked us to call somebody else, and was refused.
@@ -231,6 +236,13 @@ impl Conductor {
             Report::Quiet => self.handle(now, Input::Quiet),
             Report::Said => self.handle(now, Input::Said),
             Report::CallerSilent => self.handle(now, Input::CallerSilent),
+            Report::Unheard => self.handle(now, Input::Unheard),
+            Report::Diagnosis(diagnosis) => self.note(Note::Diagnosis(diagnosis)),
+            Report::Quality(quality) => self.note(Note::Quality(quality)),
+            Report::SecurityFailed(word) => {
+                let cause = Cause::from_word(word).unwrap_or(Cause::BadSdp);
+                self.handle(now, Input::MediaRefused(cause));
+            }
             Report::PromptHeard => self.prompted(now, true),
             Report::PromptCut => self.prompted(now, false),
             Report::MachineLikely => self.note(Note::MachineLikely),
@@ -310,6 +322,7 @@ impl Conductor {
 
     /// From here on the caller hears us, although the call is not answered.
     fn progress(&mut self) {
+        self.order(Order::Early(true));
         self.apply_terms();
         if let Some(sdp) = self.body() {
             self.acts.push_back(Act::Leg(Command::Progress { sdp }));
@@ -319,6 +332,7 @@ impl Conductor {
 
     fn answer(&mut self) {
         self.answered();
+        self.order(Order::Early(false));
         // Nothing is sent to the caller's media address while it only rings.
         self.apply_terms();
         self.answer_leg();

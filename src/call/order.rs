@@ -10,6 +10,8 @@ use crate::sdp::Negotiated;
 pub enum Order {
     /// Take in what offer and answer settled, now or again.
     Apply(Box<Negotiated>),
+    /// Whether the call is not answered yet, so that the other side need not send anything.
+    Early(bool),
     /// Let the agent speak first.
     Greet,
     /// Start or stop the tone that tells the other side that the line lives.

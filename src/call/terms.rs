@@ -31,6 +31,7 @@ impl Terms {
     pub fn reoffer(&mut self, offer: Option<&[u8]>) -> Result<(), Refusal> {
         let mut next = self.clone();
         next.local.version += 1;
+        next.local.before = next.agreed.clone().map(Box::new).or(next.local.before);
         next.settle(offer)?;
         *self = next;
         Ok(())
@@ -125,13 +126,7 @@ mod tests {
 
     fn local() -> Local {
         let address = "127.0.0.1".parse().unwrap();
-        Local {
-            address,
-            rtp_port: 5000,
-            session_id: 1,
-            version: 1,
-            codecs: Codec::ALL.to_vec(),
-        }
+        Local::new(address, 5000, 1)
     }
 
     fn description(port: u16, formats: &str) -> Vec<u8> {

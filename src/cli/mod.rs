@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `explain`, `operator`, `call`, `recording`, `version`.
+//! The command line: `serve`, `check`, `explain`, `operator`, `call`, `recording`, `bench`, `version`.
 //!
 //! Exit codes: 0 fine, 1 failed while running (`explain`: the call is refused), 2 bad configuration or usage. This is the only place that prints.
 
@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{operator::Faults, routing::Question};
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod call;
 mod check;
 mod explain;
@@ -80,6 +82,13 @@ enum Command {
     Call(call::Call),
     /// Open sealed recordings.
     Recording(recording::Recording),
+    /// Measure on this machine what calls cost, how late their sound is, and whether the goals are reached.
+    #[cfg(target_os = "linux")]
+    Bench(bench::Bench),
+    /// Be one of the processes of a benchmark.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    BenchProcess,
     /// Print the version.
     Version,
 }
@@ -111,6 +120,10 @@ pub fn run() -> ExitCode {
         } => operator::run(listen, fault, allow_control),
         Command::Call(call) => call::run(&call),
         Command::Recording(recording) => recording::run(&recording),
+        #[cfg(target_os = "linux")]
+        Command::Bench(bench) => bench::run(&bench),
+        #[cfg(target_os = "linux")]
+        Command::BenchProcess => bench::be(),
         Command::Version => version(),
     }
 }

@@ -44,6 +44,7 @@ mod sip_tls;
 mod tests;
 mod trunk;
 mod trunk_limits;
+mod trunk_media;
 mod turn_detection;
 mod uplink;
 mod value;
@@ -53,7 +54,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 pub use self::{
     agent::{Agent, Answer, Tool},
     agent_recording::{AgentRecording, RecordingPolicy},
-    backend::{Backend, BackendKind, Dialect, Realtime},
+    backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
     defence::Defence,
     http::Http,
@@ -75,6 +76,7 @@ pub use self::{
     sip_tls::SipTls,
     trunk::{Credentials, Digest, Trunk},
     trunk_limits::{AllowedTransport, TrunkLimits},
+    trunk_media::{Srtp, TrunkMedia},
     uplink::{Login, Uplink},
 };
 use self::{effective::Writer, layers::Layers};
@@ -166,6 +168,20 @@ impl Config {
         self.agents.values().for_each(|agent| agent.write(&mut out));
         self.backends.values().for_each(|backend| backend.write(&mut out));
         out.into_text()
+    }
+
+    /// What is allowed, but likely not meant; each names its trunk and what to do.
+    pub fn warnings(&self) -> Vec<String> {
+        let exposed = self.trunks.iter().enumerate().filter(|(_, trunk)| trunk.exposes_keys());
+        let warning = |(index, trunk): (usize, &Trunk)| {
+            format!(
+                "trunk[{index}] (\"{}\") requires SRTP, but its keys may be read on the way: signalling that is not \
+                 encrypted is allowed; set transports = [\"tls\", \"wss\"], and transport = \"tls\" beside host, or \
+                 srtp_suites = [] for DTLS alone",
+                trunk.name
+            )
+        };
+        exposed.map(warning).collect()
     }
 
     /// The backends that some agent may use.

@@ -115,6 +115,10 @@ pub struct CallView {
     pub ended_at: Option<String>,
     /// `machine_likely`, or nothing.
     pub answered_by: Option<String>,
+    /// The cause word of what is wrong with the line now.
+    pub diagnosis: Option<&'static str>,
+    /// How it sounds, as its record will say it; nothing before the first few seconds.
+    pub quality: Option<Value>,
     /// How it ended.
     pub outcome: Option<OutcomeView>,
 }
@@ -135,7 +139,8 @@ pub struct OutcomeView {
 pub struct CallEvent {
     /// Its number among the events of the call, from 1.
     pub number: u64,
-    /// What: `dialing`, `ringing`, `early`, `answered`, `machine_likely`, `transfer`, `recording` or `ended`.
+    /// What: `dialing`, `ringing`, `early`, `answered`, `machine_likely`, `transfer`, `recording`, `diagnosis`,
+    /// `diagnosis_cleared`, `quality` or `ended`.
     pub event: &'static str,
     /// When, RFC 3339.
     pub at: String,

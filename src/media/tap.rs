@@ -140,11 +140,6 @@ impl Side {
         self.pcm.extend_from_slice(&pcm[..pcm.len().min(room)]);
     }
 
-    /// Whether anybody wants to hear.
-    pub(super) fn is_open(&self) -> bool {
-        self.open
-    }
-
     fn close(&mut self) {
         self.open = false;
         self.pcm = Vec::new();

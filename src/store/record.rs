@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::recording::Report;
+use super::{
+    quality::{DiagnosisRecord, QualityRecord},
+    recording::Report,
+};
 
 /// Everything worth knowing about one call after it has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +85,12 @@ pub struct CallRecord {
     pub recordings: Vec<RecordingRecord>,
     /// The leg's packets.
     pub rtp: RtpRecord,
+    /// How it sounded.
+    #[serde(default)]
+    pub quality: QualityRecord,
+    /// What was wrong with the line.
+    #[serde(default)]
+    pub diagnoses: Vec<DiagnosisRecord>,
     /// What the backend charges for.
     pub tokens: TokensRecord,
     /// How the call ended.
@@ -124,6 +133,8 @@ impl CallRecord {
             transfer: None,
             recordings: Vec::new(),
             rtp: RtpRecord::default(),
+            quality: QualityRecord::default(),
+            diagnoses: Vec::new(),
             tokens: TokensRecord::default(),
             outcome: OutcomeRecord {
                 cause: String::new(),
@@ -341,6 +352,8 @@ pub(super) mod tests {
             "variables",
             "answered_by",
             "transfer",
+            "quality",
+            "diagnoses",
             "recordings",
         ] {
             json.as_object_mut().unwrap().remove(name);
@@ -382,6 +395,8 @@ pub(super) mod tests {
                 jitter_ms: 1.5,
                 ..RtpRecord::default()
             },
+            quality: QualityRecord::default(),
+            diagnoses: Vec::new(),
             tokens: TokensRecord::default(),
             outcome: OutcomeRecord {
                 cause: "no_ports".to_owned(),

@@ -5,8 +5,8 @@
 use std::sync::Mutex;
 
 use prometheus::{
-    Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    core::Collector,
+    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector,
 };
 
 use super::{
@@ -29,6 +29,9 @@ pub(super) struct Handles {
     pub(super) rtp_packets_lost: IntCounter,
     pub(super) rtp_packets_foreign: IntCounter,
     pub(super) rtp_jitter: Histogram,
+    pub(super) mos: HistogramVec,
+    pub(super) rtp_round_trip: Histogram,
+    pub(super) media_diagnoses: IntCounterVec,
     pub(super) session_connects: IntCounterVec,
     pub(super) session_reconnects: IntCounterVec,
     pub(super) sessions_active: IntGauge,
@@ -90,6 +93,9 @@ impl Handles {
             rtp_packets_lost: make.counter(Metric::RtpPacketsLost),
             rtp_packets_foreign: make.counter(Metric::RtpPacketsForeign),
             rtp_jitter: make.histogram(Metric::RtpJitter),
+            mos: make.histogram_vec(Metric::Mos),
+            rtp_round_trip: make.histogram(Metric::RtpRoundTrip),
+            media_diagnoses: make.counter_vec(Metric::MediaDiagnoses),
             session_connects: make.counter_vec(Metric::SessionConnects),
             session_reconnects: make.counter_vec(Metric::SessionReconnects),
             sessions_active: make.gauge(Metric::SessionsActive),
@@ -169,14 +175,11 @@ impl Maker<'_> {
     }
 
     fn histogram(&self, metric: Metric) -> Histogram {
-        let buckets = match metric.kind() {
-            Kind::Histogram(buckets) => buckets.to_vec(),
-            Kind::Counter | Kind::Gauge => Vec::new(),
-        };
-        self.register(Histogram::with_opts(HistogramOpts {
-            common_opts: options(metric),
-            buckets,
-        }))
+        self.register(Histogram::with_opts(buckets(metric)))
+    }
+
+    fn histogram_vec(&self, metric: Metric) -> HistogramVec {
+        self.register(HistogramVec::new(buckets(metric), metric.labels()))
     }
 
     fn process(&self) -> ProcessMetrics {
@@ -202,6 +205,17 @@ impl Maker<'_> {
 
 fn options(metric: Metric) -> Opts {
     Opts::new(metric.name(), metric.help())
+}
+
+fn buckets(metric: Metric) -> HistogramOpts {
+    let buckets = match metric.kind() {
+        Kind::Histogram(buckets) => buckets.to_vec(),
+        Kind::Counter | Kind::Gauge => Vec::new(),
+    };
+    HistogramOpts {
+        common_opts: options(metric),
+        buckets,
+    }
 }
 
 /// A count as a gauge value.

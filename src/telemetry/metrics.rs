@@ -199,6 +199,21 @@ impl Metrics {
         self.handles.rtp_jitter.observe(jitter.as_secs_f64());
     }
 
+    /// A call ended whose sound in this direction (`received` or `sent`) was so good on this scale; all fixed words.
+    pub fn mos(&self, direction: &str, scale: &str, mos: f64) {
+        self.handles.mos.with_label_values(&[direction, scale]).observe(mos);
+    }
+
+    /// A call ended with this round trip.
+    pub fn rtp_round_trip(&self, round_trip: Duration) {
+        self.handles.rtp_round_trip.observe(round_trip.as_secs_f64());
+    }
+
+    /// Something is wrong with the media of a call.
+    pub fn media_diagnosis(&self, cause: &str) {
+        self.handles.media_diagnoses.with_label_values(&[word(cause)]).inc();
+    }
+
     /// A session was dialled; `result` is `ok` or a fixed word for what went wrong.
     pub fn session_connect(&self, backend: &str, result: &str) {
         self.handles

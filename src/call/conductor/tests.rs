@@ -1,7 +1,7 @@
 //! What the conductor does with a call, from event to act.
 
 use super::*;
-use crate::{call::machine::Answer, config::Tool, sdp::Codec};
+use crate::{call::machine::Answer, config::Tool};
 
 mod recording;
 
@@ -270,13 +270,7 @@ fn settings() -> Settings {
 }
 
 fn local() -> Local {
-    Local {
-        address: "127.0.0.1".parse().unwrap(),
-        rtp_port: 5000,
-        session_id: 1,
-        version: 1,
-        codecs: Codec::ALL.to_vec(),
-    }
+    Local::new("127.0.0.1".parse().unwrap(), 5000, 1)
 }
 
 fn answer(formats: &str) -> Vec<u8> {

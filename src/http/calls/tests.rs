@@ -283,6 +283,8 @@ impl Control for Fake {
             answered_at: None,
             ended_at: None,
             answered_by: None,
+            diagnosis: None,
+            quality: None,
             outcome: None,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use patchcord::sdp::{self, Codec, Local};
+use patchcord::sdp::{self, Local};
 use patchcord::sip::reader::DATAGRAM_BYTES_MAX;
 use patchcord::sip::stream::STREAM_BUFFER_BYTES_MAX;
 use patchcord::sip::{
@@ -25,13 +25,7 @@ pub fn sip(bytes: &[u8]) {
 /// The body of a message is taken for an offer and for an answer.
 fn negotiate(message: &Message) {
     let (Message::Request(Request { body, .. }) | Message::Response(Response { body, .. })) = message;
-    let local = Local {
-        address: [127, 0, 0, 1].into(),
-        rtp_port: 4000,
-        session_id: 1,
-        version: 1,
-        codecs: Codec::ALL.to_vec(),
-    };
+    let local = Local::new([127, 0, 0, 1].into(), 4000, 1);
     let _ = sdp::read_answer(body, &local);
     if let Ok((_, answer)) = sdp::answer(body, &local) {
         assert!(!answer.is_empty(), "an answer of nothing");

@@ -61,7 +61,7 @@ fn a_lost_packet_is_concealed_in_length_and_counted() {
 
 #[test]
 fn a_tone_keeps_its_pitch_level_and_length_in_both_laws() {
-    for codec in Codec::ALL {
+    for codec in [Codec::Pcmu, Codec::Pcma] {
         let mut line = Line::with(&terms(codec));
         for _ in 0..100 {
             line.speak();
