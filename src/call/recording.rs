@@ -265,6 +265,11 @@ impl Recording {
         }
     }
 
+    /// Whether the one under way has this number.
+    pub fn is_current(&self, number: u32) -> bool {
+        self.is_on() && number == self.count
+    }
+
     /// Whether one is under way, paused or not.
     pub fn is_on(&self) -> bool {
         matches!(self.state, State::On | State::Paused)

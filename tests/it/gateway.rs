@@ -17,6 +17,12 @@ use crate::phone::PATIENCE;
 /// What opens the control API.
 pub const TOKEN: &str = "open sesame";
 
+/// What recordings are sealed with, where they are: 32 bytes in hexadecimal.
+pub const RECORDING_KEY: &str = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
+
+/// What opens the storage that recordings are uploaded to, id and secret alike.
+pub const S3_SECRET: &str = "open bucket";
+
 /// A running gateway and what it was given.
 pub struct TestGateway {
     /// The gateway.
@@ -190,7 +196,8 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
         ports(),
         records.display()
     );
-    let env = BTreeMap::from([("TOKEN".to_owned(), TOKEN.to_owned())]);
+    let env = [("TOKEN", TOKEN), ("RECORDING_KEY", RECORDING_KEY), ("S3", S3_SECRET)];
+    let env: BTreeMap<String, String> = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     config::load("test.toml", &text, &env, &|path| std::fs::read_to_string(path))
         .unwrap_or_else(|problems| panic!("{problems}"))
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Bridge, NOTICE, Report};
 use crate::{
-    audio::{Heard, Resampler, SampleRate, Utterance},
+    audio::{Heard, Resampler, Utterance},
     call::recording::Prompt,
 };
 
@@ -14,7 +14,7 @@ impl Bridge {
             Prompt::Words(words) => self.session_does(|session| session.recite(now, words)),
             Prompt::Sound(sound) => {
                 let mut pcm = Vec::new();
-                Resampler::new(sound.rate, SampleRate::Hz24000).process(&sound.pcm, &mut pcm);
+                Resampler::new(sound.rate, self.rate).process(&sound.pcm, &mut pcm);
                 self.media.play(now, NOTICE, &pcm);
                 self.media.finish(NOTICE);
             }

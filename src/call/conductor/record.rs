@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Act, Conductor, NotNow, Note, Order};
 use crate::{
     audio::SampleRate,
-    call::recording::{Ask, Consent, Misfit, Policy, Prompted, Wanted, rate},
+    call::recording::{Ask, Consent, Misfit, Policy, Prompted, Step, Wanted, rate},
 };
 
 impl Conductor {
@@ -26,7 +26,11 @@ impl Conductor {
 
     /// The recording of this number is over without anybody wanting it. The call goes on.
     pub fn recording_failed(&mut self, number: u32) {
-        self.recording.failed(number);
+        // The media goes on filling it until it is told.
+        if self.recording.is_current(number) {
+            self.recording.failed(number);
+            self.acts.push_back(Act::Record(Step::End));
+        }
     }
 
     /// Begins what is wanted, as soon as the call is answered, it is clear what is spoken, and the caller has been told

@@ -3,6 +3,8 @@
 use super::*;
 use crate::{call::machine::Answer, config::Tool};
 
+mod recording;
+
 #[test]
 fn a_call_we_place_is_offered_answered_and_greeted() {
     let mut call = Call::located();
@@ -263,7 +265,7 @@ fn settings() -> Settings {
         ),
         voicemail_after: Some(Duration::from_secs(4)),
         messages: true,
-        recording: recording::Policy::Off,
+        recording: Default::default(),
     }
 }
 

@@ -82,6 +82,10 @@ impl Recorder {
     pub fn start(config: &config::Recording, metrics: Metrics) -> anyhow::Result<Self> {
         // Whoever read the configuration has looked at the key.
         let key = config.key_bytes().map_err(anyhow::Error::msg)?.map(Key::new);
+        Self::start_with(config, key, metrics)
+    }
+
+    fn start_with(config: &config::Recording, key: Option<Key>, metrics: Metrics) -> anyhow::Result<Self> {
         let budget = Arc::new(Budget::new(0, config.size_max));
         let keeper = Keeper::start(config, key.clone(), budget.clone(), &metrics)?;
         let shared = Arc::new(Shared {
@@ -144,3 +148,6 @@ impl Shared {
         self.folder.join(format!("{time}_{call_id}_{number}.{format}{sealed}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

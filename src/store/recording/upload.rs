@@ -19,7 +19,7 @@ use object_store::{
     ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, WriteMultipart, aws::AmazonS3Builder,
 };
 use tokio::{
-    sync::Notify,
+    sync::mpsc,
     time::{sleep, timeout},
 };
 
@@ -51,7 +51,7 @@ const FILE_MAX: Duration = Duration::from_secs(6 * 3600);
 /// The way to the thread.
 #[derive(Debug, Clone)]
 pub(super) struct Uploader {
-    wake: Arc<Notify>,
+    wake: mpsc::Sender<()>,
     /// What the storage calls files of ours, up to their names.
     url: String,
 }
@@ -62,7 +62,7 @@ struct Worker {
     prefix: String,
     /// Where files go afterwards; nowhere deletes them.
     kept: Option<PathBuf>,
-    wake: Arc<Notify>,
+    woken: mpsc::Receiver<()>,
     budget: Arc<Budget>,
     metrics: Metrics,
 }
@@ -74,13 +74,13 @@ impl Uploader {
         budget: Arc<Budget>,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
-        let wake = Arc::new(Notify::new());
+        let (wake, woken) = mpsc::channel(1);
         let worker = Worker {
             store: store(upload)?,
             spool: folder.join(SPOOL),
             prefix: upload.prefix.clone(),
             kept: upload.keep_local.then(|| folder.to_owned()),
-            wake: wake.clone(),
+            woken,
             budget,
             metrics,
         };
@@ -94,7 +94,8 @@ impl Uploader {
 
     /// There is something new in the folder.
     pub(super) fn wake(&self) {
-        self.wake.notify_one();
+        // One that has been told already looks anyway; one that is gone has stopped.
+        let _ = self.wake.try_send(());
     }
 
     /// Where a file of this name is going to be.
@@ -129,24 +130,27 @@ fn store(upload: &config::RecordingUpload) -> anyhow::Result<Arc<dyn ObjectStore
 }
 
 impl Worker {
-    async fn run(self) {
+    /// Until nobody can put anything there any more.
+    async fn run(mut self) {
         let mut pause = RETRY_MIN;
         loop {
-            match self.round().await {
-                0 => pause = RETRY_MIN,
-                failed => {
-                    tracing::warn!(
-                        failed,
-                        again_after_s = pause.as_secs(),
-                        "recordings could not be uploaded"
-                    );
-                    sleep(jittered(pause)).await;
-                    pause = (pause * 2).min(RETRY_MAX);
-                    continue;
-                }
+            let failed = self.round().await;
+            if failed == 0 {
+                pause = RETRY_MIN;
+            } else {
+                tracing::warn!(
+                    failed,
+                    again_after_s = pause.as_secs(),
+                    "recordings could not be uploaded"
+                );
+                sleep(jittered(pause)).await;
+                pause = (pause * 2).min(RETRY_MAX);
             }
-            // What was put there meanwhile has left its word.
-            let _ = timeout(RETRY_MAX, self.wake.notified()).await;
+            // What another process was about is looked after in any case.
+            let wait = if failed > 0 { Duration::ZERO } else { RETRY_MAX };
+            if let Ok(None) = timeout(wait, self.woken.recv()).await {
+                return;
+            }
         }
     }
 

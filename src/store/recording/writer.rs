@@ -59,6 +59,9 @@ pub(super) enum Job {
     Settle(oneshot::Sender<()>),
     /// Break on purpose.
     Break,
+    /// Wait until whoever holds the other end lets go of it: how the tests show what a slow disk does.
+    #[cfg(test)]
+    Hold(std::sync::mpsc::Receiver<()>),
 }
 
 /// A recording to begin.
@@ -160,6 +163,11 @@ impl Writer {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn hold(&self, held: std::sync::mpsc::Receiver<()>) {
+        self.queue.try_send(Job::Hold(held)).unwrap();
+    }
+
     pub(super) fn break_down(&self) {
         // One that is full is broken enough.
         let _ = self.queue.try_send(Job::Break);
@@ -185,6 +193,8 @@ impl Worker {
             Job::End(id, ending) => self.end(id, ending),
             // Whoever asked may have stopped waiting.
             Job::Settle(done) => drop(done.send(())),
+            #[cfg(test)]
+            Job::Hold(held) => drop(held.recv()),
             Job::Break => panic!("a writer of recordings was told to break"),
         }
     }
@@ -357,6 +367,8 @@ impl Job {
     fn id(&self) -> Option<u64> {
         match self {
             Self::Open(id, _) | Self::Write(id, _) | Self::End(id, _) => Some(*id),
+            #[cfg(test)]
+            Self::Hold(_) => None,
             Self::Settle(_) | Self::Break => None,
         }
     }
