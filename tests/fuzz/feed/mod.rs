@@ -2,9 +2,11 @@
 //!
 //! Nothing here may panic, whatever the bytes, and nothing may go on for longer than the input warrants.
 
+mod codec;
 mod rtp;
 mod sip;
 
+pub use codec::codec;
 pub use rtp::rtp;
 pub use sip::sip;
 
