@@ -41,6 +41,12 @@ fn protected_bytes_never_panic_and_never_run_away() {
     replay("secure", feed::secure, &seeds, &seeds);
 }
 
+#[test]
+fn codec_bytes_never_panic_and_never_run_away() {
+    let seeds = seeds("tests/fuzz/corpus/codec");
+    replay("codec", feed::codec, &seeds, &seeds);
+}
+
 /// As long as the reader takes, and filled with what costs most to read: nothing grows faster than its input.
 #[test]
 fn the_heaviest_messages_are_read_in_time() {
