@@ -229,6 +229,10 @@ impl Service {
         media::Settings {
             playout_ms_max: u32::try_from(configured.playout_max.as_millis()).unwrap_or(u32::MAX),
             silence_timeout: configured.silence_timeout.unwrap_or(Duration::MAX),
+            silence: match configured.silence {
+                config::Silence::Send => media::Silence::Send,
+                config::Silence::Stop => media::Silence::Stop,
+            },
             ..media::Settings::from_seed(random())
         }
     }

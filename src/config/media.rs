@@ -18,7 +18,21 @@ pub struct Media {
     pub playout_max: Duration,
     /// How long no RTP may come from the caller before the call ends; none waits for ever.
     pub silence_timeout: Option<Duration>,
+    /// What the caller is sent while the agent says nothing.
+    pub silence: Silence,
 }
+
+/// What the caller is sent while the agent says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Silence {
+    /// Packets of silence.
+    #[default]
+    Send,
+    /// Nothing but a packet now and then.
+    Stop,
+}
+
+const SILENCES: &[(&str, Silence)] = &[("send", Silence::Send), ("stop", Silence::Stop)];
 
 impl Default for Media {
     fn default() -> Self {
@@ -27,6 +41,7 @@ impl Default for Media {
             workers: 0,
             playout_max: Duration::from_secs(120),
             silence_timeout: Some(Duration::from_secs(60)),
+            silence: Silence::default(),
         }
     }
 }
@@ -45,6 +60,7 @@ impl Media {
             workers: section.whole("workers", 0, 0..=WORKERS_MAX, "threads, 0 for one per core") as usize,
             playout_max: section.millis("playout_ms_max", default.playout_max, 1_000..=600_000),
             silence_timeout: (silence_s > 0).then(|| Duration::from_secs(silence_s)),
+            silence: section.choice("silence", SILENCES, default.silence),
         };
         section.finish();
         media
@@ -56,6 +72,11 @@ impl Media {
         out.whole("workers", self.workers);
         out.whole("playout_ms_max", self.playout_max.as_millis());
         out.whole("silence_timeout_s", self.silence_timeout_s());
+        let silence = match self.silence {
+            Silence::Send => "send",
+            Silence::Stop => "stop",
+        };
+        out.text("silence", silence);
     }
 
     fn silence_timeout_s(&self) -> u64 {
@@ -85,12 +106,13 @@ mod tests {
 
     #[test]
     fn settings_are_read() {
-        let text = "[media]\nports = \"20001-20003\"\nworkers = 3\nplayout_ms_max = 5000\nsilence_timeout_s = 0";
+        let text = "[media]\nports = \"20001-20003\"\nworkers = 3\nplayout_ms_max = 5000\nsilence_timeout_s = 0\nsilence = \"stop\"";
         let media = Media {
             ports: 20001..=20003,
             workers: 3,
             playout_max: Duration::from_secs(5),
             silence_timeout: None,
+            silence: Silence::Stop,
         };
         assert_eq!(read(text).media, media);
     }

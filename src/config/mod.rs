@@ -57,7 +57,7 @@ pub use self::{
     limits::Limits,
     listen::{Listen, SipTransport},
     log::{Log, LogFormat},
-    media::Media,
+    media::{Media, Silence},
     place::Place,
     problem::{Problem, Problems},
     records::Records,

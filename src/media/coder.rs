@@ -160,7 +160,7 @@ impl Coder {
     pub(super) fn silence(&mut self, ms: u32, begins: bool) -> Coded {
         if self.silence == Silence::Stop && self.comfort.is_none() {
             let alive = self.unsent_ms >= KEEP_ALIVE_MS;
-            self.unsent_ms = if alive { 0 } else { self.unsent_ms.saturating_add(ms) };
+            self.unsent_ms = if alive { ms } else { self.unsent_ms.saturating_add(ms) };
             if begins || alive {
                 self.still(ms);
                 return Coded::Noise;
@@ -204,7 +204,10 @@ fn delay(source: SampleRate, line: SampleRate) -> usize {
     click[0] = i16::MAX;
     let mut answer = Vec::new();
     Resampler::new(source, line).process(&click, &mut answer);
-    let peak = answer.iter().enumerate().max_by_key(|(_, sample)| sample.unsigned_abs());
+    let peak = answer
+        .iter()
+        .enumerate()
+        .max_by_key(|(_, sample)| sample.unsigned_abs());
     let samples = peak.map_or(0, |(at, _)| at) * source.per_ms() / line.per_ms();
     // In whole groups: the rates are to each other as numbers up to three.
     samples.next_multiple_of(source.per_ms() / SampleRate::Hz8000.per_ms())

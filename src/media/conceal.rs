@@ -162,7 +162,8 @@ impl Concealment {
         let step = i32::from(self.history[end - 1]) - i32::from(self.history[end - 1 - period]);
         self.overlap.clear();
         let carried = self.cycle.iter().take(period / 4);
-        self.overlap.extend(carried.map(|&sample| clamp(i32::from(sample) + step)));
+        self.overlap
+            .extend(carried.map(|&sample| clamp(i32::from(sample) + step)));
     }
 
     /// The distance at which the recent past resembles itself most, of those distances that fit: searched roughly at
@@ -291,7 +292,9 @@ mod tests {
 
     /// The largest step between neighbours.
     fn steepest(pcm: &[i16]) -> i32 {
-        let steps = pcm.windows(2).map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
+        let steps = pcm
+            .windows(2)
+            .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
         steps.max().unwrap_or(0)
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct TimeLine {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Depth {
     lows: Lows,
+    /// The last figure, to tell a clock from a burst.
+    before: Option<i64>,
     owed: i64,
     pressing: bool,
 }
@@ -51,6 +53,8 @@ const DEPTH: i64 = 25 * MS;
 const SHALLOW: i64 = 8 * MS;
 const DEEP: i64 = 50 * MS;
 const PRESSING_DEEP: i64 = 80 * MS;
+/// A clock moves it by less than this from one window to the next.
+const STEADY: i64 = 15 * MS;
 /// More than this came faster than time passes, and will be over when it was said.
 const DEPTH_MAX: i64 = 250 * MS;
 const MS: i64 = TICKS_PER_MS as i64;
@@ -109,10 +113,14 @@ impl TimeLine {
 impl Depth {
     /// So much waits after a packet was taken.
     pub(super) fn taken(&mut self, ticks: Ticks) {
-        let Some(low) = self.lows.push(ticks as i64) else { return };
+        let Some(low) = self.lows.push(ticks as i64) else {
+            return;
+        };
+        let steady = self.before.replace(low).is_some_and(|before| (low - before).abs() <= STEADY);
         self.pressing = !(SHALLOW / 2..PRESSING_DEEP).contains(&low);
         self.owed = match low {
             DEPTH_MAX.. | SHALLOW..DEEP => 0,
+            _ if !steady => 0,
             _ => DEPTH - low,
         };
     }
@@ -132,6 +140,7 @@ impl Depth {
     pub(super) fn pay(&mut self, ticks: i64) {
         self.owed -= ticks;
         self.lows.shift(ticks);
+        self.before = self.before.map(|low| low + ticks);
     }
 }
 
@@ -205,7 +214,7 @@ mod tests {
     fn the_playout_is_kept_neither_shallow_nor_deep_unless_it_came_in_a_burst() {
         for (level, owed) in [(2, Some(23)), (20, None), (45, None), (70, Some(-45)), (1_000, None)] {
             let mut depth = Depth::default();
-            for _ in 0..WINDOW {
+            for _ in 0..2 * WINDOW {
                 depth.taken(level * TICKS_PER_MS);
             }
             assert_eq!(depth.owed().map(|(owed, _)| owed), owed.map(|ms| ms * MS));

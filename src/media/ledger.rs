@@ -210,7 +210,9 @@ mod tests {
     #[test]
     fn there_is_room_for_so_many_utterances_and_no_more() {
         let mut ledger = Ledger::default();
-        let accepted = (0..100).filter(|&number| ledger.receive(Utterance(number), 3, SampleRate::Hz24000)).count();
+        let accepted = (0..100)
+            .filter(|&number| ledger.receive(Utterance(number), 3, SampleRate::Hz24000))
+            .count();
         assert_eq!(accepted, ACCOUNTS_MAX);
         assert_eq!(ledger.close().len(), ACCOUNTS_MAX);
         assert!(ledger.receive(Utterance(100), 3, SampleRate::Hz24000));

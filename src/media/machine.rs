@@ -85,8 +85,6 @@ enum Kind {
     Noise,
 }
 
-/// Packets made at one timeout, so that a worker that is behind serves its other calls in between.
-const PACKETS_PER_TIMEOUT: usize = 2;
 /// The static payload type of comfort noise.
 const COMFORT_NOISE: u8 = 13;
 /// The level of our comfort noise in -dBov (RFC 3389 section 3.1): as quiet as a good line.
@@ -304,12 +302,10 @@ impl Machine {
     }
 
     fn send_due(&mut self, now: Instant) {
-        for _ in 0..PACKETS_PER_TIMEOUT {
-            let Phase::Live(live) = &mut self.phase else { return };
-            let Some(tick) = live.pacer.tick(now) else { return };
-            self.counts.ticks_skipped += tick.skipped;
-            self.send(now, tick);
-        }
+        let Phase::Live(live) = &mut self.phase else { return };
+        let Some(tick) = live.pacer.tick(now) else { return };
+        self.counts.ticks_skipped += tick.skipped;
+        self.send(now, tick);
     }
 
     /// One packet time: a packet, or only the time it would have taken.

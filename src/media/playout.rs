@@ -4,7 +4,8 @@
 //! they are, and a ledger how much of each utterance came and how much left. What is counted as heard is what was taken
 //! out to be sent. Samples are encoded when they leave.
 //!
-//! An utterance that begins in silence waits until 40 ms of it are there, or it is complete, or 40 ms have passed:
+//! An utterance that begins in silence waits until 40 ms of it are there (more with long packets), or it is complete, or
+//! that much time has passed:
 //! deltas that trickle in real time then have room for jitter, and bursts wait for nothing. Wherever words and
 //! silence meet inside a packet they are ramped over 5 ms, so that a cut does not click.
 //!
@@ -87,8 +88,9 @@ enum State {
 }
 
 /// How much of an utterance must be there before it begins, and how long it waits for that at most.
-const GATHERED_MS: usize = 40;
-const GATHERING_MAX: Duration = Duration::from_millis(40);
+const GATHERED_MS: u32 = 40;
+/// As much must be there besides the first packet.
+const SPARE_MS: u32 = 20;
 /// Length of a ramp between words and silence.
 const RAMP_MS: usize = 5;
 /// An utterance whose words have not come for this long counts as over for [`Playout::is_quiet`].
@@ -204,7 +206,7 @@ impl Playout {
     /// Makes the next packet.
     pub(super) fn prepare(&mut self, now: Instant, ms: u32, events: &mut Events) -> Leaving {
         let len = ms as usize * self.rate.per_ms();
-        let ready = self.is_ready(now);
+        let ready = self.is_ready(now, ms);
         self.packet.clear();
         if !self.tail.is_empty() {
             self.take_tail(len);
@@ -250,10 +252,11 @@ impl Playout {
         }
     }
 
-    fn is_ready(&mut self, now: Instant) -> bool {
+    fn is_ready(&mut self, now: Instant, packet_ms: u32) -> bool {
         if let State::Gathering(since) = self.state {
-            let waited = now.saturating_duration_since(since) >= GATHERING_MAX;
-            let gathered = self.ring.len() >= GATHERED_MS * self.rate.per_ms();
+            let enough = GATHERED_MS.max(packet_ms + SPARE_MS);
+            let waited = now.saturating_duration_since(since) >= Duration::from_millis(enough.into());
+            let gathered = self.ring.len() >= enough as usize * self.rate.per_ms();
             if waited || gathered || self.ledger.has_finished() {
                 self.state = State::Speaking;
             }
@@ -358,7 +361,9 @@ impl Playout {
 
     fn leave(&self, coded: Coded, spurt: bool) -> Leaving {
         match coded {
-            Coded::Audio { resumes } => Leaving::Audio { spurt: spurt || resumes },
+            Coded::Audio { resumes } => Leaving::Audio {
+                spurt: spurt || resumes,
+            },
             Coded::Noise => Leaving::Noise,
             Coded::Nothing => Leaving::Nothing,
         }

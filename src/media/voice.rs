@@ -153,7 +153,9 @@ impl Voice {
         self.session = session;
         self.resampler = Resampler::new(self.rate, session);
         for listener in &mut self.listeners {
-            listener.decoder.take_if(|decoder| decoder.rate() != listener.codec.line_rate(session));
+            listener
+                .decoder
+                .take_if(|decoder| decoder.rate() != listener.codec.line_rate(session));
         }
     }
 
@@ -190,7 +192,10 @@ impl Voice {
     /// up that it would be ahead of real time, whatever timestamps say.
     fn pause(&mut self, now: Instant, index: usize, payload: &Payload<'_>) {
         let listener = &self.listeners[index];
-        let samples = listener.decoder.as_ref().map_or(0, |decoder| decoder.samples(payload.bytes));
+        let samples = listener
+            .decoder
+            .as_ref()
+            .map_or(0, |decoder| decoder.samples(payload.bytes));
         let packet = ticks::of(samples, self.rate);
         let clock_hz = listener.codec.clock_hz();
         let per_ms = clock_hz / 1_000;
@@ -201,7 +206,10 @@ impl Voice {
         };
         let passed = payload.timestamp.wrapping_sub(expected);
         let paused = u64::from(passed / per_ms) * TICKS_PER_MS;
-        let Some(unheard) = paused.checked_sub(self.bridged).filter(|_| passed < PAUSE_MS_MAX * per_ms) else {
+        let Some(unheard) = paused
+            .checked_sub(self.bridged)
+            .filter(|_| passed < PAUSE_MS_MAX * per_ms)
+        else {
             return;
         };
         let lag = self.time_line.lag(now).unwrap_or(0) - packet as i64;
@@ -215,7 +223,9 @@ impl Voice {
 
     /// Makes the line's samples a little more or fewer when the far end's clock is another than ours.
     fn keep_time(&mut self) {
-        let Some((owed, liberty)) = self.time_line.owed() else { return };
+        let Some((owed, liberty)) = self.time_line.owed() else {
+            return;
+        };
         let most = (owed.unsigned_abs() / per_sample(self.rate)) as usize;
         let changed = if owed > 0 {
             ticks::of(stretch::lengthen(&mut self.line, self.rate, most, liberty), self.rate) as i64
@@ -293,7 +303,10 @@ impl Voice {
 
     /// Who hears this payload type, with a decoder.
     fn listener(&mut self, payload_type: u8) -> Option<usize> {
-        let index = self.listeners.iter().position(|each| each.payload_type == payload_type)?;
+        let index = self
+            .listeners
+            .iter()
+            .position(|each| each.payload_type == payload_type)?;
         let listener = &mut self.listeners[index];
         if listener.decoder.is_none() {
             listener.decoder = Decoder::new(listener.codec, self.session).ok();
@@ -331,13 +344,24 @@ impl Voice {
         self.line.clear();
         self.bridged = self.bridged.saturating_add(ticks);
         let samples = (ticks / per_sample(self.rate)) as usize;
-        let decoder = self.current.and_then(|index| self.listeners[index].decoder.as_mut());
-        if samples > 0 && decoder.is_some_and(|decoder| decoder.conceal(samples, &mut self.line)) {
-            self.concealment.remember(&self.line);
-        } else {
-            self.concealment.make_up(samples, &mut self.line);
-        }
+        let by_itself = self.conceal_by_codec(samples);
+        self.concealment.make_up(samples - by_itself, &mut self.line);
         self.hand_on();
+    }
+
+    /// As many samples as the codec makes up by itself: all or none.
+    fn conceal_by_codec(&mut self, samples: usize) -> usize {
+        let decoder = self.current.and_then(|index| self.listeners[index].decoder.as_mut());
+        let Some(decoder) = decoder else { return 0 };
+        let frame = FRAME_MS * self.rate.per_ms();
+        while self.line.len() < samples {
+            let part = frame.min(samples - self.line.len());
+            if !decoder.conceal(part, &mut self.line) {
+                break;
+            }
+        }
+        self.concealment.remember(&self.line);
+        self.line.len()
     }
 
     /// Gets the packet before this one out of it.
@@ -346,7 +370,10 @@ impl Voice {
         let Some(listener) = self.current.map(|index| &mut self.listeners[index]) else {
             return false;
         };
-        let decoder = listener.decoder.as_mut().filter(|_| listener.payload_type == next.payload_type);
+        let decoder = listener
+            .decoder
+            .as_mut()
+            .filter(|_| listener.payload_type == next.payload_type);
         self.line.clear();
         if !decoder.is_some_and(|decoder| decoder.recover(next.bytes, samples, &mut self.line)) {
             return false;

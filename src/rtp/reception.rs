@@ -80,11 +80,7 @@ impl Reception {
                 timestamp: packet.timestamp,
                 clock_hz,
             };
-            if let Some(change) = source
-                .transit
-                .replace(transit)
-                .and_then(|last| last.change(&transit))
-            {
+            if let Some(change) = source.transit.replace(transit).and_then(|last| last.change(&transit)) {
                 self.jitter += (change - self.jitter) / 16.0;
             }
         }
@@ -173,7 +169,11 @@ mod tests {
         let mut reception = Reception::new();
         let now = Instant::now();
         for index in 0..1_000 {
-            reception.receive(now + Duration::from_millis(20) * index, &packet(65_000, index), Some(8_000));
+            reception.receive(
+                now + Duration::from_millis(20) * index,
+                &packet(65_000, index),
+                Some(8_000),
+            );
         }
         assert!(reception.jitter() < Duration::from_micros(10));
         let block = reception.block().unwrap();
@@ -198,7 +198,11 @@ mod tests {
         let now = Instant::now();
         for index in 0..1_000 {
             let delay = Duration::from_millis(if index % 2 == 0 { 0 } else { 10 });
-            reception.receive(now + Duration::from_millis(20) * index + delay, &packet(0, index), Some(8_000));
+            reception.receive(
+                now + Duration::from_millis(20) * index + delay,
+                &packet(0, index),
+                Some(8_000),
+            );
         }
         let jitter = reception.jitter().as_millis();
         assert!((9..=10).contains(&jitter), "{jitter}");

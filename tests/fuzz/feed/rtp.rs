@@ -84,8 +84,12 @@ impl Leg {
     fn take(&mut self, channel: Channel, datagram: &[u8]) {
         self.work = Work::new(STEPS_PER_DATAGRAM_MAX);
         match channel {
-            Channel::Rtp => self.machine.handle_rtp(self.now, caller(Channel::Rtp), &mut datagram.to_vec()),
-            Channel::Rtcp => self.machine.handle_rtcp(self.now, caller(Channel::Rtcp), &mut datagram.to_vec()),
+            Channel::Rtp => self
+                .machine
+                .handle_rtp(self.now, caller(Channel::Rtp), &mut datagram.to_vec()),
+            Channel::Rtcp => self
+                .machine
+                .handle_rtcp(self.now, caller(Channel::Rtcp), &mut datagram.to_vec()),
         }
         self.drain();
     }
