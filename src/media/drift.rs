@@ -21,7 +21,7 @@ pub(super) struct TimeLine {
     owed: i64,
 }
 
-/// How much waits to be played when words come in real time.
+/// How long before they are needed words come, when they come in real time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Depth {
     lows: Lows,
@@ -38,7 +38,7 @@ struct Lows {
     low: i64,
 }
 
-/// Packets that are looked at together: two seconds of them at 20 ms.
+/// Packets or portions that are looked at together: two seconds of them at 20 ms.
 const WINDOW: u32 = 100;
 /// No more than this is paid back; past it the time line begins anew. A stall of our own is not made up for.
 const OWED_MAX: i64 = 1_000 * MS;
@@ -48,7 +48,7 @@ const PRESSING: i64 = 35 * MS;
 const INTOLERABLE: i64 = 50 * MS;
 /// As little as this is let go.
 const TRIFLE: i64 = 5 * MS;
-/// What should wait when it is least, and between which bounds nothing is done.
+/// How early they should come when they are latest, and between which bounds nothing is done.
 const DEPTH: i64 = 25 * MS;
 const SHALLOW: i64 = 8 * MS;
 const DEEP: i64 = 50 * MS;
@@ -111,9 +111,9 @@ impl TimeLine {
 }
 
 impl Depth {
-    /// So much waits after a packet was taken.
-    pub(super) fn taken(&mut self, ticks: Ticks) {
-        let Some(low) = self.lows.push(ticks as i64) else {
+    /// Words came, and without them there would have been something to say for so long.
+    pub(super) fn arrived(&mut self, spare: Ticks) {
+        let Some(low) = self.lows.push(spare as i64) else {
             return;
         };
         let steady = self.before.replace(low).is_some_and(|before| (low - before).abs() <= STEADY);
@@ -215,7 +215,7 @@ mod tests {
         for (level, owed) in [(2, Some(23)), (20, None), (45, None), (70, Some(-45)), (1_000, None)] {
             let mut depth = Depth::default();
             for _ in 0..2 * WINDOW {
-                depth.taken(level * TICKS_PER_MS);
+                depth.arrived(level * TICKS_PER_MS);
             }
             assert_eq!(depth.owed().map(|(owed, _)| owed), owed.map(|ms| ms * MS));
         }

@@ -48,8 +48,10 @@ pub(super) struct Playout {
     talking: bool,
     /// How long nothing has been said.
     silent_ms: u32,
-    /// What waits while an utterance comes no faster than it is said.
+    /// How early words come while they come no faster than they are said.
     depth: Depth,
+    /// Up to when the packets that left last.
+    said_until: Option<Instant>,
     resampler: Resampler,
     coder: Coder,
     last: Option<Utterance>,
@@ -111,6 +113,7 @@ impl Playout {
             talking: false,
             silent_ms: 0,
             depth: Depth::default(),
+            said_until: None,
             resampler: Resampler::new(session, SampleRate::Hz8000),
             coder: Coder::new(silence),
             last: None,
@@ -144,6 +147,7 @@ impl Playout {
     pub(super) fn play(&mut self, now: Instant, utterance: Utterance, pcm: &[i16], events: &mut Events) {
         self.follow_line();
         self.resample(utterance, pcm);
+        self.time(now);
         let room = (self.ring_ms_max * self.rate.per_ms()).saturating_sub(self.ring.len());
         let kept = match self.ledger.receive(utterance, pcm.len(), self.session) {
             true => self.incoming.len().min(room),
@@ -207,6 +211,7 @@ impl Playout {
     pub(super) fn prepare(&mut self, now: Instant, ms: u32, events: &mut Events) -> Leaving {
         let len = ms as usize * self.rate.per_ms();
         let ready = self.is_ready(now, ms);
+        self.said_until = Some(now + Duration::from_millis(ms.into()));
         self.packet.clear();
         if !self.tail.is_empty() {
             self.take_tail(len);
@@ -242,6 +247,14 @@ impl Playout {
         }
         self.incoming.clear();
         self.resampler.process(pcm, &mut self.incoming);
+    }
+
+    /// How early words come, in the middle of others.
+    fn time(&mut self, now: Instant) {
+        if let Some(said_until) = self.said_until.filter(|_| self.talking) {
+            let spare = ticks::of(self.ring.len(), self.rate) + ticks::elapsed(now, said_until);
+            self.depth.arrived(spare);
+        }
     }
 
     fn drop_newest(&mut self, utterance: Utterance, samples: usize, events: &mut Events) {
@@ -285,10 +298,8 @@ impl Playout {
         self.talking = full && !over;
         self.silent_ms = 0;
         self.underruns += u64::from(!full && !over);
-        if over || !full || self.ledger.has_finished() {
+        if over || !full {
             self.depth.reset();
-        } else {
-            self.depth.taken(ticks::of(self.ring.len(), self.rate));
         }
         if over {
             self.rest();

@@ -76,7 +76,7 @@ fn reordered_and_repeated_packets_are_heard_once_and_in_order() {
             crooked.speak(&spoken);
             crooked.run(60);
             let statistics = crooked.machine.statistics();
-            assert!(statistics.reordered > 10 && statistics.duplicate > 10, "{statistics:?}");
+            assert!(statistics.reordered > 3 && statistics.duplicate > 10, "{statistics:?}");
             assert_eq!((statistics.lost, statistics.stretched_ms), (0, 0), "{codec:?} {seed}");
             assert_eq!(crooked.heard.len(), straight.heard.len(), "{codec:?} {seed}");
             assert!(crooked.heard == straight.heard, "{codec:?} {seed}");
@@ -103,10 +103,10 @@ fn loss_and_jitter_leave_neither_holes_nor_clicks_nor_delay() {
             assert!(heard_ms.abs_diff(20_000) <= 60, "{what}: {heard_ms} ms");
             let quiet = link.heard[2_400..link.heard.len() - 2_400]
                 .chunks(240)
-                .filter(|part| level::dbfs(part) < -24.0);
-            // Two or more packets in a row are lost now and then, and fade.
+                .filter(|part| level::dbfs(part) < -45.0);
+            // Three or more packets in a row are lost now and then, and fade.
             let quiet = quiet.count();
-            assert!(quiet < 40, "{what}: {quiet} holes");
+            assert!(quiet < 20, "{what}: {quiet} holes");
             let statistics = link.machine.statistics();
             assert!(statistics.lost > 20 && statistics.late < 20, "{what}: {statistics:?}");
             assert!(
@@ -120,12 +120,7 @@ fn loss_and_jitter_leave_neither_holes_nor_clicks_nor_delay() {
 
 #[test]
 fn what_is_made_up_is_nearer_to_what_was_said_than_silence() {
-    for format in [
-        Format::plain(Codec::Pcmu),
-        Format::plain(Codec::G722),
-        opus(false, false),
-        opus(true, false),
-    ] {
+    for format in [Codec::Pcmu, Codec::Pcma, Codec::G722].map(Format::plain) {
         let weather = Weather {
             seed: 5,
             loss: 0.05,
@@ -356,19 +351,15 @@ fn nobodys_clock_moves_the_agents_time_line_more_than_sixty_milliseconds_in_ten_
         // Two seconds of speech, one of background.
         let mut spoken = tone(SampleRate::Hz8000, 210.0, 1_980);
         spoken.extend(tone(SampleRate::Hz8000, 210.0, 1_020).iter().map(|sample| sample / 300));
-        let mut heard = 0_u64;
         let (mut least, mut most) = (0_i64, 0_i64);
         for _ in 0..12_000 {
             // Of packets that come sooner and later, the soonest show where the time line is.
-            let mut lag = i64::MAX;
+            link.lag_low = i64::MAX;
             for frame in spoken.chunks_exact(480) {
                 link.speak_frame(frame);
-                heard += std::mem::take(&mut link.heard).len() as u64;
-                link.played.clear();
-                link.headers.clear();
-                lag = lag.min((link.now - link.start).as_millis() as i64 - heard as i64 / 8);
+                link.forget();
             }
-            (least, most) = (least.min(lag), most.max(lag));
+            (least, most) = (least.min(link.lag_low), most.max(link.lag_low));
         }
         assert!(link.now - link.start > Duration::from_secs(35_990));
         assert!(least >= -60 && most <= 60, "{ppm} ppm: {least} to {most} ms");
@@ -393,9 +384,7 @@ fn a_session_whose_clock_is_another_is_heard_in_time_for_ten_hours_without_a_gap
                 let until = link.start + Duration::from_secs_f64(ms / 1_000.0);
                 link.run((until - link.now).as_millis() as u64);
                 link.say(ONE, frame);
-                link.played.clear();
-                link.headers.clear();
-                link.heard.clear();
+                link.forget();
             }
             let statistics = link.machine.statistics();
             deepest = deepest.max(said as i64 - statistics.spoken_ms as i64 + i64::from(statistics.underruns as u32));

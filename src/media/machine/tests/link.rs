@@ -30,6 +30,9 @@ pub(super) struct Link {
     pub(super) played: Vec<i16>,
     pub(super) headers: Vec<(Instant, Header)>,
     pub(super) session: SampleRate,
+    /// The least by which the agent's time line was behind real time, in milliseconds, since this was set.
+    pub(super) lag_low: i64,
+    forgotten: usize,
     weather: Weather,
     random: Random,
     on_the_way: Vec<(Instant, Vec<u8>)>,
@@ -62,6 +65,8 @@ impl Link {
             played: Vec::new(),
             headers: Vec::new(),
             session,
+            lag_low: i64::MAX,
+            forgotten: 0,
             random: Random::new(weather.seed),
             weather,
             on_the_way: Vec::new(),
@@ -87,6 +92,14 @@ impl Link {
     pub(super) fn speak_as(&mut self, format: Format) {
         self.mouth.format = format;
         self.mouth.encoder = Encoder::new(format.codec, self.session, format.opus).unwrap();
+    }
+
+    /// Makes room in a long test.
+    pub(super) fn forget(&mut self) {
+        self.forgotten += self.heard.len();
+        self.heard.clear();
+        self.played.clear();
+        self.headers.clear();
     }
 
     /// The far end is told that so much of what it sends is lost.
@@ -198,6 +211,8 @@ impl Link {
     fn drain(&mut self) {
         while let Some(frame) = self.machine.poll_caller() {
             self.heard.extend_from_slice(frame);
+            let heard_ms = (self.forgotten + self.heard.len()) / self.session.per_ms();
+            self.lag_low = self.lag_low.min((self.now - self.start).as_millis() as i64 - heard_ms as i64);
         }
         while self.machine.poll_event().is_some() {}
         while let Some(transmit) = self.machine.poll_transmit() {
