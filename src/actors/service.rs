@@ -307,6 +307,10 @@ impl Service {
             unheard_timeout: configured.unheard_timeout.unwrap_or(Duration::MAX),
             began_ntp: media::Settings::ntp(unix_time()),
             identity: self.identity.clone(),
+            silence: match configured.silence {
+                config::Silence::Send => media::Silence::Send,
+                config::Silence::Stop => media::Silence::Stop,
+            },
             ..media::Settings::from_seed(random())
         }
     }

@@ -62,7 +62,7 @@ pub use self::{
     limits::Limits,
     listen::{Listen, SipTransport},
     log::{Log, LogFormat},
-    media::Media,
+    media::{Media, Silence},
     place::Place,
     problem::{Problem, Problems},
     recording::{Recording, RecordingFormat, read_key as read_recording_key},

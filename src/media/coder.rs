@@ -160,7 +160,7 @@ impl Coder {
     pub(super) fn silence(&mut self, ms: u32, begins: bool) -> Coded {
         if self.silence == Silence::Stop && self.comfort.is_none() {
             let alive = self.unsent_ms >= KEEP_ALIVE_MS;
-            self.unsent_ms = if alive { 0 } else { self.unsent_ms.saturating_add(ms) };
+            self.unsent_ms = if alive { ms } else { self.unsent_ms.saturating_add(ms) };
             if begins || alive {
                 self.still(ms);
                 return Coded::Noise;

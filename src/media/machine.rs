@@ -89,8 +89,6 @@ enum Kind {
     Noise,
 }
 
-/// Packets made at one timeout, so that a worker that is behind serves its other calls in between.
-const PACKETS_PER_TIMEOUT: usize = 2;
 /// The static payload type of comfort noise.
 const COMFORT_NOISE: u8 = 13;
 /// The level of our comfort noise in -dBov (RFC 3389 section 3.1): as quiet as a good line.
@@ -399,14 +397,12 @@ impl Machine {
     }
 
     fn send_due(&mut self, now: Instant) {
-        for _ in 0..PACKETS_PER_TIMEOUT {
-            let Phase::Live(live) = &mut self.phase else { return };
-            let Some(tick) = live.pacer.tick(now) else { return };
-            self.counts.ticks_skipped += tick.skipped;
-            let end = live.pacer.deadline();
-            self.send(now, tick);
-            self.tap.agent(end, &mut self.playout.tap);
-        }
+        let Phase::Live(live) = &mut self.phase else { return };
+        let Some(tick) = live.pacer.tick(now) else { return };
+        self.counts.ticks_skipped += tick.skipped;
+        let end = live.pacer.deadline();
+        self.send(now, tick);
+        self.tap.agent(end, &mut self.playout.tap);
     }
 
     /// One packet time: a packet, or only the time it would have taken.

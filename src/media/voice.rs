@@ -347,13 +347,24 @@ impl Voice {
         self.line.clear();
         self.bridged = self.bridged.saturating_add(ticks);
         let samples = (ticks / per_sample(self.rate)) as usize;
-        let decoder = self.current.and_then(|index| self.listeners[index].decoder.as_mut());
-        if samples > 0 && decoder.is_some_and(|decoder| decoder.conceal(samples, &mut self.line)) {
-            self.concealment.remember(&self.line);
-        } else {
-            self.concealment.make_up(samples, &mut self.line);
-        }
+        let by_itself = self.conceal_by_codec(samples);
+        self.concealment.make_up(samples - by_itself, &mut self.line);
         self.hand_on();
+    }
+
+    /// As many samples as the codec makes up by itself: all or none.
+    fn conceal_by_codec(&mut self, samples: usize) -> usize {
+        let decoder = self.current.and_then(|index| self.listeners[index].decoder.as_mut());
+        let Some(decoder) = decoder else { return 0 };
+        let frame = FRAME_MS * self.rate.per_ms();
+        while self.line.len() < samples {
+            let part = frame.min(samples - self.line.len());
+            if !decoder.conceal(part, &mut self.line) {
+                break;
+            }
+        }
+        self.concealment.remember(&self.line);
+        self.line.len()
     }
 
     /// Gets the packet before this one out of it.

@@ -11,7 +11,9 @@ use crate::{
 
 mod agent;
 mod caller;
+mod codecs;
 mod line;
+mod link;
 mod secured;
 use line::{Line, SIGNALLED, far, terms};
 
