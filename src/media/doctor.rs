@@ -338,9 +338,9 @@ impl Doctor {
     }
 
     fn silence(&self, now: Instant, terms: &Terms) -> Option<Ailment> {
-        terms.receiving.filter(|_| !self.early && !self.paused)?;
+        let since = terms.receiving.filter(|_| !self.early && !self.paused)?;
         let patience = if self.heard { SILENT_LATER } else { SILENT_AT_FIRST };
-        let long = now.saturating_duration_since(self.silent_since?) >= patience;
+        let long = now.saturating_duration_since(self.silent_since?.max(since)) >= patience;
         long.then_some(Ailment::AllSilence)
     }
 

@@ -109,7 +109,9 @@ impl TimeLine {
 impl Depth {
     /// So much waits after a packet was taken.
     pub(super) fn taken(&mut self, ticks: Ticks) {
-        let Some(low) = self.lows.push(ticks as i64) else { return };
+        let Some(low) = self.lows.push(ticks as i64) else {
+            return;
+        };
         self.pressing = !(SHALLOW / 2..PRESSING_DEEP).contains(&low);
         self.owed = match low {
             DEPTH_MAX.. | SHALLOW..DEEP => 0,

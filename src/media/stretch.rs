@@ -65,9 +65,12 @@ fn find(pcm: &[i16], rate: SampleRate, most: usize, liberty: Liberty) -> Option<
         return None;
     }
     let stride = rate.per_ms() / 8;
-    let scored = (seam..=longest).step_by(stride).map(|len| (len, likeness(pcm, seam, len)));
+    let scored = (seam..=longest)
+        .step_by(stride)
+        .map(|len| (len, likeness(pcm, seam, len)));
     let (len, likeness) = scored.max_by(|left, right| left.1.total_cmp(&right.1))?;
-    let allowed = liberty == Liberty::Any || level::rms(pcm) <= QUIET_RMS || likeness >= ALIKE && liberty >= Liberty::Alike;
+    let allowed =
+        liberty == Liberty::Any || level::rms(pcm) <= QUIET_RMS || likeness >= ALIKE && liberty >= Liberty::Alike;
     allowed.then_some(Stretch { seam, len })
 }
 
@@ -105,7 +108,10 @@ mod tests {
                         assert!(changed >= 2 * rate.per_ms());
                         let joined = [&whole[..begin], &frame, &whole[end..]].concat();
                         let (worst, usual) = (steepest(&joined), steepest(&whole));
-                        assert!(worst as f32 <= 1.5 * usual as f32, "{rate:?} {hz} Hz {ms} ms: {worst} {usual}");
+                        assert!(
+                            worst as f32 <= 1.5 * usual as f32,
+                            "{rate:?} {hz} Hz {ms} ms: {worst} {usual}"
+                        );
                         assert_eq!(frame.len().abs_diff(end - begin), changed);
                     }
                 }
@@ -149,7 +155,9 @@ mod tests {
     }
 
     fn steepest(pcm: &[i16]) -> i32 {
-        let steps = pcm.windows(2).map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
+        let steps = pcm
+            .windows(2)
+            .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
         steps.max().unwrap_or(0)
     }
 }

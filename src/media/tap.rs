@@ -140,7 +140,6 @@ impl Side {
         self.pcm.extend_from_slice(&pcm[..pcm.len().min(room)]);
     }
 
-
     fn close(&mut self) {
         self.open = false;
         self.pcm = Vec::new();

@@ -195,7 +195,10 @@ impl Voice {
     /// up that it would be ahead of real time, whatever timestamps say.
     fn pause(&mut self, now: Instant, index: usize, payload: &Payload<'_>) {
         let listener = &self.listeners[index];
-        let samples = listener.decoder.as_ref().map_or(0, |decoder| decoder.samples(payload.bytes));
+        let samples = listener
+            .decoder
+            .as_ref()
+            .map_or(0, |decoder| decoder.samples(payload.bytes));
         let packet = ticks::of(samples, self.rate);
         let clock_hz = listener.codec.clock_hz();
         let per_ms = clock_hz / 1_000;
@@ -206,7 +209,10 @@ impl Voice {
         };
         let passed = payload.timestamp.wrapping_sub(expected);
         let paused = u64::from(passed / per_ms) * TICKS_PER_MS;
-        let Some(unheard) = paused.checked_sub(self.bridged).filter(|_| passed < PAUSE_MS_MAX * per_ms) else {
+        let Some(unheard) = paused
+            .checked_sub(self.bridged)
+            .filter(|_| passed < PAUSE_MS_MAX * per_ms)
+        else {
             return;
         };
         let lag = self.time_line.lag(now).unwrap_or(0) - packet as i64;
@@ -220,7 +226,9 @@ impl Voice {
 
     /// Makes the line's samples a little more or fewer when the far end's clock is another than ours.
     fn keep_time(&mut self) {
-        let Some((owed, liberty)) = self.time_line.owed() else { return };
+        let Some((owed, liberty)) = self.time_line.owed() else {
+            return;
+        };
         let most = (owed.unsigned_abs() / per_sample(self.rate)) as usize;
         let changed = if owed > 0 {
             ticks::of(stretch::lengthen(&mut self.line, self.rate, most, liberty), self.rate) as i64

@@ -245,7 +245,7 @@ fn the_record_knows_what_was_wrong_how_often_and_how_long() {
         .seen()
         .map(|(word, times, lasted)| (word.word(), times, lasted.as_secs()))
         .collect();
-    assert_eq!(seen, [("srtp_failures", 1, 8), ("packets_stopped", 2, 16)]);
+    assert_eq!(seen, [("srtp_failures", 1, 8), ("packets_stopped", 2, 17)]);
 }
 
 #[test]
