@@ -34,7 +34,7 @@ use crate::{
         post::{PostBox, Posted, post},
         worker::Overloaded,
     },
-    net::ports::PortPair,
+    net::ports::{PortPair, Use},
     sip::{Command, Event, LegId},
     store::recording::Report,
 };
@@ -373,7 +373,8 @@ impl State {
 
     /// The call we place has found its way: from here on there can be media, and a session to speak.
     fn locate(&mut self, myself: &ActorRef<Msg>, local_ip: IpAddr, advertised_ip: IpAddr) {
-        let taken = self.service.take_ports(self.ledger.trunk(), local_ip, advertised_ip);
+        let trunk = self.ledger.trunk();
+        let taken = self.service.take_ports(trunk, local_ip, advertised_ip, Use::Outbound);
         let local = taken.and_then(|(ports, local)| {
             let started = Media::start(myself, &self.service, &self.span, ports);
             self.media = Some(started.map_err(|_| Cause::Overloaded)?);

@@ -19,7 +19,7 @@ use crate::{
     http::{HttpState, Readiness},
     media,
     net::{
-        ports::{PortPair, PortPool},
+        ports::{PortPair, PortPool, Use},
         tls::Tls,
     },
     realtime::{self, ReconnectSettings},
@@ -109,7 +109,7 @@ impl Shared {
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let metrics = Metrics::new();
-        let ports = PortPool::new(config.media.ports.clone());
+        let ports = PortPool::new(config.media.ports.clone(), config.media.inbound_reserve);
         let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
         let sounds = sounds(&config)?;
@@ -229,7 +229,8 @@ impl Service {
 
     /// Takes ports and settles the media.
     pub fn prepare(&self, invite: &Invite) -> Result<Prepared, Cause> {
-        let (ports, local) = self.take_ports(&invite.trunk, invite.flow.local.ip(), invite.advertised_ip)?;
+        let local_ip = invite.flow.local.ip();
+        let (ports, local) = self.take_ports(&invite.trunk, local_ip, invite.advertised_ip, Use::Inbound)?;
         let terms = Terms::new(local, invite.offer.as_deref()).map_err(|refusal| {
             tracing::info!(%refusal, "the offer was refused");
             Cause::from(refusal)
@@ -243,8 +244,9 @@ impl Service {
         trunk: &str,
         local_ip: IpAddr,
         advertised_ip: IpAddr,
+        purpose: Use,
     ) -> Result<(PortPair, sdp::Local), Cause> {
-        let ports = self.ports.take(local_ip).map_err(|error| {
+        let ports = self.ports.take(local_ip, purpose).map_err(|error| {
             tracing::warn!(%error, "no RTP ports for a call");
             Cause::NoPorts
         })?;

@@ -34,6 +34,7 @@ pub type Downsampler = Converter<3, 1>;
 const BLOCK: usize = 160;
 /// Samples of a line kept: as many as the longest filter has taps.
 const HISTORY: usize = 32;
+const LINE: usize = HISTORY + BLOCK + 2 * RUN;
 
 impl<const IN: usize, const OUT: usize> Converter<IN, OUT> {
     const STREAMS: &'static [Stream<IN>; OUT] = &filters::<IN, OUT>();
@@ -74,35 +75,60 @@ impl<const IN: usize, const OUT: usize> Converter<IN, OUT> {
     }
 
     fn block(&mut self, groups: &[[i16; IN]], out: &mut Vec<i16>) {
-        for (index, line) in self.lines.iter_mut().enumerate() {
-            line.load(groups.iter().map(|group| group[index]));
-        }
+        self.deal(groups);
         let mut done = [[0; BLOCK]; OUT];
         for (done, stream) in done.iter_mut().zip(Self::STREAMS) {
-            let blocks = done.as_chunks_mut().0.iter_mut().take(groups.len().div_ceil(LANES));
-            blocks
-                .enumerate()
-                .for_each(|(at, lanes)| *lanes = self.lanes(stream, at * LANES));
+            self.filter(stream, &mut done[..groups.len().next_multiple_of(LANES)]);
         }
         let begin = out.len();
         out.resize(begin + groups.len() * OUT, 0);
-        for (at, group) in out[begin..].as_chunks_mut::<OUT>().0.iter_mut().enumerate().take(BLOCK) {
-            *group = std::array::from_fn(|index| done[index][at]);
+        for (at, group) in out[begin..].as_chunks_mut::<OUT>().0[..groups.len().min(BLOCK)]
+            .iter_mut()
+            .enumerate()
+        {
+            for (sample, done) in group.iter_mut().zip(&done) {
+                *sample = done[at];
+            }
         }
         self.lines.iter_mut().for_each(|line| line.shift(groups.len()));
     }
 
-    /// Neighbouring outputs of one line, from `at` on.
-    #[inline]
-    fn lanes(&self, stream: &Stream<IN>, at: usize) -> [i16; LANES] {
+    /// One sample of each group to each line, eight groups at a time for the compiler to find vectors in.
+    fn deal(&mut self, groups: &[[i16; IN]]) {
+        let (eights, rest) = groups.as_chunks::<8>();
+        for (at, eight) in eights.iter().enumerate() {
+            for (index, line) in self.lines.iter_mut().enumerate() {
+                if let Some(slots) = line.samples[HISTORY + 8 * at..].first_chunk_mut() {
+                    *slots = eight.map(|group| group[index]);
+                }
+            }
+        }
+        for (at, group) in rest.iter().enumerate() {
+            for (line, &sample) in self.lines.iter_mut().zip(group) {
+                line.samples[HISTORY + 8 * eights.len() + at] = sample;
+            }
+        }
+    }
+
+    /// One line of the output.
+    fn filter(&self, stream: &Stream<IN>, out: &mut [i16]) {
         if let Some((line, delay)) = stream.copied {
-            return *self.lines[line].window(HISTORY - delay + at);
+            out.copy_from_slice(&self.lines[line].samples[HISTORY - delay..][..out.len()]);
+            return;
         }
-        let mut sums = Sums::new();
+        let mut sums = [Sums::default(); BLOCK / LANES];
+        let sums = &mut sums[..out.len() / LANES];
         for (line, filter) in self.lines.iter().zip(&stream.filters) {
-            line.add(filter, at, &mut sums);
+            let samples = &line.samples[filter.begin..];
+            let (runs, pairs) = filter.taps[..filter.pairs].as_chunks::<RUN>();
+            for (run, taps) in runs.iter().enumerate() {
+                lanes::add_run(&samples[2 * RUN * run..], taps, sums);
+            }
+            for (pair, &taps) in pairs.iter().enumerate() {
+                lanes::add_pair(&samples[2 * (RUN * runs.len() + pair)..], taps, sums);
+            }
         }
-        sums.to_samples(stream.shift)
+        lanes::round(sums, stream.shift, out);
     }
 }
 
@@ -115,40 +141,13 @@ impl<const IN: usize, const OUT: usize> Default for Converter<IN, OUT> {
 /// One 8 kHz line of samples with its history in front.
 #[derive(Clone, Debug)]
 struct Line {
-    /// One more than the lanes of the last block read past its end.
-    samples: [i16; HISTORY + BLOCK + 1],
+    /// Taps that are zero only to fill a run read past the end.
+    samples: [i16; LINE],
 }
 
 impl Line {
     const fn new() -> Self {
-        Self {
-            samples: [0; HISTORY + BLOCK + 1],
-        }
-    }
-
-    fn load(&mut self, pcm: impl Iterator<Item = i16>) {
-        self.samples[HISTORY..]
-            .iter_mut()
-            .zip(pcm)
-            .for_each(|(slot, sample)| *slot = sample);
-    }
-
-    fn window<const N: usize>(&self, at: usize) -> &[i16; N] {
-        self.samples[at..].first_chunk().unwrap_or(&[0; N])
-    }
-
-    #[inline]
-    fn add(&self, filter: &Filter, at: usize, sums: &mut Sums) {
-        let (runs, rest) = filter.taps[..filter.pairs].as_chunks();
-        let mut at = filter.begin + at;
-        for run in runs {
-            sums.add_run(self.window(at), run);
-            at += 2 * RUN;
-        }
-        for (pair, taps) in rest.iter().enumerate() {
-            sums.add(self.window(at + 2 * pair), taps);
-        }
-        sums.fold();
+        Self { samples: [0; LINE] }
     }
 
     /// Keeps the last of `len` loaded samples as history.

@@ -16,7 +16,8 @@ use crate::{
     sdp::Negotiated,
 };
 
-use super::{monologue::Monologue, order::Order, recording::Prompt};
+pub use super::messages::Message;
+use super::{messages::Messages, monologue::Monologue, order::Order, recording::Prompt};
 
 mod prompt;
 
@@ -118,16 +119,7 @@ pub struct Bridge {
     history: Vec<realtime::HistoryItem>,
     summary: Summary,
     reports: VecDeque<Report>,
-    messages: VecDeque<Message>,
-}
-
-/// A message for the session's WebSocket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// JSON text.
-    pub text: String,
-    /// Caller audio, which may be dropped when the backend is slow.
-    pub audio: bool,
+    messages: Messages,
 }
 
 impl Bridge {
@@ -147,7 +139,7 @@ impl Bridge {
             history: Vec::new(),
             summary: Summary::default(),
             reports: VecDeque::new(),
-            messages: VecDeque::new(),
+            messages: Messages::default(),
         }
     }
 
@@ -252,8 +244,8 @@ impl Bridge {
     }
 
     /// The next message for the session.
-    pub fn poll_message(&mut self) -> Option<Message> {
-        self.messages.pop_front()
+    pub fn poll_message(&mut self) -> Option<Message<'_>> {
+        self.messages.pop()
     }
 
     /// The next thing the call should know.
@@ -334,9 +326,8 @@ impl Bridge {
                 self.monologue = None;
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
-            let message = self.session.as_mut().and_then(|session| session.append(pcm));
-            if let Some(text) = message {
-                self.messages.push_back(Message { text, audio: true });
+            if let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
+                self.messages.push_audio(frame);
             }
         }
     }
@@ -392,7 +383,7 @@ impl Bridge {
 
     fn hear_session(&mut self, now: Instant, output: realtime::Output) {
         match output {
-            realtime::Output::Send(text) => self.messages.push_back(Message { text, audio: false }),
+            realtime::Output::Send(text) => self.messages.push(text),
             realtime::Output::Ready => self.session_ready(),
             realtime::Output::AudioDone(utterance) => self.media.finish(utterance),
             realtime::Output::Interrupt => self.interrupt(now),

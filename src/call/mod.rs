@@ -11,6 +11,7 @@ pub mod bridge;
 pub mod conductor;
 pub mod facts;
 pub mod machine;
+mod messages;
 mod monologue;
 pub mod order;
 pub mod outage;

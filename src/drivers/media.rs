@@ -3,15 +3,21 @@
 //! It feeds the [`Bridge`], sends what the bridge wants sent, and posts what the call's actors should know. Sends never
 //! wait: a packet the kernel does not take is lost like any packet, and the session socket keeps a bounded outbox.
 
-use std::{io, net::SocketAddr, time::Instant};
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll},
+    time::Instant,
+};
 
-use tokio::{net::UdpSocket, sync::mpsc};
+use tokio::{io::ReadBuf, net::UdpSocket, sync::mpsc};
 use tracing::{Instrument, Span};
 
 use super::{
+    beat::{self, Deadline},
     post::Post,
     realtime::{Dial, Event as SocketEvent, Loss, SessionSocket},
-    worker::{Overloaded, Workers},
+    worker::{Overloaded, Workers, with_scratch},
 };
 use crate::{
     audio::SampleRate,
@@ -38,6 +44,9 @@ pub const SESSION_REPORTS_MAX: usize = 64;
 
 /// Datagrams read in one go, so that a flood on one call does not starve the others on its worker.
 const BATCH_MAX: usize = 16;
+
+/// Things the session's socket may tell in one go, for the same reason.
+const SOCKET_EVENTS_MAX: usize = 16;
 
 /// The longest datagram of use; RTP audio is far shorter.
 const DATAGRAM_BYTES_MAX: usize = 2048;
@@ -114,7 +123,7 @@ impl MediaHandle {
         workers.run(move || async move {
             let span = start.span.clone();
             match Driver::new(start, inbox) {
-                Ok(driver) => driver.run().instrument(span).await,
+                Ok(driver) => driver.run().await,
                 Err(error) => tracing::error!(parent: &span, %error, "the call's media sockets cannot be used"),
             }
         })?;
@@ -139,6 +148,9 @@ struct Driver {
     metrics: Metrics,
     serving: Option<Held>,
     recording: Option<Box<Sink>>,
+    deadline: Deadline,
+    /// Entered when there is something to log, not for every packet.
+    span: Span,
     // Held for its release: the pool gets the pair back when the driver ends, however it ends. Declared after the
     // sockets, so that these are closed first.
     _lease: PortLease,
@@ -165,65 +177,91 @@ impl Driver {
             metrics: start.metrics,
             serving: None,
             recording: None,
+            deadline: Deadline::new(),
+            span: start.span,
             _lease: lease,
         })
     }
 
     async fn run(mut self) {
-        let mut buffer = [0; DATAGRAM_BYTES_MAX];
-        loop {
-            let deadline = self.bridge.poll_timeout();
-            tokio::select! {
-                () = super::sleep_until(deadline) => self.bridge.handle_timeout(Instant::now()),
-                _ = self.rtp.readable() => self.read_rtp(&mut buffer),
-                event = self.socket.next() => self.hear_socket(event),
-                _ = self.rtcp.readable() => self.read_rtcp(&mut buffer),
-                order = self.orders.recv() => match self.obey(order) {
-                    Next::GoOn => {}
-                    Next::Close => break,
-                },
+        poll_fn(|context| with_scratch(|scratch| self.poll(context, scratch))).await;
+        let span = self.span.clone();
+        self.close().instrument(span).await;
+    }
+
+    /// Everything that can be done now; ready when the call is over. Whatever woke us, all of it is looked at: asking
+    /// costs next to nothing where there is nothing. What leaves on RTP goes first.
+    fn poll(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
+        while let Poll::Ready(order) = self.orders.poll_recv(context) {
+            match self.obey(order) {
+                Next::GoOn => self.perform(),
+                Next::Close => return Poll::Ready(()),
+            }
+        }
+        let now = Instant::now();
+        if self.bridge.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.bridge.handle_timeout(now);
+            self.transmit();
+        }
+        self.read(Channel::Rtp, now, context, scratch);
+        self.read(Channel::Rtcp, now, context, scratch);
+        self.perform();
+        self.serve_session(now, context, scratch);
+        if let Some(deadline) = self.bridge.poll_timeout() {
+            self.deadline.arm(context, now, deadline);
+        }
+        Poll::Pending
+    }
+
+    fn read(&mut self, channel: Channel, now: Instant, context: &mut Context<'_>, scratch: &mut [u8]) {
+        for _ in 0..BATCH_MAX {
+            let mut buffer = ReadBuf::new(&mut scratch[..DATAGRAM_BYTES_MAX]);
+            let socket = match channel {
+                Channel::Rtp => &self.rtp,
+                Channel::Rtcp => &self.rtcp,
+            };
+            match (socket.poll_recv_from(context, &mut buffer), channel) {
+                (Poll::Pending, _) => return,
+                (Poll::Ready(Ok(from)), Channel::Rtp) => self.bridge.handle_rtp(now, from, buffer.filled_mut()),
+                (Poll::Ready(Ok(from)), Channel::Rtcp) => self.bridge.handle_rtcp(now, from, buffer.filled_mut()),
+                // An ICMP refusal of something we sent; there may be more behind it.
+                (Poll::Ready(Err(_)), _) => {}
+            }
+        }
+        // There may be more; the other calls of this worker come first.
+        context.waker().wake_by_ref();
+    }
+
+    fn serve_session(&mut self, now: Instant, context: &mut Context<'_>, scratch: &mut [u8]) {
+        for _ in 0..SOCKET_EVENTS_MAX {
+            let Self { socket, bridge, .. } = self;
+            match socket.poll(context, scratch, &mut |text| bridge.handle_session(now, text)) {
+                Poll::Pending => return,
+                Poll::Ready(SocketEvent::Heard) => {}
+                Poll::Ready(SocketEvent::Opened) => self.session_opened(now),
+                Poll::Ready(SocketEvent::Lost(loss)) => self.session_lost(now, &loss),
             }
             self.perform();
         }
-        self.close().await;
+        context.waker().wake_by_ref();
     }
 
-    fn read_rtp(&mut self, buffer: &mut [u8]) {
-        for _ in 0..BATCH_MAX {
-            let Some((length, from)) = receive(&self.rtp, buffer) else {
-                return;
-            };
-            self.bridge.handle_rtp(Instant::now(), from, &mut buffer[..length]);
+    fn session_opened(&mut self, now: Instant) {
+        if let Some(settings) = self.dialled.take() {
+            self.bridge.session_opened(now, *settings);
         }
     }
 
-    fn read_rtcp(&mut self, buffer: &mut [u8]) {
-        for _ in 0..BATCH_MAX {
-            let Some((length, from)) = receive(&self.rtcp, buffer) else {
-                return;
-            };
-            self.bridge.handle_rtcp(Instant::now(), from, &mut buffer[..length]);
-        }
-    }
-
-    fn hear_socket(&mut self, event: SocketEvent) {
-        let now = Instant::now();
-        match event {
-            SocketEvent::Opened => {
-                if let Some(settings) = self.dialled.take() {
-                    self.bridge.session_opened(now, *settings);
-                }
-            }
-            SocketEvent::Text(text) => self.bridge.handle_session(now, &text),
-            SocketEvent::Lost(loss) => {
-                self.bridge.session_lost(now);
-                self.report_lost(classify(&loss));
-            }
-        }
+    fn session_lost(&mut self, now: Instant, loss: &Loss) {
+        self.bridge.session_lost(now);
+        self.report_lost(classify(loss));
     }
 
     fn obey(&mut self, order: Option<Order>) -> Next {
-        let now = Instant::now();
+        // Packets leave at even steps from the time of the order that starts them: on the worker's grid.
+        let now = beat::on_grid(Instant::now());
+        let span = self.span.clone();
+        let _inside = span.enter();
         match order {
             None | Some(Order::Close) => return Next::Close,
             Some(Order::Bridge(order)) => self.bridge.obey(now, order),
@@ -337,17 +375,6 @@ impl Driver {
 }
 
 mod recording;
-
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
-    loop {
-        match socket.try_recv_from(buffer) {
-            Ok(received) => return Some(received),
-            // An ICMP refusal of something we sent; there may be more behind it.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            Err(_) => return None,
-        }
-    }
-}
 
 fn classify(loss: &Loss) -> (FaultClass, &'static str, String) {
     match loss {

@@ -81,6 +81,7 @@ pub struct Machine {
     format: AudioFormat,
     /// What is asked for should the server not take the format.
     second_choice: Option<AudioFormat>,
+    appended: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +114,7 @@ impl Machine {
             scratch: Vec::new(),
             format,
             second_choice,
+            appended: String::new(),
         }
     }
 
@@ -197,9 +199,14 @@ impl Machine {
     }
 
     /// One frame of caller audio at the rate of [`Self::format`]: the text to send, or none while the session cannot hear.
-    pub fn append(&mut self, pcm: &[i16]) -> Option<String> {
-        self.is_ready()
-            .then(|| self.settings.dialect.write_append(self.format, pcm, &mut self.scratch))
+    pub fn append(&mut self, pcm: &[i16]) -> Option<&str> {
+        if !self.is_ready() {
+            return None;
+        }
+        self.settings
+            .dialect
+            .write_append(self.format, pcm, &mut self.scratch, &mut self.appended);
+        Some(&self.appended)
     }
 
     /// Lets the agent say its greeting; without one the caller speaks first.

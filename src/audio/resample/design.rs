@@ -4,7 +4,9 @@
 //! `K m + i K / IN` and output sample `OUT m + j` at `K m + j K / OUT`, where `K` times 8 kHz is that rate. What lies
 //! between them is the tap that joins them.
 
-use super::HISTORY;
+use wide::i16x8;
+
+use super::{HISTORY, lanes::RUN};
 
 /// How one line of the output is made from the lines of the input.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub(super) struct Filter {
     /// Where in a line the window of the first output begins.
     pub(super) begin: usize,
     /// Oldest sample first, in pairs, each four times over as the vector unit wants them.
-    pub(super) taps: [[i16; 8]; PAIRS_MAX],
+    pub(super) taps: [i16x8; PAIRS_MAX],
     pub(super) pairs: usize,
 }
 
@@ -67,7 +69,7 @@ impl<const IN: usize> Stream<IN> {
 impl Filter {
     const NONE: Self = Self {
         begin: 0,
-        taps: [[0; 8]; PAIRS_MAX],
+        taps: [i16x8::ZERO; PAIRS_MAX],
         pairs: 0,
     };
 }
@@ -145,28 +147,32 @@ impl Plan {
         None
     }
 
+    /// From the oldest tap that is not zero to the newest.
     const fn filter(&self, input: usize, output: usize) -> Filter {
         let mut filter = Filter::NONE;
-        let oldest = self.taps();
-        // The oldest tap that is not zero begins the filter; the zeros after the newest are left out.
-        let mut delay = oldest;
-        while self.tap(input, output, delay) == 0 {
-            if delay == 0 {
-                return filter;
-            }
-            delay -= 1;
+        let (mut oldest, mut newest) = (self.taps(), 0);
+        while oldest > newest && self.tap(input, output, oldest) == 0 {
+            oldest -= 1;
         }
-        filter.begin = HISTORY - delay;
-        let mut at = 0;
-        while at <= delay {
-            let tap = self.tap(input, output, delay - at);
-            let mut lane = at % 2;
-            while tap != 0 && lane < 8 {
-                filter.taps[at / 2][lane] = tap;
-                filter.pairs = at / 2 + 1;
-                lane += 2;
-            }
-            at += 1;
+        while newest < oldest && self.tap(input, output, newest) == 0 {
+            newest += 1;
+        }
+        if self.tap(input, output, oldest) == 0 {
+            return filter;
+        }
+        filter.begin = HISTORY - oldest;
+        while newest + 2 * filter.pairs <= oldest {
+            let older = self.tap(input, output, oldest - 2 * filter.pairs);
+            let newer = match oldest.checked_sub(2 * filter.pairs + 1) {
+                Some(delay) if delay >= newest => self.tap(input, output, delay),
+                _ => 0,
+            };
+            filter.taps[filter.pairs] = i16x8::new([older, newer, older, newer, older, newer, older, newer]);
+            filter.pairs += 1;
+        }
+        // Whole runs, of which the last taps may be zero; a single pair stays one.
+        if filter.pairs > 1 {
+            filter.pairs = filter.pairs.next_multiple_of(RUN);
         }
         filter
     }
