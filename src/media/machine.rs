@@ -193,6 +193,11 @@ impl Machine {
         self.doctor.refuse(now);
     }
 
+    /// The network did not take our last packet.
+    pub fn handle_unsent(&mut self) {
+        self.doctor.unsend();
+    }
+
     /// Whether the call is not answered yet: then nothing need come, and its absence means nothing.
     pub fn set_early(&mut self, now: Instant, early: bool) {
         self.doctor.set_early(now, early);
