@@ -68,6 +68,7 @@ pub fn decode(packets: &[Vec<u8>]) -> Vec<i16> {
     let mut decoder = audiopus::coder::Decoder::new(audiopus::SampleRate::Hz48000, Channels::Stereo).unwrap();
     let mut pcm = vec![0; 2 * 960 * packets.len()];
     for (packet, out) in packets.iter().zip(pcm.chunks_mut(2 * 960)) {
+        let (packet, out) = (packet.as_slice().try_into().unwrap(), out.try_into().unwrap());
         assert_eq!(decoder.decode(Some(packet), out, false).unwrap(), 960);
     }
     pcm

@@ -279,7 +279,7 @@ fn without_a_recording_nothing_is_kept() {
         rig.leave_at(packet * 20_000, vec![1; PACKET]);
         rig.give(packet * 20_000, vec![1; PACKET]);
     }
-    assert!(rig.left.pcm.is_empty() && rig.right.pcm.is_empty() && !rig.left.is_open());
+    assert!(rig.left.pcm.is_empty() && rig.right.pcm.is_empty() && !rig.left.open);
     assert_eq!((rig.tap.poll(), rig.tap.end(rig.at(0))), (None, None));
 }
 
