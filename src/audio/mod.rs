@@ -6,6 +6,8 @@
 
 pub mod codec;
 pub mod comfort;
+pub mod comfort_noise;
+pub mod dtmf;
 pub mod g711;
 pub mod g722;
 pub mod level;
@@ -19,6 +21,8 @@ pub mod vad;
 
 pub use codec::{Codec, CodecError, Decoder, Encoder, OpusWishes};
 pub use comfort::Comfort;
+pub use comfort_noise::ComfortNoise;
+pub use dtmf::DtmfDetector;
 pub use g711::Law;
 pub use rate::Resampler;
 pub use resample::{Downsampler, Upsampler};
