@@ -187,6 +187,11 @@ impl Bridge {
         self.media.handle_refused(now);
     }
 
+    /// The network did not take our last packet.
+    pub fn handle_unsent(&mut self) {
+        self.media.handle_unsent();
+    }
+
     /// The WebSocket of a new session is open.
     pub fn session_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
         settings.history.clone_from(&self.history);

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     audio::{Heard, SampleRate, Utterance},
     rtp::{Latch, Packet, telephone_event},
-    sdp::{EventFormat, Negotiated},
+    sdp::{Codec, Negotiated},
 };
 
 /// One call's leg media, from the first description to the goodbye.
@@ -81,8 +81,7 @@ struct Counts {
 /// What a payload type carries, by the terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// By a clock of so many Hz.
-    Audio(u32),
+    Audio(Codec),
     Key,
     /// Comfort noise (RFC 3389): senders slip it in between even where it was not agreed on, and it takes a place in the
     /// order.
@@ -133,8 +132,7 @@ impl Machine {
         let (sends, receives) = (terms.direction.sends(), terms.direction.receives());
         self.watch.expect(now, sends && receives, sends);
         self.doctor.apply(now, terms);
-        self.meter
-            .apply(now, terms.send.codec, terms.send.codec, terms.ptime_ms);
+        self.meter.apply(now, terms.send.codec, terms.ptime_ms);
         if !terms.direction.sends() {
             self.playout.pause();
         }
@@ -182,7 +180,8 @@ impl Machine {
             self.counts.foreign += 1;
         } else if let Some(incoming) = self.control.receive(now, from, datagram) {
             let (jitter_ms, round_trip) = (self.control.remote_jitter_ms(), self.control.round_trip());
-            self.meter.hear(&incoming, self.sender.packets(), jitter_ms, round_trip);
+            self.meter
+                .hear(&incoming, self.sender.reported().0, jitter_ms, round_trip);
             self.watch.hear_report(now, &incoming, &mut self.events);
         } else {
             self.counts.malformed += 1;
@@ -192,6 +191,11 @@ impl Machine {
     /// The far end's host refused a packet of ours (ICMP port unreachable).
     pub fn handle_refused(&mut self, now: Instant) {
         self.doctor.refuse(now);
+    }
+
+    /// The network did not take our last packet.
+    pub fn handle_unsent(&mut self) {
+        self.doctor.unsend();
     }
 
     /// Whether the call is not answered yet: then nothing need come, and its absence means nothing.
@@ -384,7 +388,10 @@ impl Machine {
         self.watch.heard(now);
         self.doctor.receive(now, kind == Kind::Noise);
         let clock_hz = match kind {
-            Kind::Audio(clock_hz) => Some(clock_hz),
+            Kind::Audio(codec) => {
+                self.meter.set_received(codec);
+                Some(codec.clock_hz())
+            }
             Kind::Key | Kind::Noise => None,
         };
         live.caller.receive(now, packet, clock_hz);
@@ -417,9 +424,10 @@ impl Machine {
             return;
         };
         self.doctor.send(now);
-        if let Some(press) = self.keypad.next(self.sender.timestamp(), ms)
-            && let Some(EventFormat { payload_type, .. }) = live.terms.event_send
+        if let Some(format) = live.terms.event_send
+            && let Some(press) = self.keypad.next(self.sender.timestamp(), ms, format.clock_hz)
         {
+            let payload_type = format.payload_type;
             let packet = self.outbox.push(to, Channel::Rtp);
             self.sender.next_event(payload_type, &press, ms).write(packet);
             return packet.extend(press.payload);
@@ -516,7 +524,7 @@ impl Live {
     fn kind(&self, payload_type: u8) -> Option<Kind> {
         let audio = self.terms.receive.iter().find(|each| each.payload_type == payload_type);
         if let Some(format) = audio {
-            return Some(Kind::Audio(format.codec.clock_hz()));
+            return Some(Kind::Audio(format.codec));
         }
         let key = self.terms.events.iter().any(|each| each.payload_type == payload_type);
         let noise = payload_type == COMFORT_NOISE || Some(payload_type) == self.terms.comfort_noise;

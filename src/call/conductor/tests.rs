@@ -158,9 +158,11 @@ fn early_media_answers_the_offer_before_the_call() {
     };
     assert_eq!(call.acts(), [Act::Leg(Command::Ring), Act::Note(Note::Ringing)]);
     let acts = call.hear(Input::SessionReady);
-    assert!(matches!(acts[1], Act::Media(Order::Apply(_))), "{acts:?}");
-    assert!(matches!(acts[2], Act::Leg(Command::Progress { .. })), "{acts:?}");
+    assert_eq!(acts[0], Act::Media(Order::Early(true)));
+    assert!(matches!(acts[2], Act::Media(Order::Apply(_))), "{acts:?}");
+    assert!(matches!(acts[3], Act::Leg(Command::Progress { .. })), "{acts:?}");
     let acts = call.report(Report::Said);
+    assert!(acts.contains(&Act::Media(Order::Early(false))), "{acts:?}");
     assert!(
         matches!(acts.last(), Some(Act::Leg(Command::Answer { .. }))),
         "{acts:?}"
