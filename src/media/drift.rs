@@ -116,7 +116,10 @@ impl Depth {
         let Some(low) = self.lows.push(spare as i64) else {
             return;
         };
-        let steady = self.before.replace(low).is_some_and(|before| (low - before).abs() <= STEADY);
+        let steady = self
+            .before
+            .replace(low)
+            .is_some_and(|before| (low - before).abs() <= STEADY);
         self.pressing = !(SHALLOW / 2..PRESSING_DEEP).contains(&low);
         self.owed = match low {
             DEPTH_MAX.. | SHALLOW..DEEP => 0,

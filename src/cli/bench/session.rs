@@ -318,7 +318,7 @@ impl Speech {
     /// From now on there is something to say, in this format. Sessions begin at moments of their own.
     fn tune(&mut self, format: Format) {
         let samples = format.rate_hz() as u64 * DELTA_MS / 1_000;
-        let pcm = pitch::tone(
+        let pcm = pitch::pcm(
             pitch::of_session(self.number),
             format.rate_hz(),
             8_000.0,

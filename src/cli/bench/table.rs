@@ -112,7 +112,7 @@ impl Figures {
     pub fn goals(&self, codec: Codec, audio: Audio) -> Vec<Goal> {
         let ends = &self.ends;
         let of = |times: Option<Times>, pick: fn(Times) -> f64| times.map(pick);
-        let wrong = 2 * self.calls - ends.right_pitch_in - ends.right_pitch_out;
+        let wrong = self.calls + ends.listened - ends.right_pitch_in - ends.right_pitch_out;
         let cpu = core_percent_goal(codec, audio);
         let goals = [
             (
@@ -170,6 +170,9 @@ impl Figures {
 fn core_percent_goal(codec: Codec, audio: Audio) -> Option<f64> {
     match (codec, audio) {
         (Codec::Pcmu | Codec::Pcma, Audio::Pcm16) => Some(0.10),
+        (Codec::Pcmu | Codec::Pcma, Audio::G711 | Audio::Auto) => Some(0.06),
+        // What the codec itself costs is most of it.
+        (Codec::G722 | Codec::Opus, _) => None,
     }
 }
 

@@ -212,7 +212,9 @@ impl Link {
         while let Some(frame) = self.machine.poll_caller() {
             self.heard.extend_from_slice(frame);
             let heard_ms = (self.forgotten + self.heard.len()) / self.session.per_ms();
-            self.lag_low = self.lag_low.min((self.now - self.start).as_millis() as i64 - heard_ms as i64);
+            self.lag_low = self
+                .lag_low
+                .min((self.now - self.start).as_millis() as i64 - heard_ms as i64);
         }
         while self.machine.poll_event().is_some() {}
         while let Some(transmit) = self.machine.poll_transmit() {
