@@ -13,7 +13,7 @@
 mod design;
 mod lanes;
 
-use design::{Filter, Stream, filters};
+use design::{Stream, filters};
 use lanes::{LANES, RUN, Sums};
 
 /// From `8 * IN` to `8 * OUT` kHz: exactly `OUT` samples for each `IN`; what does not make a group waits for the next call.
