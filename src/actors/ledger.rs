@@ -239,6 +239,7 @@ impl Ledger {
     fn agreed(&mut self, agreed: &Negotiated) {
         self.record.codec = Some(agreed.send.codec.name().to_owned());
         self.record.media.remote = Some(agreed.remote_rtp.to_string());
+        self.record.media.srtp = agreed.security.word().map(str::to_owned);
     }
 
     /// This backend is being dialled.

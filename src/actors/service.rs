@@ -235,6 +235,13 @@ impl Service {
             tracing::info!(%refusal, "the offer was refused");
             Cause::from(refusal)
         })?;
+        if matches!(
+            terms.agreed().map(|agreed| &agreed.security),
+            Some(sdp::Security::Sdes { .. })
+        ) && !invite.flow.transport.is_secure()
+        {
+            tracing::debug!("the keys of this call's audio came in signalling that is not encrypted");
+        }
         Ok(Prepared { ports, terms })
     }
 
@@ -250,7 +257,7 @@ impl Service {
             tracing::warn!(%error, "no RTP ports for a call");
             Cause::NoPorts
         })?;
-        let media = local::media(&self.config, trunk);
+        let media = self.config.media_of(trunk);
         let certificate = self.identity.as_deref().map(local::fingerprint);
         let local = local::local(media, advertised_ip, ports.lease.rtp_port(), certificate.as_ref());
         Ok((ports, local))

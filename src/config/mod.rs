@@ -170,6 +170,12 @@ impl Config {
         out.into_text()
     }
 
+    /// How audio with a trunk is sent: a trunk of no name we know is the phones that register here.
+    pub fn media_of(&self, trunk: &str) -> &TrunkMedia {
+        let named = self.trunks.iter().find(|known| known.name == trunk);
+        named.map_or(&self.registrar.media, |trunk| &trunk.media)
+    }
+
     /// What is allowed, but likely not meant; each names its trunk and what to do.
     pub fn warnings(&self) -> Vec<String> {
         let exposed = self.trunks.iter().enumerate().filter(|(_, trunk)| trunk.exposes_keys());

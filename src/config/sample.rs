@@ -101,17 +101,17 @@ fn kind_of(header: &str) -> String {
     let header = header.trim_matches(['[', ']']);
     let last = header.rsplit('.').next().unwrap_or_default();
     match last {
-        "turn_detection" | "tls" => last.to_owned(),
+        "turn_detection" | "tls" | "upload" => last.to_owned(),
         _ if header.starts_with("registrar.users.") => "users".to_owned(),
         _ => header.split('.').next().unwrap_or_default().to_owned(),
     }
 }
 
-/// A table inside a named one, or inside `[sip]`, is a setting of it.
+/// A table inside a named one, or inside `[sip]` or `[recording]`, is a setting of it.
 fn inner_table(header: &str) -> Option<Setting> {
     match header.trim_matches(['[', ']']).split('.').collect::<Vec<_>>()[..] {
         ["registrar", "users", _] => Some(("registrar".to_owned(), "users".to_owned())),
-        [part, _, table] | [part @ "sip", table] => Some((part.to_owned(), table.to_owned())),
+        [part, _, table] | [part @ ("sip" | "recording"), table] => Some((part.to_owned(), table.to_owned())),
         _ => None,
     }
 }
@@ -127,6 +127,8 @@ fn known() -> BTreeSet<Setting> {
         "defence",
         "session",
         "records",
+        "recording",
+        "recording.upload",
         "log",
         "registrar",
     ]

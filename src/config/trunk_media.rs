@@ -109,6 +109,30 @@ impl TrunkMedia {
     }
 }
 
+/// In one line, for people.
+impl fmt::Display for TrunkMedia {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let codecs: Vec<&str> = self.codecs.iter().map(|&codec| word(codec)).collect();
+        write!(
+            out,
+            "{} in packets of {} ms, SRTP {}",
+            codecs.join(", "),
+            self.ptime_ms,
+            self.srtp
+        )?;
+        let ways = [("by keys", !self.srtp_suites.is_empty()), ("by DTLS", self.dtls)];
+        let ways: Vec<&str> = ways
+            .into_iter()
+            .filter(|(_, is_on)| *is_on)
+            .map(|(way, _)| way)
+            .collect();
+        match self.srtp {
+            Srtp::Off => Ok(()),
+            Srtp::Accepted | Srtp::Offered | Srtp::Required => write!(out, " {}", ways.join(" or ")),
+        }
+    }
+}
+
 impl fmt::Display for Srtp {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = SRTP.iter().find(|(_, srtp)| srtp == self);
@@ -149,6 +173,21 @@ mod tests {
         };
         assert_eq!(read(&text).trunks[0].media, media);
         assert_eq!(read(&read(&text).effective_toml()).trunks[0].media, media);
+    }
+
+    #[test]
+    fn a_trunk_in_one_line_says_what_it_speaks() {
+        let media = read(TRUNK).trunks[0].media.clone();
+        assert_eq!(
+            media.to_string(),
+            "pcmu, pcma, g722, opus in packets of 20 ms, SRTP accepted by keys or by DTLS"
+        );
+        let media = TrunkMedia {
+            srtp: Srtp::Off,
+            codecs: vec![Codec::Opus],
+            ..media
+        };
+        assert_eq!(media.to_string(), "opus in packets of 20 ms, SRTP off");
     }
 
     #[test]

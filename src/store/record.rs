@@ -238,6 +238,9 @@ pub struct MediaAddresses {
     pub local: Option<String>,
     /// The caller's, where its packets last came from.
     pub remote: Option<String>,
+    /// What protects packets: a crypto suite, or `dtls`; none when nothing does.
+    #[serde(default)]
+    pub srtp: Option<String>,
 }
 
 /// The leg's packets, counted.

@@ -58,11 +58,16 @@ pub enum Offer {
     Pcmu,
     /// PCMA, with telephone-events.
     Pcma,
+    /// PCMU, encrypted and nothing else, with a key in the offer.
+    Encrypted,
     /// A codec the gateway does not speak.
     Unknown,
     /// No session description at all; the gateway is to offer.
     None,
 }
+
+/// A key in an offer.
+const KEY: &str = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
 
 #[derive(Default)]
 struct Mouth {
@@ -335,12 +340,17 @@ impl Phone {
         let (formats, codec) = match offer {
             Offer::Pcmu => ("0 101", "a=rtpmap:0 PCMU/8000\r\n"),
             Offer::Pcma => ("8 101", "a=rtpmap:8 PCMA/8000\r\n"),
+            Offer::Encrypted => ("0 101", "a=rtpmap:0 PCMU/8000\r\n"),
             Offer::Unknown => ("96 101", "a=rtpmap:96 iLBC/8000\r\n"),
             Offer::None => return String::new(),
         };
+        let (profile, key) = match offer {
+            Offer::Encrypted => ("RTP/SAVP", KEY),
+            _ => ("RTP/AVP", ""),
+        };
         format!(
             "v=0\r\no=- 1 1 IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP {formats}\r\n{codec}a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n\
+             m=audio {port} {profile} {formats}\r\n{codec}{key}a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n\
              a=ptime:20\r\na=sendrecv\r\n"
         )
     }

@@ -26,8 +26,7 @@ impl Call {
                 Decided::EndLeg(command) => self.end_leg(command),
                 Decided::Media(order) => self.order(Order::Bridge(order)),
                 Decided::StartMedia { .. } => panic!("nobody is called here"),
-                // Nobody records here.
-                Decided::Record(_) | Decided::Note(_) => {}
+                Decided::Note(_) | Decided::Record(_) => {}
                 Decided::End(outcome) => self.ended(outcome),
             }
         }
