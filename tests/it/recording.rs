@@ -305,7 +305,7 @@ async fn a_gateway_killed_in_the_middle_of_a_call_leaves_a_recording_that_the_ne
     let ports = 45_000 + std::process::id() % 500 * 20;
     let settings = format!(
         "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n[http]\nlisten = \"127.0.0.1:0\"\n[records]\npath = \"\"\n\
-         [media]\nports = \"{ports}-{}\"\nworkers = 1\n[[trunk]]\nname = \"lan\"\nfrom = [\"127.0.0.0/8\"]\n\
+         [media]\nports = \"{ports}-{}\"\nworkers = 1\n[limits]\nlag_ms_max = 0\n[[trunk]]\nname = \"lan\"\nfrom = [\"127.0.0.0/8\"]\n\
          [[route]]\nto = \"*\"\nagent = \"operator\"\n[backends.operator]\nkind = \"operator\"\n{}",
         ports + 19,
         folder.settings("recording = \"on\"", "")

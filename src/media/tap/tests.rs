@@ -38,7 +38,7 @@ fn packets_that_were_skipped_or_not_sent_are_silence_of_their_length() {
     let (_, _, right) = rig.end_at(1_500_000);
     let level = |ms: usize| right[ms * 8 + 80];
     assert_eq!(
-        [level(990), level(1_000), level(1_100), level(1_120), level(1_140)],
+        [level(980), level(1_000), level(1_100), level(1_120), level(1_140)],
         [0, 1, 2, 0, 3]
     );
 }
@@ -230,7 +230,7 @@ fn sound_without_a_buffer_is_lost_and_counted_and_moves_nothing() {
     let held = rig.chunks.len();
     assert_eq!(held, BUFFERS_MAX);
     rig.keep_buffers = false;
-    rig.tap.give_back(vec![0; 10]);
+    (0..8).for_each(|_| rig.tap.give_back(Vec::new()));
     for packet in 500..600_u64 {
         rig.leave_at(packet * 20_000, vec![packet as i16 + 1; PACKET]);
     }
