@@ -15,12 +15,32 @@ use crate::{
     sdp::Format,
 };
 
+/// What a payload type carries, by the terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// By a clock of so many Hz.
+    Audio(u32),
+    Key,
+    /// Comfort noise (RFC 3389): senders slip it in between even where it was not agreed on.
+    Noise,
+}
+
+/// The static payload type of comfort noise.
+const COMFORT_NOISE: u8 = 13;
+
+/// Whether this is comfort noise, by number or by agreement.
+pub(super) fn is_noise(payload_type: u8, agreed: Option<u8>) -> bool {
+    payload_type == COMFORT_NOISE || Some(payload_type) == agreed
+}
+
 /// The receiving half of a leg.
 #[derive(Debug)]
 pub(super) struct Caller {
     reception: Reception,
     reorder: Reorder,
     voice: Voice,
+    /// The payload type of comfort noise that was agreed on.
+    noise: Option<u8>,
     /// On hold: what comes is music at best, and not for the agent.
     muted: bool,
     lost: u64,
@@ -36,6 +56,7 @@ impl Caller {
             reception: Reception::new(),
             reorder: Reorder::new(),
             voice: Voice::new(now, session),
+            noise: None,
             muted: false,
             lost: 0,
             late: 0,
@@ -45,8 +66,9 @@ impl Caller {
     }
 
     /// New terms.
-    pub(super) fn apply(&mut self, formats: &[Format], muted: bool) {
+    pub(super) fn apply(&mut self, formats: &[Format], noise: Option<u8>, muted: bool) {
         self.voice.set_formats(formats);
+        self.noise = noise;
         self.muted = muted;
     }
 
@@ -54,12 +76,15 @@ impl Caller {
         self.voice.set_session_rate(session);
     }
 
-    /// Takes in a packet from the far end, with the clock of its timestamp when it is audio. What is not only holds its
-    /// place in the order.
-    pub(super) fn receive(&mut self, now: Instant, packet: &Packet<'_>, clock_hz: Option<u32>) {
+    /// Takes in a packet from the far end. One that is nothing to be heard only holds its place in the order.
+    pub(super) fn receive(&mut self, now: Instant, packet: &Packet<'_>, kind: Kind) {
+        let clock_hz = match kind {
+            Kind::Audio(clock_hz) => Some(clock_hz),
+            Kind::Key | Kind::Noise => None,
+        };
         self.reception.receive(now, packet, clock_hz);
         self.reorder.set_jitter(self.reception.jitter());
-        let audible = clock_hz.is_some() && !self.muted;
+        let audible = kind != Kind::Key && !self.muted;
         let payload = if audible { packet.payload } else { &[] };
         match self.reorder.push(now, &Packet { payload, ..*packet }) {
             Arrival::Next | Arrival::Restart => {}
@@ -124,8 +149,10 @@ impl Caller {
                         self.voice.miss(now, missing, Some(&payload));
                         missing = 0;
                     }
-                    if !payload.bytes.is_empty() {
-                        self.voice.hear(now, &payload);
+                    match payload.bytes {
+                        [] => {}
+                        noise if is_noise(payload_type, self.noise) => self.voice.hear_noise(noise),
+                        _ => self.voice.hear(now, &payload),
                     }
                 }
             }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{
     Settings,
-    caller::Caller,
+    caller::{Caller, Kind, is_noise},
     control::Control,
     event::{Event, Events},
     keypad::Keypad,
@@ -74,19 +74,6 @@ struct Counts {
     ticks_skipped: u64,
 }
 
-/// What a payload type carries, by the terms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// By a clock of so many Hz.
-    Audio(u32),
-    Key,
-    /// Comfort noise (RFC 3389): senders slip it in between even where it was not agreed on, and it takes a place in the
-    /// order.
-    Noise,
-}
-
-/// The static payload type of comfort noise.
-const COMFORT_NOISE: u8 = 13;
 /// The level of our comfort noise in -dBov (RFC 3389 section 3.1): as quiet as a good line.
 const STILLNESS: u8 = 75;
 
@@ -277,7 +264,7 @@ impl Machine {
             self.counts.unexpected += 1;
             return;
         };
-        // Comfort noise was not agreed on, so it proves nothing about who sends it.
+        // Comfort noise may not have been agreed on, so it proves nothing about who sends it.
         let accepted = match kind {
             Kind::Noise => self.latch.holds(from),
             Kind::Audio(_) | Kind::Key => self.latch.accepts(now, from),
@@ -289,11 +276,7 @@ impl Machine {
         self.counts.packets += 1;
         self.counts.bytes += packet.payload.len() as u64;
         self.watch.heard(now);
-        let clock_hz = match kind {
-            Kind::Audio(clock_hz) => Some(clock_hz),
-            Kind::Key | Kind::Noise => None,
-        };
-        live.caller.receive(now, packet, clock_hz);
+        live.caller.receive(now, packet, kind);
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
         {
@@ -389,7 +372,8 @@ impl Live {
 
     fn apply(&mut self, terms: &Negotiated) {
         self.terms = terms.clone();
-        self.caller.apply(&terms.receive, !terms.direction.sends());
+        self.caller
+            .apply(&terms.receive, terms.comfort_noise, !terms.direction.sends());
         self.pacer.set_packet_time(terms.ptime_ms);
     }
 
@@ -399,8 +383,7 @@ impl Live {
             return Some(Kind::Audio(format.codec.clock_hz()));
         }
         let key = self.terms.events.iter().any(|each| each.payload_type == payload_type);
-        let noise = payload_type == COMFORT_NOISE || Some(payload_type) == self.terms.comfort_noise;
-        match (key, noise) {
+        match (key, is_noise(payload_type, self.terms.comfort_noise)) {
             (true, _) => Some(Kind::Key),
             (false, true) => Some(Kind::Noise),
             (false, false) => None,

@@ -50,8 +50,8 @@ pub(super) struct Playout {
     silent_ms: u32,
     /// How early words come while they come no faster than they are said.
     depth: Depth,
-    /// Up to when the packets that left last.
-    said_until: Option<Instant>,
+    /// Up to when the last packet goes, and how long it is.
+    said_until: Option<(Instant, Ticks)>,
     resampler: Resampler,
     coder: Coder,
     last: Option<Utterance>,
@@ -211,7 +211,8 @@ impl Playout {
     pub(super) fn prepare(&mut self, now: Instant, ms: u32, events: &mut Events) -> Leaving {
         let len = ms as usize * self.rate.per_ms();
         let ready = self.is_ready(now, ms);
-        self.said_until = Some(now + Duration::from_millis(ms.into()));
+        let packet = Ticks::from(ms) * TICKS_PER_MS;
+        self.said_until = Some((now + ticks::duration(packet), packet));
         self.packet.clear();
         if !self.tail.is_empty() {
             self.take_tail(len);
@@ -251,9 +252,10 @@ impl Playout {
 
     /// How early words come, in the middle of others.
     fn time(&mut self, now: Instant) {
-        if let Some(said_until) = self.said_until.filter(|_| self.talking) {
-            let spare = ticks::of(self.ring.len(), self.rate) + ticks::elapsed(now, said_until);
-            self.depth.arrived(spare);
+        if let Some((said_until, packet)) = self.said_until.filter(|_| self.talking) {
+            let waiting = ticks::of(self.ring.len(), self.rate) + ticks::elapsed(now, said_until);
+            // What is less than a packet does not help the next one.
+            self.depth.arrived(waiting as i64 - packet as i64);
         }
     }
 

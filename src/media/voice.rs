@@ -7,6 +7,8 @@
 //! The agent's time line keeps up with real time: a pause of the far end is as long as its timestamps say, and a clock
 //! that is faster or slower than ours is made up for a few milliseconds at a time (see [`TimeLine`]).
 //!
+//! A far end may describe its background before it stops sending: then that is heard instead of silence.
+//!
 //! Every payload type has a decoder of its own, made when its first packet comes. Where one takes over from another the
 //! two overlap for a few milliseconds at the session's rate.
 
@@ -20,7 +22,7 @@ use super::{
     ticks::{self, TICKS_PER_MS, Ticks, duration, per_sample},
 };
 use crate::{
-    audio::{Codec, Decoder, Resampler, SampleRate},
+    audio::{Codec, ComfortNoise, Decoder, Resampler, SampleRate},
     sdp::Format,
 };
 
@@ -37,6 +39,8 @@ pub(super) struct Voice {
     resampler: Resampler,
     /// What the last decoder would have gone on with, to overlap with what comes from another.
     leaving: Vec<i16>,
+    /// What the far end describes, since it stopped sending.
+    background: Option<ComfortNoise>,
     time_line: TimeLine,
     /// Up to when the agent has been given audio, as far as silence is concerned.
     fed_until: Instant,
@@ -50,6 +54,7 @@ pub(super) struct Voice {
     expected: Option<(u32, u32)>,
     /// At the line rate.
     line: Vec<i16>,
+    noise: Vec<i16>,
     /// At the session's rate, for the owner.
     frames: Vec<i16>,
     taken: usize,
@@ -110,6 +115,7 @@ impl Voice {
             concealment: Concealment::new(SampleRate::Hz8000),
             resampler: Resampler::new(SampleRate::Hz8000, session),
             leaving: Vec::new(),
+            background: None,
             time_line: TimeLine::default(),
             fed_until: now,
             packet: FRAME,
@@ -117,6 +123,7 @@ impl Voice {
             bridged: 0,
             expected: None,
             line: Vec::new(),
+            noise: Vec::new(),
             frames: Vec::new(),
             taken: 0,
             excess: 0,
@@ -177,6 +184,7 @@ impl Voice {
             self.undecodable += 1;
             return self.miss(now, 1, None);
         }
+        self.background = None;
         self.packet = self.ticks();
         self.concealment.hear(&mut self.line);
         self.made_up = 0;
@@ -186,6 +194,12 @@ impl Voice {
         self.time_line.heard(now);
         // What passed before the packet came was silence nobody made up, and is not owed.
         self.fed_until = self.fed_until.max(payload.arrived_at);
+    }
+
+    /// Takes in what the far end says of its background.
+    pub(super) fn hear_noise(&mut self, payload: &[u8]) {
+        // One without a level says nothing.
+        let _ = self.background.get_or_insert_default().describe(payload);
     }
 
     /// The far end may have paused, which its timestamps tell: the agent hears the pause in full. Never is so much made
@@ -216,8 +230,7 @@ impl Voice {
         let owed = lag.clamp(0, OWED_MAX as i64).min(unheard as i64) as Ticks;
         let whole = owed - owed % (5 * TICKS_PER_MS);
         if whole > 0 {
-            self.silence += whole;
-            self.make_up(whole);
+            self.be_silent(whole);
         }
     }
 
@@ -263,8 +276,7 @@ impl Voice {
             self.fed_until += late;
         }
         self.made_up = self.made_up.saturating_add(FRAME);
-        self.silence += FRAME;
-        self.make_up(FRAME);
+        self.be_silent(FRAME);
     }
 
     /// When silence is made up unless something comes.
@@ -337,6 +349,24 @@ impl Voice {
     fn conceal(&mut self, ticks: Ticks) {
         self.concealed += ticks;
         self.make_up(ticks);
+    }
+
+    /// What was said dies away into the background, if the far end described one.
+    fn be_silent(&mut self, ticks: Ticks) {
+        self.silence += ticks;
+        let Some(background) = &mut self.background else {
+            return self.make_up(ticks);
+        };
+        let samples = (ticks / per_sample(self.rate)) as usize;
+        self.noise.resize(samples, 0);
+        background.fill(&mut self.noise);
+        self.bridged = self.bridged.saturating_add(ticks);
+        self.line.clear();
+        self.concealment.make_up(samples, &mut self.line);
+        for (sample, &noise) in self.line.iter_mut().zip(&self.noise) {
+            *sample = sample.saturating_add(noise);
+        }
+        self.hand_on();
     }
 
     /// By the codec itself when it can, else from the waveform.
