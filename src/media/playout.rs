@@ -97,6 +97,8 @@ const SPARE_MS: u32 = 20;
 const RAMP_MS: usize = 5;
 /// An utterance whose words have not come for this long counts as over for [`Playout::is_quiet`].
 const STARVED_MS_MAX: u32 = 500;
+/// However long a portion comes, it is worked on so much at a time.
+const PORTION_MS: usize = 100;
 /// How much the ring keeps allocated when it is empty.
 const RING_KEPT_MS: usize = 500;
 
@@ -146,20 +148,24 @@ impl Playout {
     /// More of an utterance, at the session's rate.
     pub(super) fn play(&mut self, now: Instant, utterance: Utterance, pcm: &[i16], events: &mut Events) {
         self.follow_line();
-        self.resample(utterance, pcm);
         self.time(now);
-        let room = (self.ring_ms_max * self.rate.per_ms()).saturating_sub(self.ring.len());
-        let kept = match self.ledger.receive(utterance, pcm.len(), self.session) {
-            true => self.incoming.len().min(room),
-            false => 0,
-        };
-        self.ring.extend(&self.incoming[..kept]);
-        self.ledger.queue(utterance, kept);
-        self.drop_newest(utterance, self.incoming.len() - kept, events);
+        let known = self.ledger.receive(utterance, pcm.len(), self.session);
+        for portion in pcm.chunks(PORTION_MS * self.session.per_ms()) {
+            self.queue(utterance, portion, known, events);
+        }
         self.starved_ms = 0;
         if self.state == State::Idle {
             self.state = State::Gathering(now);
         }
+    }
+
+    fn queue(&mut self, utterance: Utterance, pcm: &[i16], known: bool, events: &mut Events) {
+        self.resample(utterance, pcm);
+        let room = (self.ring_ms_max * self.rate.per_ms()).saturating_sub(self.ring.len());
+        let kept = if known { self.incoming.len().min(room) } else { 0 };
+        self.ring.extend(&self.incoming[..kept]);
+        self.ledger.queue(utterance, kept);
+        self.drop_newest(utterance, self.incoming.len() - kept, events);
     }
 
     /// No more of this utterance will come.

@@ -95,6 +95,8 @@ pub(super) const AHEAD_MAX: Duration = Duration::from_secs(2);
 const OWED_MAX: Ticks = 1_000 * TICKS_PER_MS;
 /// Audio the owner has not asked for; past it packets are dropped and counted as excess.
 const UNTAKEN_MS_MAX: usize = 4_000;
+/// How much stays allocated when the owner has taken everything: a long packet and what comes with it.
+const KEPT_MS: usize = 120;
 /// A frame handed on, and the portion silence is made up in.
 const FRAME_MS: usize = 20;
 const FRAME: Ticks = FRAME_MS as Ticks * TICKS_PER_MS;
@@ -288,6 +290,7 @@ impl Voice {
     pub(super) fn poll(&mut self) -> Option<&[i16]> {
         if self.taken >= self.frames.len() {
             self.frames.clear();
+            self.frames.shrink_to(KEPT_MS * self.session.per_ms());
             self.taken = 0;
             return None;
         }
@@ -352,15 +355,24 @@ impl Voice {
     }
 
     /// What was said dies away into the background, if the far end described one.
-    fn be_silent(&mut self, ticks: Ticks) {
+    fn be_silent(&mut self, mut ticks: Ticks) {
         self.silence += ticks;
-        let Some(background) = &mut self.background else {
+        if self.background.is_none() {
             return self.make_up(ticks);
-        };
-        let samples = (ticks / per_sample(self.rate)) as usize;
-        self.noise.resize(samples, 0);
-        background.fill(&mut self.noise);
+        }
         self.bridged = self.bridged.saturating_add(ticks);
+        while ticks > 0 {
+            let part = ticks.min(FRAME);
+            self.rustle((part / per_sample(self.rate)) as usize);
+            ticks -= part;
+        }
+    }
+
+    fn rustle(&mut self, samples: usize) {
+        self.noise.resize(samples, 0);
+        if let Some(background) = &mut self.background {
+            background.fill(&mut self.noise);
+        }
         self.line.clear();
         self.concealment.make_up(samples, &mut self.line);
         for (sample, &noise) in self.line.iter_mut().zip(&self.noise) {
@@ -370,10 +382,17 @@ impl Voice {
     }
 
     /// By the codec itself when it can, else from the waveform.
-    fn make_up(&mut self, ticks: Ticks) {
-        self.line.clear();
+    fn make_up(&mut self, mut ticks: Ticks) {
         self.bridged = self.bridged.saturating_add(ticks);
-        let samples = (ticks / per_sample(self.rate)) as usize;
+        while ticks > 0 {
+            let part = ticks.min(FRAME);
+            self.make_up_frame((part / per_sample(self.rate)) as usize);
+            ticks -= part;
+        }
+    }
+
+    fn make_up_frame(&mut self, samples: usize) {
+        self.line.clear();
         let by_itself = self.conceal_by_codec(samples);
         self.concealment.make_up(samples - by_itself, &mut self.line);
         self.hand_on();
@@ -382,16 +401,11 @@ impl Voice {
     /// As many samples as the codec makes up by itself: all or none.
     fn conceal_by_codec(&mut self, samples: usize) -> usize {
         let decoder = self.current.and_then(|index| self.listeners[index].decoder.as_mut());
-        let Some(decoder) = decoder else { return 0 };
-        let frame = FRAME_MS * self.rate.per_ms();
-        while self.line.len() < samples {
-            let part = frame.min(samples - self.line.len());
-            if !decoder.conceal(part, &mut self.line) {
-                break;
-            }
+        if !decoder.is_some_and(|decoder| decoder.conceal(samples, &mut self.line)) {
+            return 0;
         }
         self.concealment.remember(&self.line);
-        self.line.len()
+        samples
     }
 
     /// Gets the packet before this one out of it.

@@ -109,12 +109,6 @@ fn loss_and_jitter_leave_neither_holes_nor_clicks_nor_delay() {
             assert!(quiet < 20, "{what}: {quiet} holes");
             let statistics = link.machine.statistics();
             assert!(statistics.lost > 20 && statistics.late < 20, "{what}: {statistics:?}");
-            let r: Vec<i32> = link
-                .heard
-                .windows(3)
-                .map(|t| (i32::from(t[0]) - 2 * i32::from(t[1]) + i32::from(t[2])).abs())
-                .collect();
-            let at = r.iter().enumerate().max_by_key(|(_, v)| **v).unwrap().0;
             assert!(
                 roughest(&link.heard) < 4.0 * ripple(310.0, SampleRate::Hz24000) + 900.0,
                 "{what}: {}",
