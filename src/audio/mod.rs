@@ -15,6 +15,7 @@ pub mod opus;
 pub mod rate;
 pub mod resample;
 pub mod speech;
+pub mod stereo;
 pub mod tone;
 pub mod vad;
 
@@ -26,6 +27,7 @@ pub use g711::Law;
 pub use rate::Resampler;
 pub use resample::{Downsampler, Upsampler};
 pub use speech::{Heard, Utterance};
+pub use stereo::StereoEncoder;
 pub use tone::Tone;
 pub use vad::{VoiceDetector, VoiceSettings};
 

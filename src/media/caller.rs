@@ -7,19 +7,19 @@ use std::time::Instant;
 
 use super::{
     statistics::Statistics,
+    tap::Side,
     voice::{Payload, Voice},
 };
 use crate::{
-    audio::SampleRate,
-    rtp::{Arrival, Packet, Reception, Released, Reorder, reception::Block},
+    audio::{Codec, SampleRate},
+    rtp::{Arrival, Losses, Packet, Reception, Released, Reorder, reception::Block},
     sdp::Format,
 };
 
 /// What a payload type carries, by the terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// By a clock of so many Hz.
-    Audio(u32),
+    Audio(Codec),
     Key,
     /// Comfort noise (RFC 3389): senders slip it in between even where it was not agreed on.
     Noise,
@@ -43,6 +43,7 @@ pub(super) struct Caller {
     noise: Option<u8>,
     /// On hold: what comes is music at best, and not for the agent.
     muted: bool,
+    losses: Losses,
     lost: u64,
     late: u64,
     duplicate: u64,
@@ -58,6 +59,7 @@ impl Caller {
             voice: Voice::new(now, session),
             noise: None,
             muted: false,
+            losses: Losses::default(),
             lost: 0,
             late: 0,
             duplicate: 0,
@@ -79,7 +81,7 @@ impl Caller {
     /// Takes in a packet from the far end. One that is nothing to be heard only holds its place in the order.
     pub(super) fn receive(&mut self, now: Instant, packet: &Packet<'_>, kind: Kind) {
         let clock_hz = match kind {
-            Kind::Audio(clock_hz) => Some(clock_hz),
+            Kind::Audio(codec) => Some(codec.clock_hz()),
             Kind::Key | Kind::Noise => None,
         };
         self.reception.receive(now, packet, clock_hz);
@@ -110,6 +112,26 @@ impl Caller {
         self.voice.poll()
     }
 
+    /// What came and what did not, in order.
+    pub(super) fn losses(&self) -> Losses {
+        self.losses
+    }
+
+    /// Present variation of transit times.
+    pub(super) fn jitter_ms(&self) -> f32 {
+        self.reception.jitter().as_secs_f32() * 1_000.0
+    }
+
+    /// Packets that came too late.
+    pub(super) fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// What the agent was given, for the recording.
+    pub(super) fn tap(&mut self) -> &mut Side {
+        &mut self.voice.tap
+    }
+
     /// Figures for an RTCP report.
     pub(super) fn block(&mut self) -> Option<Block> {
         self.reception.block()
@@ -131,6 +153,7 @@ impl Caller {
             match released {
                 Released::Lost(packets) => {
                     self.lost += u64::from(packets);
+                    self.losses.lost(packets);
                     missing = if self.muted { 0 } else { packets };
                 }
                 Released::Packet {
@@ -139,6 +162,7 @@ impl Caller {
                     timestamp,
                     payload,
                 } => {
+                    self.losses.received();
                     let payload = Payload {
                         arrived_at,
                         payload_type,

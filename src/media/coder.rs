@@ -160,6 +160,8 @@ impl Coder {
                 self.still(ms);
                 return Coded::Noise;
             }
+            self.sound.clear();
+            self.sound.resize(ms as usize * self.rate().per_ms(), 0);
             return Coded::Nothing;
         }
         self.still(ms)
@@ -167,6 +169,11 @@ impl Coder {
 
     pub(super) fn payload(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// The samples of the silence last encoded.
+    pub(super) fn stillness(&self) -> &[i16] {
+        &self.sound
     }
 
     /// Encodes silence, or the sign of life.

@@ -25,6 +25,7 @@ use super::{
     settings::Silence,
     statistics::Statistics,
     stretch::{self, STRETCH_MS_MAX},
+    tap::Side,
     ticks::{self, TICKS_PER_MS, Ticks, per_sample},
 };
 use crate::{
@@ -63,6 +64,7 @@ pub(super) struct Playout {
     spoken: Ticks,
     stretched: Ticks,
     dropped_ms: u64,
+    pub(super) tap: Side,
 }
 
 /// What leaves in a packet time.
@@ -126,6 +128,7 @@ impl Playout {
             spoken: 0,
             stretched: 0,
             dropped_ms: 0,
+            tap: Side::new(),
         }
     }
 
@@ -362,6 +365,7 @@ impl Playout {
             self.follow_line();
         }
         let coded = self.coder.silence(ms, begins);
+        self.tap.hear(self.coder.rate(), self.coder.stillness());
         self.leave(coded, false)
     }
 
@@ -374,6 +378,7 @@ impl Playout {
 
     /// Encodes the packet: everything that was said leaves here.
     fn code(&mut self, spurt: bool) -> Leaving {
+        self.tap.hear(self.rate, &self.packet);
         let coded = self.coder.code(&self.packet);
         self.leave(coded, spurt)
     }

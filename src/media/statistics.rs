@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{doctor::AilmentSums, quality::Quality};
+
 /// Totals since the leg began, and the present state where that is what a figure means.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Statistics {
@@ -29,6 +31,10 @@ pub struct Statistics {
     pub foreign: u64,
     /// Datagrams on the RTP or RTCP port that were neither.
     pub malformed: u64,
+    /// Packets whose protection did not verify: made with another key, or changed on their way.
+    pub srtp_auth_failures: u64,
+    /// Protected packets that came before, or too late to tell.
+    pub srtp_replays: u64,
     /// RTP of a payload type nobody agreed on, and whatever came before anything was agreed.
     pub unexpected: u64,
     /// Present variation of the far end's transit times.
@@ -55,8 +61,20 @@ pub struct Statistics {
     pub unsent: u64,
     /// Last measured round trip, from RTCP.
     pub round_trip: Option<Duration>,
+    /// The longest.
+    pub round_trip_max: Option<Duration>,
     /// What the far end says it lost of our packets.
     pub remote_lost: i64,
+    /// The share it lost between its last two reports.
+    pub remote_fraction_lost: f32,
     /// The jitter it says it sees.
     pub remote_jitter_ms: f32,
+    /// RTCP reports sent.
+    pub reports_sent: u64,
+    /// RTCP reports received. They are no sign that sound comes.
+    pub reports_received: u64,
+    /// How the call sounds and sounded.
+    pub quality: Quality,
+    /// What was wrong with the line.
+    pub ailments: AilmentSums,
 }

@@ -19,6 +19,7 @@ use super::{
     drift::TimeLine,
     statistics::Statistics,
     stretch,
+    tap::Side,
     ticks::{self, TICKS_PER_MS, Ticks, duration, per_sample},
 };
 use crate::{
@@ -41,6 +42,7 @@ pub(super) struct Voice {
     leaving: Vec<i16>,
     /// What the far end describes, since it stopped sending.
     background: Option<ComfortNoise>,
+    pub(super) tap: Side,
     time_line: TimeLine,
     /// Up to when the agent has been given audio, as far as silence is concerned.
     fed_until: Instant,
@@ -118,6 +120,7 @@ impl Voice {
             resampler: Resampler::new(SampleRate::Hz8000, session),
             leaving: Vec::new(),
             background: None,
+            tap: Side::new(),
             time_line: TimeLine::default(),
             fed_until: now,
             packet: FRAME,
@@ -436,6 +439,7 @@ impl Voice {
     /// Brings the line's samples to the owner, unless it does not take them, and the agent's time forward. Everything
     /// the agent hears passes here.
     fn hand_on(&mut self) {
+        self.tap.hear(self.rate, &self.line);
         if !self.is_full() {
             let begin = self.frames.len();
             self.resampler.process(&self.line, &mut self.frames);

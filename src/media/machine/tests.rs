@@ -14,6 +14,7 @@ mod caller;
 mod codecs;
 mod line;
 mod link;
+mod secured;
 use line::{Line, SIGNALLED, far, terms};
 
 const ONE: Utterance = Utterance(1);

@@ -10,7 +10,7 @@ use crate::{
     audio::{SampleRate, Tone, Utterance},
     media::{Channel, Event, Settings},
     rtp::{Header, Packet},
-    sdp::{Codec, Direction, EventFormat, Format, Negotiated, Security},
+    sdp::{Codec, Direction, EventFormat, Format, Negotiated, Profile, Security},
 };
 
 /// Where the description says the far end is.
@@ -207,9 +207,13 @@ pub(super) fn terms(codec: Codec) -> Negotiated {
             payload_type: 101,
             clock_hz: 8_000,
         }],
-        event_send: Some(101),
+        event_send: Some(EventFormat {
+            payload_type: 101,
+            clock_hz: 8_000,
+        }),
         comfort_noise: None,
         rtcp_mux: false,
+        profile: Profile::default(),
         security: Security::None,
         voip_metrics: false,
         remote_rtp: SIGNALLED,
