@@ -111,9 +111,9 @@ impl TimeLine {
 }
 
 impl Depth {
-    /// Words came, and without them there would have been something to say for so long.
-    pub(super) fn arrived(&mut self, spare: Ticks) {
-        let Some(low) = self.lows.push(spare as i64) else {
+    /// Words came, so long before they are needed for sure.
+    pub(super) fn arrived(&mut self, spare: i64) {
+        let Some(low) = self.lows.push(spare) else {
             return;
         };
         let steady = self
@@ -218,7 +218,7 @@ mod tests {
         for (level, owed) in [(2, Some(23)), (20, None), (45, None), (70, Some(-45)), (1_000, None)] {
             let mut depth = Depth::default();
             for _ in 0..2 * WINDOW {
-                depth.arrived(level * TICKS_PER_MS);
+                depth.arrived(level * MS);
             }
             assert_eq!(depth.owed().map(|(owed, _)| owed), owed.map(|ms| ms * MS));
         }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{
     Settings,
-    caller::Caller,
+    caller::{Caller, Kind, is_noise},
     control::{Control, Figures},
     doctor::{Doctor, Useless},
     event::{Event, Events},
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     audio::{Heard, SampleRate, Utterance},
     rtp::{Latch, Packet, telephone_event},
-    sdp::{Codec, Negotiated},
+    sdp::Negotiated,
 };
 
 /// One call's leg media, from the first description to the goodbye.
@@ -78,18 +78,6 @@ struct Counts {
     ticks_skipped: u64,
 }
 
-/// What a payload type carries, by the terms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Audio(Codec),
-    Key,
-    /// Comfort noise (RFC 3389): senders slip it in between even where it was not agreed on, and it takes a place in the
-    /// order.
-    Noise,
-}
-
-/// The static payload type of comfort noise.
-const COMFORT_NOISE: u8 = 13;
 /// The level of our comfort noise in -dBov (RFC 3389 section 3.1): as quiet as a good line.
 const STILLNESS: u8 = 75;
 
@@ -373,7 +361,7 @@ impl Machine {
             self.doctor.turn_away(now, Useless::Unexpected);
             return;
         };
-        // Comfort noise was not agreed on, so it proves nothing about who sends it.
+        // Comfort noise may not have been agreed on, so it proves nothing about who sends it.
         let accepted = match kind {
             Kind::Noise => self.latch.holds(from),
             Kind::Audio(_) | Kind::Key => self.latch.accepts(now, from),
@@ -387,14 +375,10 @@ impl Machine {
         self.counts.bytes += packet.payload.len() as u64;
         self.watch.heard(now);
         self.doctor.receive(now, kind == Kind::Noise);
-        let clock_hz = match kind {
-            Kind::Audio(codec) => {
-                self.meter.set_received(codec);
-                Some(codec.clock_hz())
-            }
-            Kind::Key | Kind::Noise => None,
-        };
-        live.caller.receive(now, packet, clock_hz);
+        if let Kind::Audio(codec) = kind {
+            self.meter.set_received(codec);
+        }
+        live.caller.receive(now, packet, kind);
         self.tap.caller(now, live.caller.tap());
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
@@ -508,7 +492,8 @@ impl Live {
 
     fn apply(&mut self, terms: &Negotiated) {
         self.terms = terms.clone();
-        self.caller.apply(&terms.receive, !terms.direction.sends());
+        self.caller
+            .apply(&terms.receive, terms.comfort_noise, !terms.direction.sends());
         self.pacer.set_packet_time(terms.ptime_ms);
     }
 
@@ -527,8 +512,7 @@ impl Live {
             return Some(Kind::Audio(format.codec));
         }
         let key = self.terms.events.iter().any(|each| each.payload_type == payload_type);
-        let noise = payload_type == COMFORT_NOISE || Some(payload_type) == self.terms.comfort_noise;
-        match (key, noise) {
+        match (key, is_noise(payload_type, self.terms.comfort_noise)) {
             (true, _) => Some(Kind::Key),
             (false, true) => Some(Kind::Noise),
             (false, false) => None,

@@ -51,8 +51,8 @@ pub(super) struct Playout {
     silent_ms: u32,
     /// How early words come while they come no faster than they are said.
     depth: Depth,
-    /// Up to when the packets that left last.
-    said_until: Option<Instant>,
+    /// Up to when the last packet goes, and how long it is.
+    said_until: Option<(Instant, Ticks)>,
     resampler: Resampler,
     coder: Coder,
     last: Option<Utterance>,
@@ -99,6 +99,8 @@ const SPARE_MS: u32 = 20;
 const RAMP_MS: usize = 5;
 /// An utterance whose words have not come for this long counts as over for [`Playout::is_quiet`].
 const STARVED_MS_MAX: u32 = 500;
+/// However long a portion comes, it is worked on so much at a time.
+const PORTION_MS: usize = 100;
 /// How much the ring keeps allocated when it is empty.
 const RING_KEPT_MS: usize = 500;
 
@@ -149,20 +151,24 @@ impl Playout {
     /// More of an utterance, at the session's rate.
     pub(super) fn play(&mut self, now: Instant, utterance: Utterance, pcm: &[i16], events: &mut Events) {
         self.follow_line();
-        self.resample(utterance, pcm);
         self.time(now);
-        let room = (self.ring_ms_max * self.rate.per_ms()).saturating_sub(self.ring.len());
-        let kept = match self.ledger.receive(utterance, pcm.len(), self.session) {
-            true => self.incoming.len().min(room),
-            false => 0,
-        };
-        self.ring.extend(&self.incoming[..kept]);
-        self.ledger.queue(utterance, kept);
-        self.drop_newest(utterance, self.incoming.len() - kept, events);
+        let known = self.ledger.receive(utterance, pcm.len(), self.session);
+        for portion in pcm.chunks(PORTION_MS * self.session.per_ms()) {
+            self.queue(utterance, portion, known, events);
+        }
         self.starved_ms = 0;
         if self.state == State::Idle {
             self.state = State::Gathering(now);
         }
+    }
+
+    fn queue(&mut self, utterance: Utterance, pcm: &[i16], known: bool, events: &mut Events) {
+        self.resample(utterance, pcm);
+        let room = (self.ring_ms_max * self.rate.per_ms()).saturating_sub(self.ring.len());
+        let kept = if known { self.incoming.len().min(room) } else { 0 };
+        self.ring.extend(&self.incoming[..kept]);
+        self.ledger.queue(utterance, kept);
+        self.drop_newest(utterance, self.incoming.len() - kept, events);
     }
 
     /// No more of this utterance will come.
@@ -214,7 +220,8 @@ impl Playout {
     pub(super) fn prepare(&mut self, now: Instant, ms: u32, events: &mut Events) -> Leaving {
         let len = ms as usize * self.rate.per_ms();
         let ready = self.is_ready(now, ms);
-        self.said_until = Some(now + Duration::from_millis(ms.into()));
+        let packet = Ticks::from(ms) * TICKS_PER_MS;
+        self.said_until = Some((now + ticks::duration(packet), packet));
         self.packet.clear();
         if !self.tail.is_empty() {
             self.take_tail(len);
@@ -254,9 +261,10 @@ impl Playout {
 
     /// How early words come, in the middle of others.
     fn time(&mut self, now: Instant) {
-        if let Some(said_until) = self.said_until.filter(|_| self.talking) {
-            let spare = ticks::of(self.ring.len(), self.rate) + ticks::elapsed(now, said_until);
-            self.depth.arrived(spare);
+        if let Some((said_until, packet)) = self.said_until.filter(|_| self.talking) {
+            let waiting = ticks::of(self.ring.len(), self.rate) + ticks::elapsed(now, said_until);
+            // What is less than a packet does not help the next one.
+            self.depth.arrived(waiting as i64 - packet as i64);
         }
     }
 

@@ -154,6 +154,20 @@ impl Link {
         }
     }
 
+    /// The far end describes its background, so many dB below full scale.
+    pub(super) fn describe(&mut self, level: u8) {
+        let header = Header {
+            payload_type: 13,
+            sequence: self.mouth.sequence,
+            timestamp: self.mouth.timestamp,
+            ssrc: 99,
+            marker: false,
+        };
+        self.mouth.sequence = self.mouth.sequence.wrapping_add(1);
+        self.post(&header, &[level]);
+        self.deliver();
+    }
+
     /// The far end says nothing and sends nothing.
     pub(super) fn pause(&mut self, packets: u32) {
         for _ in 0..packets {
