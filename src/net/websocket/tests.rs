@@ -211,7 +211,11 @@ async fn heard(socket: &mut WebSocket) -> Result<String, Ended> {
     let mut scratch = vec![0; 16 << 10];
     let mut texts = String::new();
     while texts.is_empty() {
-        poll_fn(|context| socket.poll_read(context, &mut scratch, &mut |text| texts.push_str(text))).await?;
+        let read = poll_fn(|context| socket.poll_read(context, &mut scratch, &mut |text| texts.push_str(text))).await;
+        // What ends the connection may have come with the text before it; it is told again when asked.
+        if texts.is_empty() {
+            read?;
+        }
     }
     Ok(texts)
 }
