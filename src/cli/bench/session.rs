@@ -155,7 +155,7 @@ impl Session {
         if !self.speech.is_due(now) {
             return Ok(());
         }
-        let begins = self.speech.delta == 0;
+        let begins = self.speech.begins();
         self.speech.write(now, &mut self.outbox);
         if begins && self.served.starts.len() < KEPT_MAX {
             self.served.starts.push(clock::now());
@@ -329,6 +329,11 @@ impl Speech {
         self.begun_at = Some(clock::now() + spread);
     }
 
+    /// Whether the next delta is the first of a response.
+    fn begins(&self) -> bool {
+        self.delta.is_multiple_of(DELTAS)
+    }
+
     fn is_due(&self, now: u64) -> bool {
         self.begun_at.is_some_and(|begun| now >= begun + self.offset())
     }
@@ -408,13 +413,15 @@ mod tests {
             response: 0,
         };
         let mut written = Vec::new();
-        let mut deltas = Vec::new();
+        let (mut deltas, mut starts) = (Vec::new(), Vec::new());
         for now in (0..=CYCLE).step_by(MS as usize) {
             while speech.is_due(now) {
+                starts.extend(speech.begins().then_some(now / MS));
                 speech.write(now, &mut written);
                 deltas.push(now / MS);
             }
         }
+        assert_eq!(starts, [0, 5_200]);
         assert_eq!(deltas[..4], [0, 0, 200, 400]);
         assert_eq!(deltas[23..], [4_400, 5_200, 5_200]);
         let text = String::from_utf8_lossy(&written);
