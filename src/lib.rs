@@ -37,11 +37,11 @@
 //! | [`operator`] | the embedded session server |
 //! | [`telemetry`] | logs and the one list of metric names |
 //! | [`net`] | sockets, TLS, WebSocket, the DNS, the RTP port pool |
-//! | [`store`] | call records |
+//! | [`store`] | call records, recordings |
 //! | [`http`] | health, readiness, metrics, the control API |
 //! | [`drivers`] | the loops: sockets and a machine |
 //! | [`actors`] | the supervision tree |
-//! | [`cli`] | `serve`, `check`, `explain`, `operator`, `call`, `version` |
+//! | [`cli`] | `serve`, `check`, `explain`, `operator`, `call`, `recording`, `bench`, `version` |
 //!
 //! # Invariants
 //!

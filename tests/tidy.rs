@@ -14,8 +14,8 @@ const MODULES: &[Module] = &[
     pure("audio", &[]),
     pure("rtp", &[]),
     pure("sip", &[]),
-    pure("config", &[]),
-    pure("sdp", &["rtp"]),
+    pure("config", &["audio", "rtp"]),
+    pure("sdp", &["audio", "rtp"]),
     pure("realtime", &["audio"]),
     pure("routing", &["sip", "config"]),
     pure("media", &["audio", "rtp", "sdp"]),
@@ -59,6 +59,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("rsiprtp", "sip"),
     ("rtp_rs", "rtp"),
     ("rtcp_types", "rtp"),
+    ("rtc_dtls", "rtp"),
     ("sdp_types", "sdp"),
 ];
 

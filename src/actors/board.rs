@@ -25,6 +25,9 @@ const ENDED_MAX: usize = 1000;
 /// Events kept of one call; past it the oldest but the first is forgotten. A call makes about ten, and two per transfer.
 const EVENTS_MAX: usize = 64;
 
+/// An event of which only the last counts, so that a long call keeps what else happened to it.
+const PASSING: &str = "quality";
+
 /// Every call there is, and the last that were.
 #[derive(Debug)]
 pub struct Board {
@@ -154,6 +157,9 @@ impl Board {
 impl Card {
     fn push(&mut self, event: &'static str, data: Value) {
         self.last_event += 1;
+        if event == PASSING {
+            self.events.retain(|event| event.event != PASSING);
+        }
         if self.events.len() == EVENTS_MAX {
             self.events.remove(1);
         }
@@ -220,6 +226,17 @@ mod tests {
         assert_eq!((events.len(), events.last().unwrap().event), (EVENTS_MAX, "ended"));
     }
 
+    #[test]
+    fn of_how_it_sounds_only_the_last_is_kept() {
+        let board = Board::new();
+        board.open(view("a"));
+        board.change("a", |_| {}, Some(("answered", Value::Null)));
+        (0..2 * EVENTS_MAX).for_each(|_| board.change("a", |_| {}, Some((PASSING, Value::Null))));
+        let events = board.events("a", 0).unwrap();
+        let kept: Vec<_> = events.iter().map(|event| (event.event, event.number)).collect();
+        assert_eq!(kept, [("answered", 1), (PASSING, 2 * EVENTS_MAX as u64 + 1)]);
+    }
+
     fn end(board: &Board, id: &str) {
         board.close(id, |view| view.ended_at = Some(String::new()), Value::Null);
     }
@@ -237,6 +254,8 @@ mod tests {
             answered_at: None,
             ended_at: None,
             answered_by: None,
+            diagnosis: None,
+            quality: None,
             outcome: None,
         }
     }

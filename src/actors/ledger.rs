@@ -23,9 +23,14 @@ use crate::{
     http::{CallView, OutcomeView},
     sdp::{Local, Negotiated},
     sip::Invite,
-    store::{CallRecord, OutcomeRecord, RecordSlot, RtpRecord, TokensRecord, TransferRecord},
+    store::{
+        CallRecord, OutcomeRecord, RecordSlot, RecordingRecord, RtpRecord, TokensRecord, TransferRecord,
+        recording::Report,
+    },
     telemetry::{Metrics, log},
 };
+
+mod line;
 
 /// The call's record until it is written.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub struct Ledger {
     /// Since when it rings.
     rang: Option<Instant>,
     answered: Option<Instant>,
+    /// When it was over; the record may be written a little later.
+    over: Option<(Instant, Timestamp)>,
     session_seen: bool,
     metrics: Metrics,
     board: Arc<Board>,
@@ -97,6 +104,7 @@ impl Ledger {
             started: Instant::now(),
             rang: None,
             answered: None,
+            over: None,
             session_seen: false,
             metrics: shared.metrics.clone(),
             board: shared.board.clone(),
@@ -153,8 +161,56 @@ impl Ledger {
             Note::Digit => self.metrics.dtmf_digit(),
             Note::Transfer { to, status } => self.transferring(to, status),
             Note::MachineLikely => self.machine_likely(),
+            Note::Diagnosis(diagnosis) => self.diagnosed(diagnosis),
+            Note::Quality(quality) => self.sounded(quality),
+            Note::NoConsent => self.no_consent(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
         }
+    }
+
+    /// A recording begins.
+    pub fn recording_begun(&mut self, recording: RecordingRecord) {
+        let number = recording.number;
+        tracing::info!(number, by = recording.by, told = recording.told, "recording");
+        self.record.recordings.push(recording);
+        self.tell(|_| {}, "recording", json!({ "state": "recording", "number": number }));
+    }
+
+    /// A recording is paused, or not any more.
+    pub fn recording_paused(&mut self, paused: bool) {
+        let state = if paused { "paused" } else { "recording" };
+        tracing::info!(state, "recording");
+        self.tell(|_| {}, "recording", json!({ "state": state }));
+    }
+
+    /// The caller has not heard the prompt.
+    fn no_consent(&mut self) {
+        const WORD: &str = "prompt_not_heard";
+        tracing::info!(reason = WORD, "the call is not recorded");
+        self.record.recordings.push(RecordingRecord {
+            state: "failed".to_owned(),
+            reason: Some(WORD.to_owned()),
+            ..RecordingRecord::begun(0, 0, "agent", "")
+        });
+        self.tell(|_| {}, "recording", json!({ "state": "failed", "reason": WORD }));
+    }
+
+    /// What became of a recording.
+    pub fn recorded(&mut self, report: &Report) {
+        let (state, reason) = (report.state.word(), report.state.reason());
+        if let Some(record) = self
+            .record
+            .recordings
+            .iter_mut()
+            .find(|record| record.number == report.number)
+        {
+            record.fill_in(report);
+        }
+        self.tell(
+            |_| {},
+            "recording",
+            json!({ "state": state, "number": report.number, "reason": reason }),
+        );
     }
 
     fn rang(&mut self, state: &'static str) {
@@ -183,6 +239,7 @@ impl Ledger {
     fn agreed(&mut self, agreed: &Negotiated) {
         self.record.codec = Some(agreed.send.codec.name().to_owned());
         self.record.media.remote = Some(agreed.remote_rtp.to_string());
+        self.record.media.srtp = agreed.security.word().map(str::to_owned);
     }
 
     /// This backend is being dialled.
@@ -227,6 +284,7 @@ impl Ledger {
         self.record.digits = summary.digits;
         self.record.tokens = tokens(summary);
         self.record.rtp = rtp(summary);
+        self.close_line(&summary.media);
         self.count_media(summary);
     }
 
@@ -234,6 +292,7 @@ impl Ledger {
     /// crossed our answer means that there was none.
     pub fn ended(&mut self, outcome: Outcome) {
         self.outcome = outcome;
+        self.over = Some((Instant::now(), Timestamp::now()));
         if outcome.sip_code != 200 {
             (self.answered, self.record.answered_at, self.record.setup_ms) = (None, None, None);
         }
@@ -245,8 +304,10 @@ impl Ledger {
         let Outcome { cause, sip_code } = self.outcome;
         let (word, fault) = (cause.word(), cause.fault().word());
         self.ring_ends();
-        self.record.ended_at = Timestamp::now();
-        self.record.duration_ms = self.answered.map_or(0, |answered| millis(answered.elapsed()));
+        let (over, ended_at) = self.over.unwrap_or_else(|| (Instant::now(), Timestamp::now()));
+        self.record.ended_at = ended_at;
+        let talked = |answered| millis(over.saturating_duration_since(answered));
+        self.record.duration_ms = self.answered.map_or(0, talked);
         self.record.outcome = OutcomeRecord {
             cause: word.to_owned(),
             fault: fault.to_owned(),
@@ -347,6 +408,8 @@ fn view(record: &CallRecord, state: &'static str) -> CallView {
         answered_at: None,
         ended_at: None,
         answered_by: None,
+        diagnosis: None,
+        quality: None,
         outcome: None,
     }
 }

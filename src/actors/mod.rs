@@ -17,6 +17,7 @@ pub mod gateway;
 mod http;
 mod inquiries;
 mod ledger;
+mod local;
 pub mod plane;
 mod refusals;
 mod service;

@@ -6,20 +6,28 @@
 
 pub mod codec;
 pub mod comfort;
+pub mod comfort_noise;
+pub mod dtmf;
 pub mod g711;
+pub mod g722;
 pub mod level;
+pub mod opus;
 pub mod rate;
 pub mod resample;
 pub mod speech;
+pub mod stereo;
 pub mod tone;
 pub mod vad;
 
 pub use codec::{Codec, CodecError, Decoder, Encoder, OpusWishes};
 pub use comfort::Comfort;
+pub use comfort_noise::ComfortNoise;
+pub use dtmf::DtmfDetector;
 pub use g711::Law;
 pub use rate::Resampler;
 pub use resample::{Downsampler, Upsampler};
 pub use speech::{Heard, Utterance};
+pub use stereo::StereoEncoder;
 pub use tone::Tone;
 pub use vad::{VoiceDetector, VoiceSettings};
 

@@ -11,15 +11,21 @@ use std::{
 };
 
 use crate::{
-    audio::{SampleRate, Upsampler, Utterance, VoiceDetector, VoiceSettings},
+    audio::{Law, Resampler, SampleRate, Utterance, VoiceDetector, VoiceSettings},
     media, realtime,
+    sdp::Negotiated,
 };
 
 pub use super::messages::Message;
-use super::{messages::Messages, monologue::Monologue, order::Order};
+use super::{messages::Messages, monologue::Monologue, order::Order, recording::Prompt};
+
+mod prompt;
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
 const PROMPT: Utterance = Utterance(u32::MAX);
+
+/// The one that stands for a prompt the caller has to hear to its end.
+const NOTICE: Utterance = Utterance(u32::MAX - 1);
 
 /// Agent audio later than this after the caller's voice is no answer to it.
 const RESPONSE_MAX: Duration = Duration::from_secs(15);
@@ -51,11 +57,23 @@ pub enum Report {
     Quiet,
     /// The agent has been heard to its end, or the caller cut in, after [`Order::AwaitSaid`].
     Said,
+    /// The prompt of [`Order::Prompt`] has been heard to its end.
+    PromptHeard,
+    /// It has not, and will not be.
+    PromptCut,
     /// The far end began to speak and went on without a pause for as long as [`Order::WatchVoice`] said, as an
     /// answering machine does.
     MachineLikely,
     /// No RTP has come from the caller for the configured time.
     CallerSilent,
+    /// The caller's side has heard nothing of us for the configured time.
+    Unheard,
+    /// What is wrong with the line has changed.
+    Diagnosis(media::Diagnosis),
+    /// How the call sounds has changed.
+    Quality(media::Quality),
+    /// The media must be protected and cannot be; why, in one word.
+    SecurityFailed(&'static str),
     /// The agent's first packet after the caller's last voice left this much later.
     Responded(Duration),
     /// Agent audio came faster than there is room for it, and was lost.
@@ -85,12 +103,18 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Bridge {
     media: media::Machine,
+    /// The law of the leg, when it speaks G.711.
+    leg_law: Option<Law>,
     session: Option<realtime::Machine>,
+    /// The rate of the session's samples.
+    rate: SampleRate,
     voice: VoiceDetector,
     caller_voice_at: Option<Instant>,
     awaiting_quiet: bool,
     /// Whether [`Report::Said`] is owed, and whether the agent has begun.
     awaiting_said: Option<bool>,
+    /// A prompt that has not been heard to its end.
+    prompt: Option<Prompt>,
     monologue: Option<Monologue>,
     history: Vec<realtime::HistoryItem>,
     summary: Summary,
@@ -103,11 +127,14 @@ impl Bridge {
     pub fn new(now: Instant, media: media::Settings) -> Self {
         Self {
             media: media::Machine::new(now, media),
+            leg_law: None,
             session: None,
+            rate: SampleRate::Hz24000,
             voice: VoiceDetector::new(SampleRate::Hz24000, VoiceSettings::default()),
             caller_voice_at: None,
             awaiting_quiet: false,
             awaiting_said: None,
+            prompt: None,
             monologue: None,
             history: Vec::new(),
             summary: Summary::default(),
@@ -119,12 +146,14 @@ impl Bridge {
     /// Does what the call decided.
     pub fn obey(&mut self, now: Instant, order: Order) {
         match order {
-            Order::Apply(negotiated) => self.media.apply(now, &negotiated),
+            Order::Apply(negotiated) => self.apply(now, &negotiated),
+            Order::Early(early) => self.media.set_early(now, early),
             Order::Greet => self.session_does(|session| session.greet(now)),
             Order::Comfort(on) => self.media.comfort(on),
             Order::Apologise => self.apologise(now),
             Order::AwaitQuiet => self.awaiting_quiet = true,
             Order::AwaitSaid => self.awaiting_said = Some(false),
+            Order::Prompt(prompt) => self.prompt(now, prompt),
             Order::WatchVoice(limit) => self.monologue = Some(Monologue::new(limit)),
             Order::ToolResult {
                 call_id,
@@ -132,27 +161,41 @@ impl Bridge {
                 respond,
             } => self.session_does(|session| session.tool_result(now, &call_id, &output, respond)),
             Order::HearDigit(digit) => self.digit(now, digit),
-            Order::HearText(text) => self.session_does(|session| session.text(now, &text)),
+            Order::HearText(text) => {
+                self.session_does(|session| session.text(now, &text));
+                self.prompt_cut();
+            }
             Order::SendDigits(digits) => self.media.send_digits(&digits),
         }
         self.carry(now);
     }
 
     /// A datagram on the RTP port.
-    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.media.handle_rtp(now, from, datagram);
         self.carry(now);
     }
 
     /// A datagram on the RTCP port.
-    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.media.handle_rtcp(now, from, datagram);
         self.carry(now);
+    }
+
+    /// The caller's host refused a packet of ours.
+    pub fn handle_refused(&mut self, now: Instant) {
+        self.media.handle_refused(now);
+    }
+
+    /// The network did not take our last packet.
+    pub fn handle_unsent(&mut self) {
+        self.media.handle_unsent();
     }
 
     /// The WebSocket of a new session is open.
     pub fn session_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
         settings.history.clone_from(&self.history);
+        settings.leg_law = self.leg_law;
         let mut session = realtime::Machine::new(settings);
         session.handle_open(now);
         self.session = Some(session);
@@ -174,6 +217,8 @@ impl Bridge {
             self.summary.usage += session.usage();
             self.history = session.into_history();
             self.media.flush(now);
+            // Whoever ordered it hears of the next session, and orders it again.
+            self.prompt = None;
         }
         self.carry(now);
     }
@@ -224,6 +269,27 @@ impl Bridge {
         summary
     }
 
+    fn apply(&mut self, now: Instant, negotiated: &Negotiated) {
+        self.leg_law = negotiated.send.codec.law();
+        self.media.apply(now, negotiated);
+    }
+
+    /// From here on both sides speak at the session's rate.
+    fn session_ready(&mut self) {
+        let rate = self.session.as_ref().map(|session| session.format().rate());
+        if let Some(rate) = rate.filter(|rate| *rate != self.rate) {
+            self.rate = rate;
+            self.media.set_session_rate(rate);
+            self.voice = VoiceDetector::new(rate, VoiceSettings::default());
+        }
+        self.reports.push_back(Report::SessionReady);
+    }
+
+    /// The leg's media, for its recording.
+    pub fn media(&mut self) -> &mut media::Machine {
+        &mut self.media
+    }
+
     fn session_does(&mut self, act: impl FnOnce(&mut realtime::Machine)) {
         if let Some(session) = &mut self.session {
             act(session);
@@ -232,9 +298,9 @@ impl Bridge {
 
     fn apologise(&mut self, now: Instant) {
         let mut narrow = Vec::new();
-        crate::audio::Law::Mu.decode(APOLOGY, &mut narrow);
+        Law::Mu.decode(APOLOGY, &mut narrow);
         let mut wide = Vec::new();
-        Upsampler::new().process(&narrow, &mut wide);
+        Resampler::new(SampleRate::Hz8000, self.rate).process(&narrow, &mut wide);
         self.media.play(now, PROMPT, &wide);
         self.media.finish(PROMPT);
     }
@@ -253,7 +319,7 @@ impl Bridge {
 
     fn carry_caller_audio(&mut self, now: Instant) {
         while let Some(pcm) = self.media.poll_caller() {
-            let length = Duration::from_millis((pcm.len() / SampleRate::Hz24000.per_ms()) as u64);
+            let length = Duration::from_millis((pcm.len() / self.rate.per_ms()) as u64);
             let voiced = self.voice.push(pcm);
             if voiced {
                 self.caller_voice_at = Some(now);
@@ -277,6 +343,10 @@ impl Bridge {
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
             media::Event::Finished(utterance) => self.utterance_finished(utterance),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
+            media::Event::Unheard => self.reports.push_back(Report::Unheard),
+            media::Event::Diagnosis(diagnosis) => self.reports.push_back(Report::Diagnosis(diagnosis)),
+            media::Event::Quality(quality) => self.reports.push_back(Report::Quality(quality)),
+            media::Event::SecurityFailed(word) => self.reports.push_back(Report::SecurityFailed(word)),
             media::Event::Overflow { .. } => self.reports.push_back(Report::PlayoutDropped),
         }
     }
@@ -290,10 +360,11 @@ impl Bridge {
         if let Some(session) = &mut self.session {
             session.digit(now, digit);
         }
+        self.prompt_cut();
     }
 
     fn utterance_started(&mut self, now: Instant, utterance: Utterance) {
-        if utterance == PROMPT {
+        if utterance == PROMPT || utterance == NOTICE {
             return;
         }
         if let Some(begun) = &mut self.awaiting_said {
@@ -307,8 +378,9 @@ impl Bridge {
     }
 
     fn utterance_finished(&mut self, utterance: Utterance) {
+        self.prompt_finished(utterance);
         if let Some(session) = &mut self.session
-            && utterance != PROMPT
+            && utterance < NOTICE
         {
             session.finished(utterance);
         }
@@ -317,7 +389,7 @@ impl Bridge {
     fn hear_session(&mut self, now: Instant, output: realtime::Output) {
         match output {
             realtime::Output::Send(text) => self.messages.push(text),
-            realtime::Output::Ready => self.reports.push_back(Report::SessionReady),
+            realtime::Output::Ready => self.session_ready(),
             realtime::Output::AudioDone(utterance) => self.media.finish(utterance),
             realtime::Output::Interrupt => self.interrupt(now),
             realtime::Output::ToolCall {
@@ -340,6 +412,7 @@ impl Bridge {
     fn interrupt(&mut self, now: Instant) {
         let heard = self.media.flush(now);
         self.cut_in();
+        self.prompt_flushed(&heard);
         if !heard.is_empty() {
             self.summary.barge_ins += 1;
             // The next packet carries the fading end, the last the caller hears of the interrupted words.

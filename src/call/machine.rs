@@ -81,6 +81,8 @@ pub enum Input {
     Quiet,
     /// No RTP has come from the caller for the configured time.
     CallerSilent,
+    /// The other side has heard nothing of us for too long.
+    Unheard,
     /// The media driver or another part of this call failed.
     PartFailed,
     /// The gateway is stopping: finish the sentence and end.
@@ -206,6 +208,7 @@ impl Machine {
             Input::HangUpAsked => self.close(now, Cause::AgentHungUp),
             Input::Quiet => self.quiet(),
             Input::CallerSilent => self.stop(Cause::MediaTimeout),
+            Input::Unheard => self.stop(Cause::Unheard),
             Input::PartFailed => self.stop(Cause::Crashed),
             Input::Finish => self.finish(now),
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::recording::Prompt;
 use crate::sdp::Negotiated;
 
 /// An order to [`Bridge::obey`](super::Bridge::obey).
@@ -9,6 +10,8 @@ use crate::sdp::Negotiated;
 pub enum Order {
     /// Take in what offer and answer settled, now or again.
     Apply(Box<Negotiated>),
+    /// Whether the call is not answered yet, so that the other side need not send anything.
+    Early(bool),
     /// Let the agent speak first.
     Greet,
     /// Start or stop the tone that tells the other side that the line lives.
@@ -19,6 +22,9 @@ pub enum Order {
     AwaitQuiet,
     /// Report [`Said`](super::bridge::Report::Said) once the agent has said something and it has been heard.
     AwaitSaid,
+    /// Have the other side hear this, and report [`PromptHeard`](super::bridge::Report::PromptHeard) or
+    /// [`PromptCut`](super::bridge::Report::PromptCut).
+    Prompt(Prompt),
     /// Report [`MachineLikely`](super::bridge::Report::MachineLikely) when what is heard first goes on for this long.
     WatchVoice(Duration),
     /// A tool's result.

@@ -54,8 +54,12 @@ pub enum Cause {
     BadSdp,
     /// The offer has no usable audio.
     NoAudio,
-    /// The offer insists on encrypted media.
+    /// The offer's audio is not encrypted, and the trunk's must be.
     SrtpRequired,
+    /// The offer insists on a way to encrypt that the trunk refuses.
+    SrtpRefused,
+    /// The offer has keys for no crypto suite we speak.
+    NoCommonSuite,
     /// No backend gave a session before the ring limit.
     SessionUnavailable,
     /// The gateway is out of some other resource.
@@ -70,6 +74,16 @@ pub enum Cause {
     SessionLost,
     /// No RTP came from the caller for too long.
     MediaTimeout,
+    /// The other side heard nothing of us for too long: its host refused our packets, or its reports said so.
+    Unheard,
+    /// The handshake that makes the media's keys did not come to an end (RFC 5764).
+    DtlsTimeout,
+    /// The far end showed another certificate in it than its description names.
+    DtlsFingerprint,
+    /// The far end broke it off.
+    DtlsRefused,
+    /// It failed otherwise: nothing in common, or nonsense.
+    DtlsFailed,
     /// The call reached its configured length.
     DurationMax,
     /// The gateway was stopped and the drain limit passed.
@@ -106,7 +120,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 41] = [
         Self::NoRoute,
         Self::CallsMax,
         Self::TrunkCallsMax,
@@ -118,6 +132,8 @@ impl Cause {
         Self::BadSdp,
         Self::NoAudio,
         Self::SrtpRequired,
+        Self::SrtpRefused,
+        Self::NoCommonSuite,
         Self::SessionUnavailable,
         Self::Overloaded,
         Self::CallerHungUp,
@@ -125,6 +141,11 @@ impl Cause {
         Self::Cancelled,
         Self::SessionLost,
         Self::MediaTimeout,
+        Self::Unheard,
+        Self::DtlsTimeout,
+        Self::DtlsFingerprint,
+        Self::DtlsRefused,
+        Self::DtlsFailed,
         Self::DurationMax,
         Self::Drained,
         Self::AckTimeout,
@@ -189,6 +210,8 @@ impl Cause {
             Self::BadSdp => ("bad_sdp", Fault::Caller, 488),
             Self::NoAudio => ("no_audio", Fault::Caller, 488),
             Self::SrtpRequired => ("srtp_required", Fault::Caller, 488),
+            Self::SrtpRefused => ("srtp_refused", Fault::Caller, 488),
+            Self::NoCommonSuite => ("no_common_suite", Fault::Caller, 488),
             Self::SessionUnavailable => ("session_unavailable", Fault::Backend, 503),
             Self::Overloaded => ("overloaded", Fault::Gateway, 503),
             Self::CallerHungUp => ("caller_hung_up", Fault::Caller, 200),
@@ -196,6 +219,11 @@ impl Cause {
             Self::Cancelled => ("cancelled", Fault::Caller, 487),
             Self::SessionLost => ("session_lost", Fault::Backend, 200),
             Self::MediaTimeout => ("media_timeout", Fault::Carrier, 200),
+            Self::Unheard => ("unheard", Fault::Carrier, 200),
+            Self::DtlsTimeout => ("dtls_timeout", Fault::Carrier, 488),
+            Self::DtlsFingerprint => ("dtls_fingerprint", Fault::Caller, 488),
+            Self::DtlsRefused => ("dtls_refused", Fault::Caller, 488),
+            Self::DtlsFailed => ("dtls_failed", Fault::Caller, 488),
             Self::DurationMax => ("duration_max", Fault::Gateway, 200),
             Self::Drained => ("drained", Fault::Gateway, 200),
             Self::AckTimeout => ("ack_timeout", Fault::Carrier, 200),

@@ -46,6 +46,9 @@ pub fn run(path: Option<&Path>) -> ExitCode {
     let Some(config) = load_or_explain(path) else {
         return ExitCode::from(EXIT_USAGE);
     };
+    for warning in config.warnings() {
+        eprintln!("warning: {warning}");
+    }
     // A reader that has seen enough closes the pipe; the settings are good all the same.
     let _ = io::stdout().write_all(config.effective_toml().as_bytes());
     ExitCode::SUCCESS

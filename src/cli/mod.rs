@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `explain`, `operator`, `call`, `version`.
+//! The command line: `serve`, `check`, `explain`, `operator`, `call`, `recording`, `bench`, `version`.
 //!
 //! Exit codes: 0 fine, 1 failed while running (`explain`: the call is refused), 2 bad configuration or usage. This is the only place that prints.
 
@@ -8,10 +8,13 @@ use clap::{Parser, Subcommand};
 
 use crate::{operator::Faults, routing::Question};
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod call;
 mod check;
 mod explain;
 mod operator;
+mod recording;
 mod serve;
 mod signals;
 
@@ -77,6 +80,15 @@ enum Command {
     },
     /// Place a call through a running gateway and print its progress; exits with 1 when nobody answers.
     Call(call::Call),
+    /// Open sealed recordings.
+    Recording(recording::Recording),
+    /// Measure on this machine what calls cost, how late their sound is, and whether the goals are reached.
+    #[cfg(target_os = "linux")]
+    Bench(bench::Bench),
+    /// Be one of the processes of a benchmark.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    BenchProcess,
     /// Print the version.
     Version,
 }
@@ -107,6 +119,11 @@ pub fn run() -> ExitCode {
             allow_control,
         } => operator::run(listen, fault, allow_control),
         Command::Call(call) => call::run(&call),
+        Command::Recording(recording) => recording::run(&recording),
+        #[cfg(target_os = "linux")]
+        Command::Bench(bench) => bench::run(&bench),
+        #[cfg(target_os = "linux")]
+        Command::BenchProcess => bench::be(),
         Command::Version => version(),
     }
 }

@@ -56,6 +56,9 @@ fn log_format(format: LogFormat) -> telemetry::log::Format {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let drain_max = config.limits.drain_max;
     let mut signals = Signals::new()?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let gateway = tree::start(config).await?;
     welcome(&gateway);
     let stop = tokio::select! {

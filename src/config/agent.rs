@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde_json::Value;
 
 use super::{
+    agent_recording::AgentRecording,
     bounds::PROSE_BYTES_MAX,
     effective::Writer,
     section::{Section, one_of},
@@ -51,6 +52,8 @@ pub struct Agent {
     pub transfer_targets: BTreeMap<String, String>,
     /// Whether it may transfer to numbers of the caller's choice.
     pub transfer_any: bool,
+    /// Whether its calls are recorded.
+    pub recording: AgentRecording,
 }
 
 /// When a call is answered.
@@ -109,6 +112,7 @@ impl Agent {
                 .map(Duration::from_millis),
             transfer_any: section.optional_truth("transfer_any").unwrap_or_default(),
             transfer_targets: section.texts("transfer_targets", TARGETS_MAX),
+            recording: AgentRecording::read(&mut section),
             turn_detection: turn_detection::read(section.inner("turn_detection")),
         };
         if agent.early_media && agent.answer == Answer::AtOnce {
@@ -117,6 +121,7 @@ impl Agent {
                 "has no use with answer = \"at_once\": nothing comes before that answer",
             );
         }
+        agent.recording.check(agent.early_media, &mut section);
         let transfers = agent.tools.contains(&Tool::Transfer);
         if transfers && agent.transfer_targets.is_empty() && !agent.transfer_any {
             section.wrong(
@@ -153,6 +158,7 @@ impl Agent {
         );
         out.whole("transfer_any", self.transfer_any);
         out.texts("transfer_targets", &self.transfer_targets);
+        self.recording.write(out);
         out.object(
             format_args!("[agents.{}.turn_detection]", self.name),
             &self.turn_detection,

@@ -6,6 +6,14 @@ use super::{effective::Writer, nearest::suggestion, secret::Secret, section::Sec
 
 const KINDS: &[(&str, Option<Kind>)] = &[("operator", Some(Kind::Operator)), ("realtime", Some(Kind::Realtime))];
 
+/// The formats of a backend's audio.
+const AUDIO: &[(&str, BackendAudio)] = &[
+    ("auto", BackendAudio::Auto),
+    ("pcm16", BackendAudio::Pcm16),
+    ("pcm16_16khz", BackendAudio::Pcm16At16Khz),
+    ("g711", BackendAudio::G711),
+];
+
 /// Keys that only a backend of kind `realtime` has.
 const REALTIME_KEYS: &[&str] = &["url", "model", "dialect", "api_key"];
 
@@ -19,6 +27,22 @@ pub struct Backend {
     pub name: String,
     /// What it is.
     pub kind: BackendKind,
+    /// The format of its audio.
+    pub audio: BackendAudio,
+}
+
+/// The format of a backend's audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BackendAudio {
+    /// G.711 straight through when the leg speaks it and the backend takes it, else 24 kHz PCM.
+    #[default]
+    Auto,
+    /// PCM at 24 kHz.
+    Pcm16,
+    /// PCM at 16 kHz.
+    Pcm16At16Khz,
+    /// G.711, whatever the leg speaks.
+    G711,
 }
 
 /// What a backend is.
@@ -69,10 +93,12 @@ impl Backend {
             // Nobody can tell which keys belong here, so those of every kind pass.
             None => BackendKind::Realtime(Realtime::read(&mut section)),
         };
+        let audio = section.choice("audio", AUDIO, BackendAudio::default());
         section.finish();
         Self {
             name: name.to_owned(),
             kind,
+            audio,
         }
     }
 
@@ -82,6 +108,7 @@ impl Backend {
             BackendKind::Operator => out.text("kind", "operator"),
             BackendKind::Realtime(realtime) => realtime.write(out),
         }
+        out.text("audio", self.audio.word());
     }
 
     /// What it wants to be shown, if it wants something.
@@ -98,6 +125,16 @@ impl Backend {
             BackendKind::Operator => None,
             BackendKind::Realtime(realtime) => realtime.api_key.as_mut(),
         }
+    }
+}
+
+impl BackendAudio {
+    /// The word for it in the configuration.
+    pub fn word(self) -> &'static str {
+        AUDIO
+            .iter()
+            .find(|(_, audio)| *audio == self)
+            .map_or("auto", |(word, _)| word)
     }
 }
 
@@ -227,7 +264,7 @@ mod tests {
             problems("[backends.x]\nkind = \"operator\"\nurl = \"ws://x\"\nmodle = \"m\""),
             [
                 "f.toml:3:7: backends.x.url belongs to a backend of kind \"realtime\": the operator is embedded",
-                "f.toml:4:1: unknown key \"modle\" in [backends.x]: there is only \"kind\"",
+                "f.toml:4:1: unknown key \"modle\" in [backends.x]: there are \"kind\" and \"audio\"",
             ]
         );
     }

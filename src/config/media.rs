@@ -23,7 +23,23 @@ pub struct Media {
     pub playout_max: Duration,
     /// How long no RTP may come from the caller before the call ends; none waits for ever.
     pub silence_timeout: Option<Duration>,
+    /// How long the other side may hear nothing of us before the call ends; none goes on for ever.
+    pub unheard_timeout: Option<Duration>,
+    /// What the caller is sent while the agent says nothing.
+    pub silence: Silence,
 }
+
+/// What the caller is sent while the agent says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Silence {
+    /// Packets of silence.
+    #[default]
+    Send,
+    /// Nothing but a packet now and then.
+    Stop,
+}
+
+const SILENCES: &[(&str, Silence)] = &[("send", Silence::Send), ("stop", Silence::Stop)];
 
 impl Default for Media {
     fn default() -> Self {
@@ -33,6 +49,8 @@ impl Default for Media {
             workers: 0,
             playout_max: Duration::from_secs(120),
             silence_timeout: Some(Duration::from_secs(60)),
+            unheard_timeout: Some(Duration::from_secs(60)),
+            silence: Silence::default(),
         }
     }
 }
@@ -40,18 +58,20 @@ impl Default for Media {
 impl Media {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let default = Self::default();
-        let silence_s = section.whole(
-            "silence_timeout_s",
-            default.silence_timeout_s(),
-            0..=3600,
-            "s, 0 for never",
-        );
+        let mut timeout = |key, default: Option<Duration>| {
+            let seconds = section.whole(key, whole_seconds(default), 0..=3600, "s, 0 for never");
+            (seconds > 0).then(|| Duration::from_secs(seconds))
+        };
+        let silence_timeout = timeout("silence_timeout_s", default.silence_timeout);
+        let unheard_timeout = timeout("unheard_timeout_s", default.unheard_timeout);
         let media = Self {
             ports: section.parsed("ports", default.ports, read_ports),
             inbound_reserve: section.whole("inbound_reserve", 0, 0..=PAIRS_MAX, "pairs of ports") as usize,
             workers: section.whole("workers", 0, 0..=WORKERS_MAX, "threads, 0 for one per core") as usize,
             playout_max: section.millis("playout_ms_max", default.playout_max, 1_000..=600_000),
-            silence_timeout: (silence_s > 0).then(|| Duration::from_secs(silence_s)),
+            silence_timeout,
+            unheard_timeout,
+            silence: section.choice("silence", SILENCES, default.silence),
         };
         if media.inbound_reserve > 0 && media.inbound_reserve >= media.pairs() {
             section.wrong("inbound_reserve", "leaves no pair of ports for calls of our own");
@@ -72,12 +92,18 @@ impl Media {
         out.whole("inbound_reserve", self.inbound_reserve);
         out.whole("workers", self.workers);
         out.whole("playout_ms_max", self.playout_max.as_millis());
-        out.whole("silence_timeout_s", self.silence_timeout_s());
+        out.whole("silence_timeout_s", whole_seconds(self.silence_timeout));
+        out.whole("unheard_timeout_s", whole_seconds(self.unheard_timeout));
+        let silence = match self.silence {
+            Silence::Send => "send",
+            Silence::Stop => "stop",
+        };
+        out.text("silence", silence);
     }
+}
 
-    fn silence_timeout_s(&self) -> u64 {
-        self.silence_timeout.map_or(0, |timeout| timeout.as_secs())
-    }
+fn whole_seconds(timeout: Option<Duration>) -> u64 {
+    timeout.map_or(0, |timeout| timeout.as_secs())
 }
 
 fn read_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
@@ -102,13 +128,16 @@ mod tests {
 
     #[test]
     fn settings_are_read() {
-        let text = "[media]\nports = \"20001-20007\"\ninbound_reserve = 2\nworkers = 3\nplayout_ms_max = 5000\nsilence_timeout_s = 0";
+        let text = "[media]\nports = \"20001-20007\"\ninbound_reserve = 2\nworkers = 3\nplayout_ms_max = 5000\n\
+             silence_timeout_s = 0\nunheard_timeout_s = 7\nsilence = \"stop\"";
         let media = Media {
             ports: 20001..=20007,
             inbound_reserve: 2,
             workers: 3,
             playout_max: Duration::from_secs(5),
             silence_timeout: None,
+            unheard_timeout: Some(Duration::from_secs(7)),
+            silence: Silence::Stop,
         };
         assert_eq!(read(text).media, media);
     }

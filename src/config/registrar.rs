@@ -9,6 +9,7 @@ use super::{
     secret::Secret,
     section::Section,
     trunk::{Digest, read_digest, read_network},
+    trunk_media::TrunkMedia,
 };
 
 /// What the phones that register here are called together where a trunk's name is asked for.
@@ -42,6 +43,8 @@ pub struct Registrar {
     pub expires_max: Duration,
     /// Phones of one user at the same time.
     pub contacts_max: usize,
+    /// How their audio is sent.
+    pub media: TrunkMedia,
     /// Who may register, by user name.
     pub users: BTreeMap<String, RegistrarUser>,
 }
@@ -62,6 +65,7 @@ impl Default for Registrar {
             expires_min: Duration::from_secs(60),
             expires_max: Duration::from_secs(3600),
             contacts_max: 5,
+            media: TrunkMedia::default(),
             users: BTreeMap::new(),
         }
     }
@@ -79,6 +83,7 @@ impl Registrar {
                 .optional_whole("contacts_max", 1..=100, "phones")
                 .and_then(|number| usize::try_from(number).ok())
                 .unwrap_or(default.contacts_max),
+            media: TrunkMedia::read(&mut section),
             users: section
                 .inner_named("users", REGISTRAR_USERS_MAX, user_fault, RegistrarUser::read)
                 .into_iter()
@@ -98,6 +103,7 @@ impl Registrar {
         out.whole("expires_s_min", self.expires_min.as_secs());
         out.whole("expires_s_max", self.expires_max.as_secs());
         out.whole("contacts_max", self.contacts_max);
+        self.media.write(out);
         for (name, user) in &self.users {
             out.table(format_args!("[registrar.users.\"{name}\"]"));
             out.secret("password", Some(&user.password));

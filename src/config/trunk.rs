@@ -9,7 +9,8 @@ use super::{
     names,
     secret::Secret,
     section::{Section, one_of},
-    trunk_limits::TrunkLimits,
+    trunk_limits::{AllowedTransport, TrunkLimits},
+    trunk_media::TrunkMedia,
     uplink::Uplink,
 };
 
@@ -43,6 +44,8 @@ pub struct Trunk {
     pub limits: TrunkLimits,
     /// Whether texts that come inside a call (MESSAGE) are passed on to the agent.
     pub messages: bool,
+    /// How its audio is sent.
+    pub media: TrunkMedia,
 }
 
 /// A user name and its password.
@@ -77,6 +80,7 @@ impl Trunk {
         let session_expires = read_session_expires(&mut section);
         let limits = TrunkLimits::read(&mut section);
         let messages = section.optional_truth("messages").unwrap_or(true);
+        let media = TrunkMedia::read(&mut section);
         section.finish();
         Self {
             name,
@@ -86,6 +90,7 @@ impl Trunk {
             session_expires,
             limits,
             messages,
+            media,
         }
     }
 
@@ -111,6 +116,21 @@ impl Trunk {
         out.whole("session_expires_s", self.session_expires.unwrap_or_default().as_secs());
         self.limits.write(out);
         out.whole("messages", self.messages);
+        self.media.write(out);
+    }
+
+    /// Whether keys of its audio may stand in signalling that anybody on the way can read.
+    pub(super) fn exposes_keys(&self) -> bool {
+        let allowed = &self.limits.transports;
+        let is_private =
+            |transport: &AllowedTransport| matches!(transport, AllowedTransport::Tls | AllowedTransport::Wss);
+        let inbound = !self.from.is_empty() || self.credentials.is_some();
+        let inbound_is_open = inbound && (allowed.is_empty() || !allowed.iter().all(is_private));
+        let outbound_is_open = self
+            .uplink
+            .as_ref()
+            .is_some_and(|uplink| !matches!(uplink.transport, Some("tls" | "wss")));
+        self.media.needs_private_signalling() && (inbound_is_open || outbound_is_open)
     }
 
     /// Whether it may call from anywhere, with its credentials.

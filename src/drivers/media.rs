@@ -20,6 +20,7 @@ use super::{
     worker::{Overloaded, Workers, with_scratch},
 };
 use crate::{
+    audio::SampleRate,
     call::{
         self,
         bridge::{Bridge, Report, Summary},
@@ -27,6 +28,7 @@ use crate::{
     media::{self, Channel},
     net::ports::{PortLease, PortPair},
     realtime::{self, FaultClass},
+    store::recording::Sink,
     telemetry::{Held, Level, Metrics, Queue},
 };
 
@@ -57,6 +59,12 @@ pub enum Order {
     Dial(Box<dyn FnOnce() -> Dial + Send>, Box<realtime::Settings>),
     /// Where the Session actor hears from now on.
     ReportSession(Post<SessionReport>),
+    /// Record both sides at this rate into this sink, instead of whatever was recorded before.
+    Record(Box<Sink>, SampleRate),
+    /// Record silence, or sound again.
+    PauseRecording(bool),
+    /// End the recording.
+    EndRecording,
     /// Close the session, say goodbye on RTCP, report the summary and end.
     Close,
     /// Break on purpose: how the tests show that one call's failure stays its own.
@@ -139,6 +147,7 @@ struct Driver {
     session: Option<Post<SessionReport>>,
     metrics: Metrics,
     serving: Option<Held>,
+    recording: Option<Box<Sink>>,
     deadline: Deadline,
     /// Entered when there is something to log, not for every packet.
     span: Span,
@@ -156,6 +165,7 @@ enum Next {
 impl Driver {
     fn new(start: Start, orders: mpsc::Receiver<Order>) -> io::Result<Self> {
         let PortPair { rtp, rtcp, lease } = start.ports;
+        refused::watch(&rtp);
         Ok(Self {
             bridge: Bridge::new(Instant::now(), start.settings),
             rtp: UdpSocket::from_std(rtp)?,
@@ -167,6 +177,7 @@ impl Driver {
             session: None,
             metrics: start.metrics,
             serving: None,
+            recording: None,
             deadline: Deadline::new(),
             span: start.span,
             _lease: lease,
@@ -214,7 +225,8 @@ impl Driver {
                 (Poll::Pending, _) => return,
                 (Poll::Ready(Ok(from)), Channel::Rtp) => self.bridge.handle_rtp(now, from, buffer.filled_mut()),
                 (Poll::Ready(Ok(from)), Channel::Rtcp) => self.bridge.handle_rtcp(now, from, buffer.filled_mut()),
-                // An ICMP refusal of something we sent; there may be more behind it.
+                // There may be more behind it.
+                (Poll::Ready(Err(error)), Channel::Rtp) if refused::is_refusal(&error) => self.refused(now),
                 (Poll::Ready(Err(_)), _) => {}
             }
         }
@@ -257,6 +269,9 @@ impl Driver {
             Some(Order::Bridge(order)) => self.bridge.obey(now, order),
             Some(Order::Dial(dial, settings)) => self.dial(dial(), settings),
             Some(Order::ReportSession(post)) => self.session = Some(post),
+            Some(Order::Record(sink, rate)) => self.record(sink, rate),
+            Some(Order::PauseRecording(paused)) => self.bridge.media().pause_recording(now, paused),
+            Some(Order::EndRecording) => self.end_recording(),
             Some(Order::Break) => panic!("a media driver was told to break"),
         }
         Next::GoOn
@@ -272,6 +287,7 @@ impl Driver {
 
     fn perform(&mut self) {
         self.transmit();
+        self.keep_recorded();
         while let Some(message) = self.bridge.poll_message() {
             self.socket.send(message.text, message.audio);
         }
@@ -283,16 +299,35 @@ impl Driver {
     }
 
     fn transmit(&mut self) {
+        let (mut refused, mut unsent) = (false, false);
         while let Some(packet) = self.bridge.poll_transmit() {
             let socket = match packet.channel {
                 Channel::Rtp => &self.rtp,
                 Channel::Rtcp => &self.rtcp,
             };
-            if let Err(error) = socket.try_send_to(packet.bytes, packet.to) {
+            let mut sent = socket.try_send_to(packet.bytes, packet.to);
+            if sent.as_ref().is_err_and(refused::is_refusal) {
+                // The error is that of a packet before: this one has not been tried.
+                refused = true;
+                sent = socket.try_send_to(packet.bytes, packet.to);
+            }
+            if let Err(error) = sent {
+                unsent |= packet.channel == Channel::Rtp;
                 self.metrics.queue_drop(Queue::Rtp);
                 tracing::trace!(to = %packet.to, %error, "a packet was not sent");
             }
         }
+        if refused {
+            self.refused(Instant::now());
+        }
+        if unsent {
+            self.bridge.handle_unsent();
+        }
+    }
+
+    fn refused(&mut self, now: Instant) {
+        refused::drain(&self.rtp);
+        self.bridge.handle_refused(now);
     }
 
     fn report(&mut self, report: Report) {
@@ -352,12 +387,16 @@ impl Driver {
 
     async fn close(mut self) {
         self.bridge.session_lost(Instant::now());
+        self.end_recording();
         self.bridge.bye(Instant::now());
         self.transmit();
         self.socket.close().await;
         self.post_call(CallReport::Closed(Box::new(self.bridge.summary())));
     }
 }
+
+mod recording;
+mod refused;
 
 fn classify(loss: &Loss) -> (FaultClass, &'static str, String) {
     match loss {

@@ -84,6 +84,8 @@ mod tests {
             answered_at: None,
             ended_at: None,
             answered_by: None,
+            diagnosis: None,
+            quality: None,
             outcome: None,
         };
         let said: BTreeSet<String> = keys(&serde_json::to_value(view).unwrap());

@@ -1,14 +1,19 @@
-//! Caller to agent: packets in, 24 kHz audio out, in order and without a playout clock.
+//! Caller to agent: packets in, audio at the session's rate out, in order and without a playout clock.
 //!
-//! A packet that is next in order is heard at once. A gap waits in [`Reorder`] and is then concealed by [`Voice`],
+//! A packet that is next in order is heard at once. A gap waits in [`Reorder`] and is then made up for by [`Voice`],
 //! which also keeps the agent supplied while nothing comes.
 
 use std::time::Instant;
 
-use super::{statistics::Statistics, voice::Voice};
+use super::{
+    statistics::Statistics,
+    tap::Side,
+    voice::{Payload, Voice},
+};
 use crate::{
-    audio::{Law, SampleRate},
-    rtp::{Arrival, Packet, Reception, Released, Reorder, reception::Block},
+    audio::SampleRate,
+    rtp::{Arrival, Losses, Packet, Reception, Released, Reorder, reception::Block},
+    sdp::Format,
 };
 
 /// The receiving half of a leg.
@@ -19,6 +24,7 @@ pub(super) struct Caller {
     voice: Voice,
     /// On hold: what comes is music at best, and not for the agent.
     muted: bool,
+    losses: Losses,
     lost: u64,
     late: u64,
     duplicate: u64,
@@ -27,12 +33,13 @@ pub(super) struct Caller {
 
 impl Caller {
     /// The agent's time begins here.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, session: SampleRate) -> Self {
         Self {
-            reception: Reception::new(SampleRate::Hz8000.hz()),
+            reception: Reception::new(),
             reorder: Reorder::new(),
-            voice: Voice::new(now),
+            voice: Voice::new(now, session),
             muted: false,
+            losses: Losses::default(),
             lost: 0,
             late: 0,
             duplicate: 0,
@@ -41,16 +48,22 @@ impl Caller {
     }
 
     /// New terms.
-    pub(super) fn apply(&mut self, law: Law, muted: bool) {
-        self.voice.set_law(law);
+    pub(super) fn apply(&mut self, formats: &[Format], muted: bool) {
+        self.voice.set_formats(formats);
         self.muted = muted;
     }
 
-    /// Takes in a packet from the far end. One that is not `audible` only holds its place in the order.
-    pub(super) fn receive(&mut self, now: Instant, packet: &Packet<'_>, audible: bool) {
-        self.reception.receive(now, packet, audible);
+    pub(super) fn set_session_rate(&mut self, session: SampleRate) {
+        self.voice.set_session_rate(session);
+    }
+
+    /// Takes in a packet from the far end, with the clock of its timestamp when it is audio. What is not only holds its
+    /// place in the order.
+    pub(super) fn receive(&mut self, now: Instant, packet: &Packet<'_>, clock_hz: Option<u32>) {
+        self.reception.receive(now, packet, clock_hz);
         self.reorder.set_jitter(self.reception.jitter());
-        let payload = if audible && !self.muted { packet.payload } else { &[] };
+        let audible = clock_hz.is_some() && !self.muted;
+        let payload = if audible { packet.payload } else { &[] };
         match self.reorder.push(now, &Packet { payload, ..*packet }) {
             Arrival::Next | Arrival::Restart => {}
             Arrival::Ahead => self.reordered += 1,
@@ -75,6 +88,26 @@ impl Caller {
         self.voice.poll()
     }
 
+    /// What came and what did not, in order.
+    pub(super) fn losses(&self) -> Losses {
+        self.losses
+    }
+
+    /// Present variation of transit times.
+    pub(super) fn jitter_ms(&self) -> f32 {
+        self.reception.jitter().as_secs_f32() * 1_000.0
+    }
+
+    /// Packets that came too late.
+    pub(super) fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// What the agent was given, for the recording.
+    pub(super) fn tap(&mut self) -> &mut Side {
+        &mut self.voice.tap
+    }
+
     /// Figures for an RTCP report.
     pub(super) fn block(&mut self) -> Option<Block> {
         self.reception.block()
@@ -89,17 +122,35 @@ impl Caller {
         self.voice.fill_in(statistics);
     }
 
+    /// Behind a loss always stands a packet, which may help to make up for it.
     fn release(&mut self, now: Instant) {
+        let mut missing = 0;
         while let Some(released) = self.reorder.pop(now) {
             match released {
-                Released::Packet { payload: [], .. } => {}
-                Released::Packet {
-                    arrived_at, payload, ..
-                } => self.voice.hear(now, arrived_at, payload),
                 Released::Lost(packets) => {
                     self.lost += u64::from(packets);
-                    if !self.muted {
-                        self.voice.miss(now, packets);
+                    self.losses.lost(packets);
+                    missing = if self.muted { 0 } else { packets };
+                }
+                Released::Packet {
+                    payload_type,
+                    arrived_at,
+                    timestamp,
+                    payload,
+                } => {
+                    self.losses.received();
+                    let payload = Payload {
+                        arrived_at,
+                        payload_type,
+                        timestamp,
+                        bytes: payload,
+                    };
+                    if missing > 0 {
+                        self.voice.miss(now, missing, Some(&payload));
+                        missing = 0;
+                    }
+                    if !payload.bytes.is_empty() {
+                        self.voice.hear(now, &payload);
                     }
                 }
             }

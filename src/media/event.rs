@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
+use super::{doctor::Diagnosis, quality::Quality};
 use crate::audio::Utterance;
 
 /// Something the call should know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
     /// The caller pressed a key.
     Digit(char),
@@ -15,6 +16,14 @@ pub enum Event {
     Finished(Utterance),
     /// No RTP has come for the configured time; told once, until it has come again.
     Silent,
+    /// The far end has heard nothing of us for the configured time; told once, until it has heard us again.
+    Unheard,
+    /// What is wrong with the line has changed.
+    Diagnosis(Diagnosis),
+    /// How the call sounds has changed.
+    Quality(Quality),
+    /// The media must be protected and cannot be; why, in one word.
+    SecurityFailed(&'static str),
     /// More came to be played than there was room for; the newest was dropped.
     Overflow {
         /// Whose words.

@@ -1,11 +1,17 @@
-//! Whose bytes stand in the playout ring, and how much of each utterance came and left.
+//! Whose samples stand in the playout ring, and how much of each utterance came and left.
+//!
+//! Runs are counted in samples of the ring, accounts in 1/48000 s, so that neither the rate of the line nor that of the
+//! session matters to what was heard.
 
 use std::collections::VecDeque;
 
-use super::event::Event;
+use super::{
+    event::Event,
+    ticks::{self, TICKS_PER_MS, Ticks},
+};
 use crate::audio::{Heard, SampleRate, Utterance};
 
-/// Accounts of the utterances that are not over, and the order their bytes stand in.
+/// Accounts of the utterances that are not over, and the order their samples stand in.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     accounts: Vec<Account>,
@@ -15,16 +21,16 @@ pub(super) struct Ledger {
 #[derive(Clone, Debug)]
 struct Account {
     utterance: Utterance,
-    /// Samples at 24 kHz that came.
-    received: u64,
-    /// Bytes that left.
-    sent: u64,
-    /// Bytes that wait.
+    /// Ticks that came.
+    received: Ticks,
+    /// Ticks that left.
+    sent: Ticks,
+    /// Samples that wait.
     queued: usize,
     finished: bool,
 }
 
-/// Neighbouring bytes of one utterance.
+/// Neighbouring samples of one utterance.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     utterance: Utterance,
@@ -36,18 +42,18 @@ const ACCOUNTS_MAX: usize = 32;
 
 impl Ledger {
     /// Takes note of samples that came; false when there is no room for another utterance.
-    pub(super) fn receive(&mut self, utterance: Utterance, samples: usize) -> bool {
+    pub(super) fn receive(&mut self, utterance: Utterance, samples: usize, rate: SampleRate) -> bool {
         if self.account(utterance).is_none() && self.accounts.len() < ACCOUNTS_MAX {
             self.accounts.push(Account::new(utterance));
         }
         let Some(account) = self.account(utterance) else {
             return false;
         };
-        account.received += samples as u64;
+        account.received += ticks::of(samples, rate);
         true
     }
 
-    /// Takes note of bytes added to the ring.
+    /// Takes note of samples added to the ring.
     pub(super) fn queue(&mut self, utterance: Utterance, len: usize) {
         if let Some(account) = self.account(utterance) {
             account.queued += len;
@@ -59,8 +65,8 @@ impl Ledger {
         }
     }
 
-    /// Takes note of bytes taken from the ring, and tells which utterances begin and end with them.
-    pub(super) fn send(&mut self, mut len: usize, mut tell: impl FnMut(Event)) {
+    /// Takes note of samples taken from the ring, and tells which utterances begin and end with them.
+    pub(super) fn send(&mut self, mut len: usize, rate: SampleRate, mut tell: impl FnMut(Event)) {
         while let Some(run) = self.runs.front_mut().filter(|_| len > 0) {
             let sent = run.len.min(len);
             let utterance = run.utterance;
@@ -69,7 +75,7 @@ impl Ledger {
             if run.len == 0 {
                 self.runs.pop_front();
             }
-            self.account_sent(utterance, sent, &mut tell);
+            self.account_sent(utterance, sent, rate, &mut tell);
         }
     }
 
@@ -82,7 +88,7 @@ impl Ledger {
         self.settle(utterance)
     }
 
-    /// Bytes that stand in front and go on with an utterance that has begun.
+    /// Samples that stand in front and go on with an utterance that has begun.
     pub(super) fn continuation(&self) -> usize {
         let begun = |run: &&Run| {
             self.accounts
@@ -111,12 +117,12 @@ impl Ledger {
         self.accounts.iter_mut().find(|account| account.utterance == utterance)
     }
 
-    fn account_sent(&mut self, utterance: Utterance, sent: usize, tell: &mut impl FnMut(Event)) {
+    fn account_sent(&mut self, utterance: Utterance, sent: usize, rate: SampleRate, tell: &mut impl FnMut(Event)) {
         let Some(account) = self.account(utterance) else { return };
         if account.sent == 0 {
             tell(Event::Started(utterance));
         }
-        account.sent += sent as u64;
+        account.sent += ticks::of(sent, rate);
         account.queued = account.queued.saturating_sub(sent);
         if self.settle(utterance) {
             tell(Event::Finished(utterance));
@@ -149,18 +155,18 @@ impl Account {
 
     /// Whole milliseconds, never more than what came: a resampler may carry a sample from one utterance to the next.
     fn heard(&self) -> Heard {
-        let received_ms = millis(self.received, SampleRate::Hz24000);
+        let received_ms = millis(self.received);
         Heard {
             utterance: self.utterance,
-            sent_ms: millis(self.sent, SampleRate::Hz8000).min(received_ms),
+            sent_ms: millis(self.sent).min(received_ms),
             received_ms,
             complete: self.is_settled(),
         }
     }
 }
 
-fn millis(samples: u64, rate: SampleRate) -> u32 {
-    u32::try_from(samples / rate.per_ms() as u64).unwrap_or(u32::MAX)
+fn millis(ticks: Ticks) -> u32 {
+    u32::try_from(ticks / TICKS_PER_MS).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -171,11 +177,11 @@ mod tests {
     const TWO: Utterance = Utterance(2);
 
     #[test]
-    fn each_utterance_is_charged_with_its_own_bytes() {
+    fn each_utterance_is_charged_with_its_own_samples() {
         let mut ledger = Ledger::default();
-        for (utterance, bytes) in [(ONE, 800), (TWO, 400), (ONE, 80)] {
-            assert!(ledger.receive(utterance, bytes * 3));
-            ledger.queue(utterance, bytes);
+        for (utterance, samples) in [(ONE, 800), (TWO, 400), (ONE, 80)] {
+            assert!(ledger.receive(utterance, samples * 3, SampleRate::Hz24000));
+            ledger.queue(utterance, samples);
         }
         assert_eq!(send(&mut ledger, 1_000), [Event::Started(ONE), Event::Started(TWO)]);
         let heard = ledger.accounts.iter().map(Account::heard);
@@ -197,22 +203,24 @@ mod tests {
     #[test]
     fn an_utterance_without_audio_finishes_at_once() {
         let mut ledger = Ledger::default();
-        assert!(ledger.receive(ONE, 0));
+        assert!(ledger.receive(ONE, 0, SampleRate::Hz24000));
         assert!(ledger.finish(ONE));
     }
 
     #[test]
     fn there_is_room_for_so_many_utterances_and_no_more() {
         let mut ledger = Ledger::default();
-        let accepted = (0..100).filter(|&number| ledger.receive(Utterance(number), 3)).count();
+        let accepted = (0..100)
+            .filter(|&number| ledger.receive(Utterance(number), 3, SampleRate::Hz24000))
+            .count();
         assert_eq!(accepted, ACCOUNTS_MAX);
         assert_eq!(ledger.close().len(), ACCOUNTS_MAX);
-        assert!(ledger.receive(Utterance(100), 3));
+        assert!(ledger.receive(Utterance(100), 3, SampleRate::Hz24000));
     }
 
     fn send(ledger: &mut Ledger, len: usize) -> Vec<Event> {
         let mut events = Vec::new();
-        ledger.send(len, |event| events.push(event));
+        ledger.send(len, SampleRate::Hz8000, |event| events.push(event));
         events
     }
 }

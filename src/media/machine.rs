@@ -5,23 +5,23 @@ use std::{net::SocketAddr, time::Instant};
 use super::{
     Settings,
     caller::Caller,
-    control::Control,
+    control::{Control, Figures},
+    doctor::{Doctor, Useless},
     event::{Event, Events},
     keypad::Keypad,
     outbox::{Channel, Outbox, Transmit},
     pacer::{Pacer, Tick},
-    playout::Playout,
+    playout::{Leaving, Playout},
+    quality::{Meter, Received},
+    secure::{Datagram, Refused, Secure},
     sender::Sender,
     statistics::Statistics,
+    tap::Tap,
     watch::Watch,
 };
 use crate::{
-    audio::{Heard, Law, Utterance},
-    rtp::{
-        Latch, Packet,
-        rtcp::{Feedback, Outgoing, Sent},
-        telephone_event,
-    },
+    audio::{Heard, SampleRate, Utterance},
+    rtp::{Latch, Packet, telephone_event},
     sdp::{Codec, Negotiated},
 };
 
@@ -32,7 +32,9 @@ use crate::{
 /// [`poll_timeout`](Self::poll_timeout).
 #[derive(Debug)]
 pub struct Machine {
+    session: SampleRate,
     phase: Phase,
+    secure: Secure,
     latch: Latch,
     keys: telephone_event::Reader,
     control: Control,
@@ -41,8 +43,11 @@ pub struct Machine {
     sender: Sender,
     outbox: Outbox,
     watch: Watch,
+    doctor: Doctor,
+    meter: Meter,
     events: Events,
     counts: Counts,
+    tap: Tap,
 }
 
 #[derive(Debug)]
@@ -76,79 +81,137 @@ struct Counts {
 /// What a payload type carries, by the terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Audio,
+    Audio(Codec),
     Key,
-    /// Comfort noise (RFC 3389): we never agree on it, but senders slip it in between, and it takes a place in the
+    /// Comfort noise (RFC 3389): senders slip it in between even where it was not agreed on, and it takes a place in the
     /// order.
     Noise,
 }
 
-/// Packets made at one timeout, so that a worker that is behind serves its other calls in between.
-const PACKETS_PER_TIMEOUT: usize = 2;
 /// The static payload type of comfort noise.
 const COMFORT_NOISE: u8 = 13;
+/// The level of our comfort noise in -dBov (RFC 3389 section 3.1): as quiet as a good line.
+const STILLNESS: u8 = 75;
 
 impl Machine {
     /// A leg with nothing agreed on; until then every packet is unexpected.
     pub fn new(now: Instant, settings: Settings) -> Self {
         Self {
+            session: SampleRate::Hz24000,
             phase: Phase::New,
+            secure: Secure::new(settings.identity.clone()),
             latch: Latch::new(),
             keys: telephone_event::Reader::default(),
             control: Control::new(now, &settings),
-            playout: Playout::new(settings.playout_ms_max),
+            playout: Playout::new(settings.playout_ms_max, SampleRate::Hz24000, settings.silence),
             keypad: Keypad::default(),
             sender: Sender::new(&settings),
             outbox: Outbox::new(),
-            watch: Watch::new(settings.silence_timeout),
+            watch: Watch::new(settings.silence_timeout, settings.unheard_timeout),
+            doctor: Doctor::new(),
+            meter: Meter::new(),
             events: Events::default(),
             counts: Counts::default(),
+            tap: Tap::default(),
         }
     }
 
     /// Takes in what an offer and its answer settled, the first time or again.
     pub fn apply(&mut self, now: Instant, terms: &Negotiated) {
         if matches!(self.phase, Phase::New) {
-            self.phase = Phase::Live(Box::new(Live::new(now, terms)));
+            self.phase = Phase::Live(Box::new(Live::new(now, terms, self.session)));
         }
         let Phase::Live(live) = &mut self.phase else { return };
         live.apply(terms);
         self.latch.signal(terms.remote_rtp);
-        self.control.apply(now, terms.remote_rtcp);
-        self.playout.set_law(law(terms.send.codec));
-        self.watch
-            .expect(now, terms.direction.sends() && terms.direction.receives());
+        self.secure.apply(now, &terms.security);
+        self.playout.set_format(&terms.send);
+        self.sender.set_clock(terms.send.codec.clock_hz());
+        self.control.apply(now, terms);
+        self.control.set_ssrc(self.sender.ssrc());
+        let (sends, receives) = (terms.direction.sends(), terms.direction.receives());
+        self.watch.expect(now, sends && receives, sends);
+        self.doctor.apply(now, terms);
+        self.meter.apply(now, terms.send.codec, terms.ptime_ms);
         if !terms.direction.sends() {
             self.playout.pause();
         }
+        self.shake_hands();
     }
 
-    /// A datagram on the RTP port.
-    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    /// The rate of what [`poll_caller`](Self::poll_caller) gives and [`play`](Self::play) takes; 24 kHz unless said
+    /// otherwise. What waits is brought to it.
+    pub fn set_session_rate(&mut self, session: SampleRate) {
+        self.session = session;
+        self.playout.set_session_rate(session);
+        if let Phase::Live(live) = &mut self.phase {
+            live.caller.set_session_rate(session);
+        }
+    }
+
+    /// A datagram on the RTP port; a protected one is unprotected where it stands.
+    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        match Datagram::of(datagram) {
+            Datagram::Rtcp if self.shares_port() => return self.handle_rtcp(now, from, datagram),
+            Datagram::Dtls if self.secure.shakes_hands() => return self.handle_handshake(now, from, datagram),
+            _ => {}
+        }
+        let datagram = match self.secure.open(now, datagram) {
+            Ok(datagram) => datagram,
+            Err(Refused::Srtp(_)) => return self.doctor.turn_away(now, Useless::Unverified),
+            Err(Refused::Early) => return,
+        };
         match Packet::read(datagram) {
             Ok(packet) => self.receive(now, from, &packet),
             Err(_) => self.counts.malformed += 1,
         }
     }
 
-    /// A datagram on the RTCP port.
-    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    /// A datagram on the RTCP port, treated likewise.
+    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        let Ok(datagram) = self.secure.open(now, datagram) else {
+            return;
+        };
         let source = self.latch.target().map(|rtp| rtp.ip());
         if matches!(self.phase, Phase::New) {
             // Phones open their ports with RTCP before they have our answer.
             self.counts.unexpected += 1;
         } else if source != Some(from.ip()) && !self.control.is_signalled(from) {
             self.counts.foreign += 1;
-        } else if !self.control.receive(now, from, datagram) {
+        } else if let Some(incoming) = self.control.receive(now, from, datagram) {
+            let (jitter_ms, round_trip) = (self.control.remote_jitter_ms(), self.control.round_trip());
+            self.meter
+                .hear(&incoming, self.sender.reported().0, jitter_ms, round_trip);
+            self.watch.hear_report(now, &incoming, &mut self.events);
+        } else {
             self.counts.malformed += 1;
         }
+    }
+
+    /// The far end's host refused a packet of ours (ICMP port unreachable).
+    pub fn handle_refused(&mut self, now: Instant) {
+        self.doctor.refuse(now);
+    }
+
+    /// The network did not take our last packet.
+    pub fn handle_unsent(&mut self) {
+        self.doctor.unsend();
+    }
+
+    /// Whether the call is not answered yet: then nothing need come, and its absence means nothing.
+    pub fn set_early(&mut self, now: Instant, early: bool) {
+        self.doctor.set_early(now, early);
     }
 
     /// Takes in that time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let Phase::Live(live) = &mut self.phase else { return };
         live.caller.handle_timeout(now);
+        self.tap.caller(now, live.caller.tap());
+        self.secure.handle_timeout(now);
+        self.shake_hands();
         self.watch.handle_timeout(now, &mut self.events);
+        self.look_after(now);
         if self.control.is_due(now) {
             self.report(now, false);
         }
@@ -159,21 +222,30 @@ impl Machine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let Phase::Live(live) = &self.phase else { return None };
         let sure = live.caller.poll_timeout().min(live.pacer.deadline());
-        let perhaps = [self.watch.poll_timeout(), self.control.poll_timeout()];
+        // The doctor and the meter look when a packet time has passed anyway.
+        let perhaps = [
+            self.watch.poll_timeout(),
+            self.control.poll_timeout(),
+            self.secure.poll_timeout(),
+        ];
         perhaps.into_iter().flatten().chain([sure]).min()
     }
 
-    /// The next frame of caller audio at 24 kHz: in order, concealed, 20 ms or what there is.
+    /// The next frame of caller audio at the session's rate: in order, concealed, 20 ms or what there is.
     pub fn poll_caller(&mut self) -> Option<&[i16]> {
         match &mut self.phase {
-            Phase::Live(live) => live.caller.poll(),
+            Phase::Live(live) => {
+                let frame = live.caller.poll()?;
+                self.doctor.listen(frame);
+                Some(frame)
+            }
             Phase::New | Phase::Over(_) => None,
         }
     }
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
-        self.outbox.pop()
+        self.outbox.pop(|packet| self.secure.seal(packet))
     }
 
     /// The next thing the call should know.
@@ -181,7 +253,7 @@ impl Machine {
         self.events.pop()
     }
 
-    /// More of an utterance, at 24 kHz, in portions of any length.
+    /// More of an utterance, at the session's rate, in portions of any length.
     pub fn play(&mut self, now: Instant, utterance: Utterance, pcm: &[i16]) {
         self.playout.play(now, utterance, pcm, &mut self.events);
     }
@@ -225,6 +297,9 @@ impl Machine {
     /// Says goodbye on RTCP; nothing leaves or is taken after it.
     pub fn bye(&mut self, now: Instant) {
         self.report(now, true);
+        self.doctor.close(now);
+        self.secure.close(now);
+        self.shake_hands();
         self.phase = match std::mem::replace(&mut self.phase, Phase::New) {
             Phase::Live(live) => Phase::Over(live),
             phase => phase,
@@ -250,7 +325,42 @@ impl Machine {
         }
         self.playout.fill_in(&mut statistics);
         self.control.fill_in(&mut statistics);
+        self.secure.fill_in(&mut statistics);
+        statistics.quality = self.meter.quality();
+        statistics.ailments = self.doctor.sums();
         statistics
+    }
+
+    /// Packets turned away because their protection failed, replayed ones among them.
+    pub fn srtp_failures(&self) -> u64 {
+        self.secure.srtp_failures()
+    }
+
+    /// A part of a handshake. It comes from where media will come from.
+    fn handle_handshake(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if self.latch.accepts(now, from) {
+            self.secure.handle_handshake(now, datagram);
+            self.shake_hands();
+        } else {
+            self.counts.foreign += 1;
+        }
+    }
+
+    /// Sends what the handshake has to say, and tells how it failed.
+    fn shake_hands(&mut self) {
+        while let Some(datagram) = self.secure.poll_handshake() {
+            if let Some(to) = self.latch.target() {
+                self.outbox.push(to, Channel::Rtp).extend(datagram);
+            }
+        }
+        if let Some(word) = self.secure.poll_failure() {
+            self.events.push(Event::SecurityFailed(word));
+        }
+    }
+
+    /// Whether reports come on the RTP port (RFC 5761).
+    fn shares_port(&self) -> bool {
+        matches!(&self.phase, Phase::Live(live) if live.terms.rtcp_mux)
     }
 
     fn receive(&mut self, now: Instant, from: SocketAddr, packet: &Packet<'_>) {
@@ -260,21 +370,32 @@ impl Machine {
         };
         let Some(kind) = live.kind(packet.payload_type) else {
             self.counts.unexpected += 1;
+            self.doctor.turn_away(now, Useless::Unexpected);
             return;
         };
         // Comfort noise was not agreed on, so it proves nothing about who sends it.
         let accepted = match kind {
             Kind::Noise => self.latch.holds(from),
-            Kind::Audio | Kind::Key => self.latch.accepts(now, from),
+            Kind::Audio(_) | Kind::Key => self.latch.accepts(now, from),
         };
         if !accepted {
             self.counts.foreign += 1;
+            self.doctor.turn_away(now, Useless::Foreign);
             return;
         }
         self.counts.packets += 1;
         self.counts.bytes += packet.payload.len() as u64;
         self.watch.heard(now);
-        live.caller.receive(now, packet, kind == Kind::Audio);
+        self.doctor.receive(now, kind == Kind::Noise);
+        let clock_hz = match kind {
+            Kind::Audio(codec) => {
+                self.meter.set_received(codec);
+                Some(codec.clock_hz())
+            }
+            Kind::Key | Kind::Noise => None,
+        };
+        live.caller.receive(now, packet, clock_hz);
+        self.tap.caller(now, live.caller.tap());
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
         {
@@ -283,93 +404,138 @@ impl Machine {
     }
 
     fn send_due(&mut self, now: Instant) {
-        for _ in 0..PACKETS_PER_TIMEOUT {
-            let Phase::Live(live) = &mut self.phase else { return };
-            let Some(tick) = live.pacer.tick(now) else { return };
-            self.counts.ticks_skipped += tick.skipped;
-            self.send(now, tick);
-        }
+        let Phase::Live(live) = &mut self.phase else { return };
+        let Some(tick) = live.pacer.tick(now) else { return };
+        self.counts.ticks_skipped += tick.skipped;
+        let end = live.pacer.deadline();
+        self.send(now, tick);
+        self.tap.agent(end, &mut self.playout.tap);
     }
 
     /// One packet time: a packet, or only the time it would have taken.
     fn send(&mut self, now: Instant, tick: Tick) {
         let Phase::Live(live) = &self.phase else { return };
-        let samples = live.pacer.packet_time_ms() * SAMPLES_PER_MS;
-        self.sender.skip(tick.skipped.saturating_mul(samples.into()));
-        let Some(to) = self.latch.target().filter(|_| live.terms.direction.sends()) else {
-            self.sender.skip(samples.into());
+        let ms = live.pacer.packet_time_ms();
+        self.sender.skip(tick.skipped.saturating_mul(ms.into()));
+        let sends = live.terms.direction.sends() && self.secure.is_ready();
+        let Some(to) = self.latch.target().filter(|_| sends) else {
+            self.sender.skip(ms.into());
             self.keypad.clear();
             return;
         };
-        if let Some(press) = self.keypad.next(self.sender.timestamp(), live.pacer.packet_time_ms())
-            && let Some(payload_type) = live.terms.event_send
+        self.doctor.send(now);
+        if let Some(format) = live.terms.event_send
+            && let Some(press) = self.keypad.next(self.sender.timestamp(), ms, format.clock_hz)
         {
+            let payload_type = format.payload_type;
             let packet = self.outbox.push(to, Channel::Rtp);
-            self.sender.next_event(payload_type, &press, samples).write(packet);
+            self.sender.next_event(payload_type, &press, ms).write(packet);
             return packet.extend(press.payload);
         }
-        let payload_type = live.terms.send.payload_type;
+        let (audio, noise) = (live.terms.send.payload_type, live.terms.comfort_noise);
+        match self.playout.prepare(now, ms, &mut self.events) {
+            Leaving::Audio { spurt } => self.send_audio(to, audio, spurt, ms),
+            Leaving::Noise => match noise {
+                Some(noise) => self.send_noise(to, noise, ms),
+                None => self.send_audio(to, audio, false, ms),
+            },
+            Leaving::Nothing => self.sender.rest(ms.into()),
+        }
+    }
+
+    fn send_audio(&mut self, to: SocketAddr, payload_type: u8, spurt: bool, ms: u32) {
+        let payload = self.playout.payload();
+        if payload.is_empty() {
+            return self.sender.rest(ms.into());
+        }
         let packet = self.outbox.push(to, Channel::Rtp);
-        let spurt = self.playout.begins(now);
-        self.sender.next(payload_type, spurt, samples).write(packet);
-        self.playout.take(now, samples as usize, packet, &mut self.events);
+        self.sender.next(payload_type, spurt, ms, payload.len()).write(packet);
+        packet.extend_from_slice(payload);
+    }
+
+    fn send_noise(&mut self, to: SocketAddr, payload_type: u8, ms: u32) {
+        let packet = self.outbox.push(to, Channel::Rtp);
+        self.sender.next(payload_type, false, ms, 1).write(packet);
+        packet.push(STILLNESS);
+    }
+
+    /// The doctor's look, and the end of a window of the meter.
+    fn look_after(&mut self, now: Instant) {
+        let Phase::Live(live) = &self.phase else { return };
+        self.doctor.handle_timeout(now, &mut self.events);
+        self.watch.set_refused(now, self.doctor.is_refused(), &mut self.events);
+        if self.meter.is_due(now) {
+            let quality = self.meter.close_window(now, &live.received(&self.control));
+            quality
+                .into_iter()
+                .for_each(|quality| self.events.push(Event::Quality(quality)));
+        }
     }
 
     fn report(&mut self, now: Instant, goodbye: bool) {
         let Phase::Live(live) = &mut self.phase else { return };
         let target = self.control.target(self.latch.target(), self.latch.is_elsewhere());
-        let Some(to) = target else { return };
-        let (last_report, delay) = self.control.echo(now);
-        let outgoing = Outgoing {
-            ssrc: self.sender.ssrc(),
-            name: self.control.name(),
-            sent: (self.sender.packets() > 0).then(|| Sent {
-                clock: self.control.clock(now),
-                timestamp: self.sender.timestamp(),
-                packets: self.sender.packets() as u32,
-                bytes: self.sender.bytes() as u32,
-            }),
-            received: live.caller.block().map(|block| Feedback {
-                block,
-                last_report,
-                delay,
-            }),
+        let Some((to, channel)) = target else { return };
+        let block = live.caller.block();
+        let voip = block.filter(|_| self.control.wants_voip_metrics()).map(|block| {
+            let received = live.received(&self.control);
+            self.meter.metrics(block.ssrc, &received, live.caller.late())
+        });
+        // The next packet's timestamp is that of its deadline, which is not now.
+        let ahead = live.pacer.deadline().saturating_duration_since(now);
+        let ahead = ahead.as_micros() as u64 * u64::from(live.terms.send.codec.clock_hz()) / 1_000_000;
+        let (packets, bytes) = self.sender.reported();
+        let figures = Figures {
+            timestamp: self.sender.timestamp().wrapping_sub(ahead as u32),
+            packets,
+            bytes,
+            block,
+            voip,
             goodbye,
         };
-        outgoing.write(self.outbox.push(to, Channel::Rtcp));
+        self.control.write(now, &figures, self.outbox.push(to, channel));
     }
 }
 
-const SAMPLES_PER_MS: u32 = 8;
-
 impl Live {
-    fn new(now: Instant, terms: &Negotiated) -> Self {
+    fn new(now: Instant, terms: &Negotiated, session: SampleRate) -> Self {
         Self {
             terms: terms.clone(),
-            caller: Caller::new(now),
+            caller: Caller::new(now, session),
             pacer: Pacer::new(now, terms.ptime_ms),
         }
     }
 
     fn apply(&mut self, terms: &Negotiated) {
         self.terms = terms.clone();
-        self.caller.apply(law(terms.send.codec), !terms.direction.sends());
+        self.caller.apply(&terms.receive, !terms.direction.sends());
         self.pacer.set_packet_time(terms.ptime_ms);
     }
 
+    /// What the meter is to know.
+    fn received(&self, control: &Control) -> Received {
+        Received {
+            losses: self.caller.losses(),
+            jitter_ms: self.caller.jitter_ms(),
+            round_trip: control.round_trip(),
+        }
+    }
+
     fn kind(&self, payload_type: u8) -> Option<Kind> {
-        match payload_type {
-            _ if payload_type == self.terms.send.payload_type => Some(Kind::Audio),
-            _ if Some(payload_type) == self.terms.event_send => Some(Kind::Key),
-            COMFORT_NOISE => Some(Kind::Noise),
-            _ => None,
+        let audio = self.terms.receive.iter().find(|each| each.payload_type == payload_type);
+        if let Some(format) = audio {
+            return Some(Kind::Audio(format.codec));
+        }
+        let key = self.terms.events.iter().any(|each| each.payload_type == payload_type);
+        let noise = payload_type == COMFORT_NOISE || Some(payload_type) == self.terms.comfort_noise;
+        match (key, noise) {
+            (true, _) => Some(Kind::Key),
+            (false, true) => Some(Kind::Noise),
+            (false, false) => None,
         }
     }
 }
 
-fn law(codec: Codec) -> Law {
-    codec.law().unwrap_or(Law::Mu)
-}
-
+mod recording;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! One call's leg media: packets in become caller frames, agent audio becomes paced packets.
 //!
-//! [`Machine`] joins the parts. `caller` puts packets in order, conceals what is missing and hands on 24 kHz audio
-//! without a playout clock; `playout` keeps the agent's words until they leave and counts what left; `pacer` says
+//! [`Machine`] joins the parts. `caller` puts packets in order, makes up for what is missing and hands on audio at
+//! the session's rate without a playout clock; `playout` keeps the agent's words until they leave and counts what left; `pacer` says
 //! when; the rest is RTP's bookkeeping. No part has a socket or a clock: datagrams and the time come in, datagrams
 //! and deadlines come out.
 //!
@@ -9,8 +9,11 @@
 //! the order given: whose words are out of date is decided by whoever hands them in.
 
 mod caller;
+mod coder;
 mod conceal;
 mod control;
+mod doctor;
+mod drift;
 mod event;
 mod keypad;
 mod ledger;
@@ -18,15 +21,22 @@ mod machine;
 mod outbox;
 mod pacer;
 mod playout;
+mod quality;
+mod secure;
 mod sender;
 mod settings;
 mod statistics;
+mod stretch;
+pub mod tap;
+mod ticks;
 mod voice;
 mod watch;
 
+pub use doctor::{Ailment, AilmentSums, Diagnosis};
 pub use event::Event;
 pub use machine::Machine;
 pub use outbox::{Channel, Transmit};
 pub use pacer::LATE_TICKS_MAX;
-pub use settings::Settings;
+pub use quality::{Quality, Scale, Sound};
+pub use settings::{Settings, Silence};
 pub use statistics::Statistics;

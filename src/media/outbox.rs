@@ -65,13 +65,16 @@ impl Outbox {
         &mut slot.bytes
     }
 
-    pub(super) fn pop(&mut self) -> Option<Transmit<'_>> {
-        if self.len == 0 {
-            return None;
+    /// The oldest datagram that may leave, after `seal` has done what it does to all of them; those it refuses are gone.
+    pub(super) fn pop(&mut self, mut seal: impl FnMut(&mut Vec<u8>) -> bool) -> Option<Transmit<'_>> {
+        while self.len > 0 {
+            let at = self.first;
+            self.drop_first();
+            if seal(&mut self.slots[at].bytes) {
+                return Some(self.slots[at].transmit());
+            }
         }
-        let at = self.first;
-        self.drop_first();
-        Some(self.slots[at].transmit())
+        None
     }
 
     pub(super) fn unsent(&self) -> u64 {
@@ -115,8 +118,22 @@ mod tests {
         }
         assert_eq!(outbox.unsent(), 3);
         for index in 3..SLOTS as u8 + 3 {
-            assert_eq!(outbox.pop().map(|transmit| transmit.bytes[0]), Some(index));
+            assert_eq!(outbox.pop(|_| true).map(|transmit| transmit.bytes[0]), Some(index));
         }
-        assert_eq!(outbox.pop(), None);
+        assert_eq!(outbox.pop(|_| true), None);
+    }
+
+    #[test]
+    fn what_may_not_leave_is_passed_over() {
+        let mut outbox = Outbox::new();
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 4000));
+        for byte in [1, 2, 3] {
+            outbox.push(to, Channel::Rtp).push(byte);
+        }
+        let sealed = outbox.pop(|bytes| {
+            bytes.push(9);
+            bytes[0] == 2
+        });
+        assert_eq!(sealed.map(|transmit| transmit.bytes), Some(&[2, 9][..]));
     }
 }

@@ -1,12 +1,16 @@
-//! Agent to caller: the agent's words, encoded, from when they arrive in bursts until they leave one packet at a time.
+//! Agent to caller: the agent's words, from when they arrive in bursts until they leave one packet at a time.
 //!
-//! The bytes of all utterances stand in one ring in the order they came; a list of runs says whose they are, and a
-//! ledger how much of each utterance came and how much left. What is counted as heard is what was taken out to be
-//! sent.
+//! The samples of all utterances stand in one ring, at the line rate, in the order they came; a list of runs says whose
+//! they are, and a ledger how much of each utterance came and how much left. What is counted as heard is what was taken
+//! out to be sent. Samples are encoded when they leave.
 //!
-//! An utterance that begins in silence waits until 40 ms of it are there, or it is complete, or 40 ms have passed:
+//! An utterance that begins in silence waits until 40 ms of it are there (more with long packets), or it is complete, or
+//! that much time has passed:
 //! deltas that trickle in real time then have room for jitter, and bursts wait for nothing. Wherever words and
 //! silence meet inside a packet they are ramped over 5 ms, so that a cut does not click.
+//!
+//! When the codec changes to one of another line rate, what waits stays as it is and is brought to the new rate as it
+//! leaves, until a silence comes in which the ring can follow.
 
 use std::{
     collections::VecDeque,
@@ -14,34 +18,67 @@ use std::{
 };
 
 use super::{
+    coder::{Coded, Coder},
+    drift::Depth,
     event::{Event, Events},
     ledger::Ledger,
+    settings::Silence,
     statistics::Statistics,
+    stretch::{self, STRETCH_MS_MAX},
+    tap::Side,
+    ticks::{self, TICKS_PER_MS, Ticks, per_sample},
 };
-use crate::audio::{Comfort, Downsampler, Heard, Law, SampleRate, Utterance};
+use crate::{
+    audio::{Heard, Resampler, SampleRate, Utterance},
+    sdp::Format,
+};
 
 /// What the caller is going to hear.
 #[derive(Debug)]
 pub(super) struct Playout {
-    law: Law,
-    ring: VecDeque<u8>,
-    ring_max: usize,
+    session: SampleRate,
+    /// Of the ring.
+    rate: SampleRate,
+    ring: VecDeque<i16>,
+    ring_ms_max: usize,
     ledger: Ledger,
     state: State,
     /// The faded end of what was cut off, for the one packet that still leaves.
-    tail: Vec<u8>,
+    tail: Vec<i16>,
     /// Whether the last packet ended in the middle of words.
     talking: bool,
-    comfort: Option<Comfort>,
-    downsampler: Downsampler,
+    /// How long nothing has been said.
+    silent_ms: u32,
+    /// How early words come while they come no faster than they are said.
+    depth: Depth,
+    /// Up to when the packets that left last.
+    said_until: Option<Instant>,
+    resampler: Resampler,
+    coder: Coder,
     last: Option<Utterance>,
-    narrow: Vec<i16>,
-    coded: Vec<u8>,
+    incoming: Vec<i16>,
+    packet: Vec<i16>,
     starved_ms: u32,
     underruns: u64,
-    /// Bytes of words that left.
-    spoken: u64,
-    dropped: u64,
+    /// Words that left.
+    spoken: Ticks,
+    stretched: Ticks,
+    dropped_ms: u64,
+    pub(super) tap: Side,
+}
+
+/// What leaves in a packet time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// A packet of audio: [`Playout::payload`].
+    Audio {
+        /// It is the first after silence.
+        spurt: bool,
+    },
+    /// A packet of comfort noise, when that was agreed on.
+    Noise,
+    /// No packet.
+    Nothing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,62 +91,74 @@ enum State {
     Speaking,
 }
 
-const PER_MS: usize = SampleRate::Hz8000.per_ms();
 /// How much of an utterance must be there before it begins, and how long it waits for that at most.
-const GATHERED: usize = 40 * PER_MS;
-const GATHERING_MAX: Duration = Duration::from_millis(40);
+const GATHERED_MS: u32 = 40;
+/// As much must be there besides the first packet.
+const SPARE_MS: u32 = 20;
 /// Length of a ramp between words and silence.
-const RAMP: usize = 5 * PER_MS;
+const RAMP_MS: usize = 5;
 /// An utterance whose words have not come for this long counts as over for [`Playout::is_quiet`].
 const STARVED_MS_MAX: u32 = 500;
-/// Bytes the ring keeps allocated when it is empty.
-const RING_KEPT: usize = 8_000;
+/// How much the ring keeps allocated when it is empty.
+const RING_KEPT_MS: usize = 500;
 
 impl Playout {
-    pub(super) fn new(playout_ms_max: u32) -> Self {
+    pub(super) fn new(playout_ms_max: u32, session: SampleRate, silence: Silence) -> Self {
         Self {
-            law: Law::Mu,
+            session,
+            rate: SampleRate::Hz8000,
             ring: VecDeque::new(),
-            ring_max: (playout_ms_max as usize).saturating_mul(PER_MS),
+            ring_ms_max: playout_ms_max as usize,
             ledger: Ledger::default(),
             state: State::Idle,
-            tail: Vec::with_capacity(RAMP),
+            tail: Vec::new(),
             talking: false,
-            comfort: None,
-            downsampler: Downsampler::new(),
+            silent_ms: 0,
+            depth: Depth::default(),
+            said_until: None,
+            resampler: Resampler::new(session, SampleRate::Hz8000),
+            coder: Coder::new(silence),
             last: None,
-            narrow: Vec::new(),
-            coded: Vec::new(),
+            incoming: Vec::new(),
+            packet: Vec::new(),
             starved_ms: 0,
             underruns: 0,
             spoken: 0,
-            dropped: 0,
+            stretched: 0,
+            dropped_ms: 0,
+            tap: Side::new(),
         }
     }
 
-    /// Another codec: what waits is translated.
-    pub(super) fn set_law(&mut self, law: Law) {
-        let old = std::mem::replace(&mut self.law, law);
-        if old != law {
-            let waiting: Vec<u8> = self.ring.drain(..).collect();
-            self.ring.extend(translate(&waiting, old, law));
-            self.tail = translate(&self.tail, old, law);
+    /// What is sent from now on.
+    pub(super) fn set_format(&mut self, format: &Format) {
+        self.coder.set_format(format, self.session);
+        self.follow_line();
+    }
+
+    /// The rate words come at from now on.
+    pub(super) fn set_session_rate(&mut self, session: SampleRate) {
+        if session != self.session {
+            self.session = session;
+            self.resampler = Resampler::new(session, self.rate);
+            self.coder.set_session_rate(session);
+            self.follow_line();
         }
     }
 
-    /// More of an utterance, at 24 kHz.
+    /// More of an utterance, at the session's rate.
     pub(super) fn play(&mut self, now: Instant, utterance: Utterance, pcm: &[i16], events: &mut Events) {
-        self.narrow(utterance, pcm);
-        let room = self.ring_max.saturating_sub(self.ring.len());
-        let kept = match self.ledger.receive(utterance, pcm.len()) {
-            true => self.narrow.len().min(room),
+        self.follow_line();
+        self.resample(utterance, pcm);
+        self.time(now);
+        let room = (self.ring_ms_max * self.rate.per_ms()).saturating_sub(self.ring.len());
+        let kept = match self.ledger.receive(utterance, pcm.len(), self.session) {
+            true => self.incoming.len().min(room),
             false => 0,
         };
-        self.coded.clear();
-        self.law.encode(&self.narrow[..kept], &mut self.coded);
-        self.ring.extend(&self.coded);
+        self.ring.extend(&self.incoming[..kept]);
         self.ledger.queue(utterance, kept);
-        self.drop_newest(utterance, self.narrow.len() - kept, events);
+        self.drop_newest(utterance, self.incoming.len() - kept, events);
         self.starved_ms = 0;
         if self.state == State::Idle {
             self.state = State::Gathering(now);
@@ -130,14 +179,15 @@ impl Playout {
     /// not told as finished.
     pub(super) fn flush(&mut self, events: &mut Events) -> Vec<Heard> {
         if self.talking {
-            let len = self.ledger.continuation().min(RAMP);
+            let len = self.ledger.continuation().min(self.ramp());
             self.tail.extend(self.ring.drain(..len));
-            self.ledger.send(len, |event| events.push(event));
-            fade_out(&mut self.tail, self.law);
+            self.ledger.send(len, self.rate, |event| events.push(event));
+            fade_out(&mut self.tail, RAMP_MS * self.rate.per_ms());
         }
+        self.depth.reset();
         self.ring.clear();
-        self.ring.shrink_to(RING_KEPT);
-        self.downsampler.reset();
+        self.ring.shrink_to(RING_KEPT_MS * self.rate.per_ms());
+        self.resampler.reset();
         self.state = State::Idle;
         self.starved_ms = 0;
         self.ledger.close()
@@ -145,11 +195,7 @@ impl Playout {
 
     /// What the caller hears while there are no words: silence, or a sign of life.
     pub(super) fn set_comfort(&mut self, on: bool) {
-        match (on, &self.comfort) {
-            (true, None) => self.comfort = Some(Comfort::new()),
-            (true, Some(_)) => {}
-            (false, _) => self.comfort = None,
-        }
+        self.coder.set_comfort(on);
     }
 
     /// The stream stops for a while: words stay where they are.
@@ -164,136 +210,219 @@ impl Playout {
         self.ring.is_empty() && self.tail.is_empty() && over
     }
 
-    /// Whether words begin in the next packet, after silence.
-    pub(super) fn begins(&mut self, now: Instant) -> bool {
-        !self.talking && self.tail.is_empty() && !self.ring.is_empty() && self.is_ready(now)
+    /// Makes the next packet.
+    pub(super) fn prepare(&mut self, now: Instant, ms: u32, events: &mut Events) -> Leaving {
+        let len = ms as usize * self.rate.per_ms();
+        let ready = self.is_ready(now, ms);
+        self.said_until = Some(now + Duration::from_millis(ms.into()));
+        self.packet.clear();
+        if !self.tail.is_empty() {
+            self.take_tail(len);
+            return self.code(false);
+        }
+        match self.ring.len().min(len) {
+            words if ready && words > 0 => {
+                let spurt = !self.talking;
+                self.take_words(words, len, events);
+                self.code(spurt)
+            }
+            _ => self.be_silent(ms),
+        }
     }
 
-    /// Appends the next packet's payload.
-    pub(super) fn take(&mut self, now: Instant, len: usize, out: &mut Vec<u8>, events: &mut Events) {
-        let words = if self.is_ready(now) {
-            self.ring.len().min(len)
-        } else {
-            0
-        };
-        match words {
-            _ if !self.tail.is_empty() => self.take_tail(len, out),
-            0 => self.take_silence(len, out),
-            _ => self.take_words(words, len, out, events),
-        }
+    /// What goes into the packet that was prepared.
+    pub(super) fn payload(&self) -> &[u8] {
+        self.coder.payload()
     }
 
     pub(super) fn fill_in(&self, statistics: &mut Statistics) {
-        statistics.playout_dropped_ms = self.dropped / PER_MS as u64;
-        statistics.spoken_ms = self.spoken / PER_MS as u64;
+        statistics.playout_dropped_ms = self.dropped_ms;
+        statistics.spoken_ms = self.spoken / TICKS_PER_MS;
+        statistics.playout_stretched_ms = self.stretched / TICKS_PER_MS;
         statistics.underruns = self.underruns;
     }
 
-    /// Brings `pcm` to 8 kHz. An utterance that follows another without a pause carries on its filter, one that begins
-    /// afresh must not begin with an echo of the last.
-    fn narrow(&mut self, utterance: Utterance, pcm: &[i16]) {
+    /// Brings `pcm` to the rate of the ring. An utterance that follows another without a pause carries on its filter,
+    /// one that begins afresh must not begin with an echo of the last.
+    fn resample(&mut self, utterance: Utterance, pcm: &[i16]) {
         if self.last.replace(utterance) != Some(utterance) && self.ring.is_empty() {
-            self.downsampler.reset();
+            self.resampler.reset();
         }
-        self.narrow.clear();
-        self.downsampler.process(pcm, &mut self.narrow);
+        self.incoming.clear();
+        self.resampler.process(pcm, &mut self.incoming);
+    }
+
+    /// How early words come, in the middle of others.
+    fn time(&mut self, now: Instant) {
+        if let Some(said_until) = self.said_until.filter(|_| self.talking) {
+            let spare = ticks::of(self.ring.len(), self.rate) + ticks::elapsed(now, said_until);
+            self.depth.arrived(spare);
+        }
     }
 
     fn drop_newest(&mut self, utterance: Utterance, samples: usize, events: &mut Events) {
         if samples > 0 {
-            let dropped_ms = samples.div_ceil(PER_MS) as u32;
-            self.dropped += samples as u64;
+            let dropped_ms = samples.div_ceil(self.rate.per_ms()) as u32;
+            self.dropped_ms += u64::from(dropped_ms);
             events.push(Event::Overflow { utterance, dropped_ms });
         }
     }
 
-    fn is_ready(&mut self, now: Instant) -> bool {
+    fn is_ready(&mut self, now: Instant, packet_ms: u32) -> bool {
         if let State::Gathering(since) = self.state {
-            let waited = now.saturating_duration_since(since) >= GATHERING_MAX;
-            if waited || self.ring.len() >= GATHERED || self.ledger.has_finished() {
+            let enough = GATHERED_MS.max(packet_ms + SPARE_MS);
+            let waited = now.saturating_duration_since(since) >= Duration::from_millis(enough.into());
+            let gathered = self.ring.len() >= enough as usize * self.rate.per_ms();
+            if waited || gathered || self.ledger.has_finished() {
                 self.state = State::Speaking;
             }
         }
         self.state == State::Speaking
     }
 
-    fn take_words(&mut self, words: usize, len: usize, out: &mut Vec<u8>, events: &mut Events) {
-        let begin = out.len();
-        out.extend(self.ring.drain(..words));
-        self.spoken += words as u64;
-        self.ledger.send(words, |event| events.push(event));
+    fn take_words(&mut self, words: usize, len: usize, events: &mut Events) {
+        // A filter that has just come in between is ahead of what leaves it.
+        let ahead = self.coder.ahead();
+        let words = self.ring.len().min(words + ahead);
+        let len = len + ahead;
+        let words = self.draw(words);
+        self.spoken += ticks::of(words, self.rate);
+        self.ledger.send(words, self.rate, |event| events.push(event));
         let over = self.ring.is_empty() && self.ledger.is_empty();
+        let ramp = self.ramp();
         if !self.talking {
-            fade_in(&mut out[begin..], self.law);
+            fade_in(&mut self.packet, ramp);
         }
-        if words < len || over {
-            fade_out(&mut out[begin..], self.law);
+        let full = self.packet.len() == len;
+        if !full || over {
+            fade_out(&mut self.packet, ramp);
         }
-        out.resize(begin + len, self.law.silence());
-        self.talking = words == len && !over;
-        self.underruns += u64::from(words < len && !over);
+        self.packet.resize(len, 0);
+        self.talking = full && !over;
+        self.silent_ms = 0;
+        self.underruns += u64::from(!full && !over);
+        if over || !full {
+            self.depth.reset();
+        }
         if over {
             self.rest();
         }
     }
 
-    fn take_silence(&mut self, len: usize, out: &mut Vec<u8>) {
+    /// Moves samples from the ring to the packet: as many as are wanted, or a few more or fewer that sound like as many,
+    /// when the session's clock is another than ours. Answers how many.
+    fn draw(&mut self, samples: usize) -> usize {
+        let drawn = match self.depth.owed() {
+            None => {
+                self.copy(samples);
+                samples
+            }
+            Some((owed, liberty)) => {
+                let most = (owed.unsigned_abs() / per_sample(self.rate)) as usize;
+                let room = (self.ring.len() - samples).min(STRETCH_MS_MAX * self.rate.per_ms());
+                let drawn = if owed > 0 {
+                    self.copy(samples);
+                    samples - stretch::lengthen(&mut self.packet, self.rate, most.min(samples / 2), liberty)
+                } else {
+                    self.copy(samples + room);
+                    samples + stretch::shorten(&mut self.packet, self.rate, most.min(room), liberty)
+                };
+                self.packet.truncate(samples);
+                let saved = (samples as i64 - drawn as i64) * per_sample(self.rate) as i64;
+                self.depth.pay(saved);
+                self.stretched += saved.unsigned_abs();
+                drawn
+            }
+        };
+        self.ring.drain(..drawn);
+        drawn
+    }
+
+    fn copy(&mut self, samples: usize) {
+        let (front, back) = self.ring.as_slices();
+        let from_front = front.len().min(samples);
+        self.packet.extend_from_slice(&front[..from_front]);
+        self.packet.extend_from_slice(&back[..samples - from_front]);
+    }
+
+    fn be_silent(&mut self, ms: u32) -> Leaving {
         if !self.ledger.is_empty() && self.ring.is_empty() {
             self.underruns += u64::from(self.talking);
-            self.starved_ms = self.starved_ms.saturating_add((len / PER_MS) as u32);
+            self.starved_ms = self.starved_ms.saturating_add(ms);
         }
         self.talking = false;
-        match &mut self.comfort {
-            Some(comfort) => {
-                self.narrow.resize(len, 0);
-                comfort.fill(&mut self.narrow);
-                self.law.encode(&self.narrow, out);
-            }
-            None => out.resize(out.len() + len, self.law.silence()),
+        let begins = self.silent_ms == 0;
+        self.silent_ms = self.silent_ms.saturating_add(ms);
+        if !begins {
+            self.follow_line();
+        }
+        let coded = self.coder.silence(ms, begins);
+        self.tap.hear(self.coder.rate(), self.coder.stillness());
+        self.leave(coded, false)
+    }
+
+    fn take_tail(&mut self, len: usize) {
+        self.packet.append(&mut self.tail);
+        self.packet.resize(len, 0);
+        self.talking = false;
+        self.silent_ms = 0;
+    }
+
+    /// Encodes the packet: everything that was said leaves here.
+    fn code(&mut self, spurt: bool) -> Leaving {
+        self.tap.hear(self.rate, &self.packet);
+        let coded = self.coder.code(&self.packet);
+        self.leave(coded, spurt)
+    }
+
+    fn leave(&self, coded: Coded, spurt: bool) -> Leaving {
+        match coded {
+            Coded::Audio { resumes } => Leaving::Audio {
+                spurt: spurt || resumes,
+            },
+            Coded::Noise => Leaving::Noise,
+            Coded::Nothing => Leaving::Nothing,
         }
     }
 
-    fn take_tail(&mut self, len: usize, out: &mut Vec<u8>) {
-        let begin = out.len();
-        out.append(&mut self.tail);
-        out.resize(begin + len, self.law.silence());
-        self.talking = false;
+    /// When the ring is empty and a packet of silence lies behind, it takes on the rate of the line; until then the coder
+    /// brings what leaves to it.
+    fn follow_line(&mut self) {
+        if self.rate == self.coder.rate() {
+            return;
+        }
+        if self.ring.is_empty() && self.tail.is_empty() && !self.talking && self.silent_ms > 0 || self.last.is_none() {
+            self.rate = self.coder.rate();
+            self.resampler = Resampler::new(self.session, self.rate);
+        }
+        self.coder.take_from(self.rate);
     }
 
     /// Everything was said.
     fn rest(&mut self) {
         self.state = State::Idle;
-        self.ring.shrink_to(RING_KEPT);
+        self.ring.shrink_to(RING_KEPT_MS * self.rate.per_ms());
+    }
+
+    fn ramp(&self) -> usize {
+        RAMP_MS * self.rate.per_ms()
     }
 }
 
-fn translate(coded: &[u8], from: Law, to: Law) -> Vec<u8> {
-    let (mut pcm, mut out) = (Vec::new(), Vec::new());
-    from.decode(coded, &mut pcm);
-    to.encode(&pcm, &mut out);
-    out
-}
-
-fn fade_in(coded: &mut [u8], law: Law) {
-    let len = coded.len().min(RAMP);
-    scale(&mut coded[..len], law, |index| index + 1);
-}
-
-fn fade_out(coded: &mut [u8], law: Law) {
-    let from = coded.len().saturating_sub(RAMP);
-    let len = coded.len() - from;
-    scale(&mut coded[from..], law, |index| len - index);
-}
-
-/// Multiplies each sample with `weight / (RAMP + 1)`; at most a ramp's length is handed in.
-fn scale(coded: &mut [u8], law: Law, weight: impl Fn(usize) -> usize) {
-    let (mut pcm, mut out) = (Vec::with_capacity(RAMP), Vec::with_capacity(RAMP));
-    law.decode(coded, &mut pcm);
-    for (index, sample) in pcm.iter_mut().enumerate() {
-        *sample = (i32::from(*sample) * weight(index) as i32 / (RAMP as i32 + 1)) as i16;
+fn fade_in(pcm: &mut [i16], ramp: usize) {
+    for (index, sample) in pcm.iter_mut().take(ramp).enumerate() {
+        *sample = scaled(*sample, index + 1, ramp);
     }
-    law.encode(&pcm, &mut out);
-    coded.copy_from_slice(&out);
+}
+
+fn fade_out(pcm: &mut [i16], ramp: usize) {
+    for (index, sample) in pcm.iter_mut().rev().take(ramp).enumerate() {
+        *sample = scaled(*sample, index + 1, ramp);
+    }
+}
+
+fn scaled(sample: i16, weight: usize, ramp: usize) -> i16 {
+    (i32::from(sample) * weight as i32 / (ramp as i32 + 1)) as i16
 }
 
 #[cfg(test)]

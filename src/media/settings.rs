@@ -1,6 +1,8 @@
 //! What a leg's media starts with.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use crate::rtp::dtls::Identity;
 
 /// Given once, before anything is negotiated. The numbers should be random: RFC 3550 section 5.1 wants them
 /// unpredictable.
@@ -8,7 +10,8 @@ use std::time::Duration;
 pub struct Settings {
     /// Our synchronisation source.
     pub ssrc: u32,
-    /// Sequence number of the first packet.
+    /// Sequence number of the first packet; below 2^15, so that a few lost packets at the beginning hide no rollover
+    /// from a far end that counts them (RFC 3711 section 3.3.1).
     pub first_sequence: u16,
     /// Timestamp of the first packet.
     pub first_timestamp: u32,
@@ -19,6 +22,25 @@ pub struct Settings {
     /// How long the far end may be silent, no RTP at all, before [`Event::Silent`](super::Event::Silent). `MAX` is
     /// never.
     pub silence_timeout: Duration,
+    /// How long the far end may hear nothing of us, by its refusals or its own reports, before
+    /// [`Event::Unheard`](super::Event::Unheard). `MAX` is never.
+    pub unheard_timeout: Duration,
+    /// The NTP timestamp of the beginning (1/2^32 s since 1900), for RTCP; the leg's clock goes on from there.
+    pub began_ntp: u64,
+    /// Our certificate, for legs whose keys come from a handshake. Without it those fail.
+    pub identity: Option<Arc<Identity>>,
+    /// What leaves while there is nothing to say.
+    pub silence: Silence,
+}
+
+/// What leaves while the agent is silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Silence {
+    /// A packet of silence each packet time: what every far end understands, and what keeps paths open.
+    #[default]
+    Send,
+    /// Nothing but a packet now and then, of comfort noise where that was agreed on.
+    Stop,
 }
 
 impl Settings {
@@ -26,18 +48,32 @@ impl Settings {
     pub const PLAYOUT_MS_MAX: u32 = 120_000;
     /// One minute, in which a phone that lives has sent something.
     pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+    /// The same the other way.
+    pub const UNHEARD_TIMEOUT: Duration = Duration::from_secs(60);
+    /// 1970 began so many seconds after 1900.
+    const UNIX_EPOCH_NTP_S: u64 = 2_208_988_800;
 
     /// Everything that should be random drawn from one random number; limits as above.
     pub fn from_seed(seed: u64) -> Self {
         let mut random = Random::new(seed);
         Self {
             ssrc: random.next() as u32,
-            first_sequence: random.next() as u16,
+            first_sequence: random.next() as u16 & 0x7FFF,
             first_timestamp: random.next() as u32,
             seed: random.next(),
             playout_ms_max: Self::PLAYOUT_MS_MAX,
             silence_timeout: Self::SILENCE_TIMEOUT,
+            identity: None,
+            silence: Silence::default(),
+            unheard_timeout: Self::UNHEARD_TIMEOUT,
+            began_ntp: Self::ntp(Duration::ZERO),
         }
+    }
+
+    /// An NTP timestamp from Unix time.
+    pub fn ntp(unix: Duration) -> u64 {
+        let fraction = (u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000;
+        Self::UNIX_EPOCH_NTP_S.wrapping_add(unix.as_secs()) << 32 | fraction
     }
 }
 

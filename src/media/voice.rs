@@ -1,32 +1,83 @@
-//! The caller's voice as the agent gets it: decoded, made up where it is missing, at 24 kHz.
+//! The caller's voice as the agent gets it: decoded, made up where it is missing, at the session's rate.
 //!
 //! When nothing comes at all (silence suppression, hold, a dead network) silence is made up in real time, because an
 //! agent's turn detection moves on only with audio. What was made up counts against what a gap still owes, so that an
 //! outage is not heard twice.
+//!
+//! The agent's time line keeps up with real time: a pause of the far end is as long as its timestamps say, and a clock
+//! that is faster or slower than ours is made up for a few milliseconds at a time (see [`TimeLine`]).
+//!
+//! Every payload type has a decoder of its own, made when its first packet comes. Where one takes over from another the
+//! two overlap for a few milliseconds at the session's rate.
 
 use std::time::{Duration, Instant};
 
-use super::{conceal::Concealment, statistics::Statistics};
-use crate::audio::{Law, SampleRate, Upsampler};
+use super::{
+    conceal::Concealment,
+    drift::TimeLine,
+    statistics::Statistics,
+    stretch,
+    tap::Side,
+    ticks::{self, TICKS_PER_MS, Ticks, duration, per_sample},
+};
+use crate::{
+    audio::{Codec, Decoder, Resampler, SampleRate},
+    sdp::Format,
+};
 
 /// Decoding, and everything behind it.
 #[derive(Debug)]
 pub(super) struct Voice {
-    law: Law,
+    session: SampleRate,
+    listeners: Vec<Listener>,
+    /// Which of them heard the last packet.
+    current: Option<usize>,
+    /// The line rate under way.
+    rate: SampleRate,
     concealment: Concealment,
-    upsampler: Upsampler,
-    /// Up to when the agent has been given audio.
+    resampler: Resampler,
+    /// What the last decoder would have gone on with, to overlap with what comes from another.
+    leaving: Vec<i16>,
+    pub(super) tap: Side,
+    time_line: TimeLine,
+    /// Up to when the agent has been given audio, as far as silence is concerned.
     fed_until: Instant,
-    /// Samples in the last packet, which is how long a lost one probably was.
-    packet_len: usize,
-    /// Samples made up since the last packet that was heard, not yet set against a loss.
-    made_up: usize,
-    narrow: Vec<i16>,
-    wide: Vec<i16>,
+    /// The length of the last packet, which is how long a lost one probably was.
+    packet: Ticks,
+    /// Made up since the last packet that was heard, not yet set against a loss.
+    made_up: Ticks,
+    /// All that was made up since then.
+    bridged: Ticks,
+    /// The clock and the timestamp the next packet has unless something is missing.
+    expected: Option<(u32, u32)>,
+    /// At the line rate.
+    line: Vec<i16>,
+    /// At the session's rate, for the owner.
+    frames: Vec<i16>,
     taken: usize,
     excess: u64,
-    concealed: u64,
-    silence: u64,
+    undecodable: u64,
+    concealed: Ticks,
+    recovered: Ticks,
+    silence: Ticks,
+    stretched: Ticks,
+}
+
+/// A payload that may come.
+#[derive(Debug)]
+struct Listener {
+    payload_type: u8,
+    codec: Codec,
+    decoder: Option<Decoder>,
+}
+
+/// The payload of a packet, in its order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Payload<'a> {
+    pub(super) arrived_at: Instant,
+    pub(super) payload_type: u8,
+    pub(super) timestamp: u32,
+    pub(super) bytes: &'a [u8],
 }
 
 /// How long the agent is left without audio before silence is made up: past it even a bad network's packets have come.
@@ -38,62 +89,173 @@ const ASLEEP: Duration = Duration::from_millis(40);
 /// and counted: a far end that sends faster than time passes would only cost tokens.
 pub(super) const AHEAD_MAX: Duration = Duration::from_secs(2);
 /// The most that is made up for one gap.
-const OWED_MAX: usize = 1_000 * NARROW_PER_MS;
+const OWED_MAX: Ticks = 1_000 * TICKS_PER_MS;
 /// Audio the owner has not asked for; past it packets are dropped and counted as excess.
-const WIDE_MAX: usize = 4_000 * SampleRate::Hz24000.per_ms();
-/// A frame handed on, and the portion silence is made up in: 20 ms.
-const WIDE_FRAME: usize = 20 * SampleRate::Hz24000.per_ms();
-const NARROW_FRAME: usize = 20 * NARROW_PER_MS;
-const NARROW_PER_MS: usize = SampleRate::Hz8000.per_ms();
+const UNTAKEN_MS_MAX: usize = 4_000;
+/// A frame handed on, and the portion silence is made up in.
+const FRAME_MS: usize = 20;
+const FRAME: Ticks = FRAME_MS as Ticks * TICKS_PER_MS;
+/// Over how much one decoder takes over from another.
+const TAKE_OVER_MS: usize = 8;
+/// A jump of the timestamp that is longer than this is no pause.
+const PAUSE_MS_MAX: u32 = 60_000;
+/// Payload types that may come at once; those agreed on behind them stay unheard, and are counted as undecodable.
+const LISTENERS_MAX: usize = 8;
 
 impl Voice {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, session: SampleRate) -> Self {
         Self {
-            law: Law::Mu,
-            concealment: Concealment::new(),
-            upsampler: Upsampler::new(),
+            session,
+            listeners: Vec::new(),
+            current: None,
+            rate: SampleRate::Hz8000,
+            concealment: Concealment::new(SampleRate::Hz8000),
+            resampler: Resampler::new(SampleRate::Hz8000, session),
+            leaving: Vec::new(),
+            tap: Side::new(),
+            time_line: TimeLine::default(),
             fed_until: now,
-            packet_len: NARROW_FRAME,
+            packet: FRAME,
             made_up: 0,
-            narrow: Vec::new(),
-            wide: Vec::new(),
+            bridged: 0,
+            expected: None,
+            line: Vec::new(),
+            frames: Vec::new(),
             taken: 0,
             excess: 0,
+            undecodable: 0,
             concealed: 0,
+            recovered: 0,
             silence: 0,
+            stretched: 0,
         }
     }
 
-    pub(super) fn set_law(&mut self, law: Law) {
-        self.law = law;
+    /// What may come from now on. Decoders of what goes on being agreed on stay as they are.
+    pub(super) fn set_formats(&mut self, formats: &[Format]) {
+        let heard = self.current.take().map(|index| self.listeners[index].payload_type);
+        let mut old = std::mem::take(&mut self.listeners);
+        for format in formats.iter().take(LISTENERS_MAX) {
+            let same = |each: &Listener| each.payload_type == format.payload_type && each.codec == format.codec;
+            let kept = old.iter().position(same).map(|index| old.swap_remove(index));
+            self.listeners.push(kept.unwrap_or_else(|| Listener::new(format)));
+        }
+        let kept = |each: &Listener| each.decoder.is_some() && Some(each.payload_type) == heard;
+        self.current = self.listeners.iter().position(kept);
     }
 
-    /// Takes in the payload of the packet that is next in order.
-    pub(super) fn hear(&mut self, now: Instant, arrived_at: Instant, payload: &[u8]) {
+    /// The rate the owner takes audio at from now on. What it has not asked for is brought to it.
+    pub(super) fn set_session_rate(&mut self, session: SampleRate) {
+        if session == self.session {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.frames);
+        Resampler::new(self.session, session).process(&waiting[self.taken..], &mut self.frames);
+        self.taken = 0;
+        self.leaving.clear();
+        self.session = session;
+        self.resampler = Resampler::new(self.rate, session);
+        for listener in &mut self.listeners {
+            listener
+                .decoder
+                .take_if(|decoder| decoder.rate() != listener.codec.line_rate(session));
+        }
+    }
+
+    /// Takes in the packet that is next in order.
+    pub(super) fn hear(&mut self, now: Instant, payload: &Payload<'_>) {
         if self.is_ahead(now) {
             self.excess += 1;
             return;
         }
-        self.narrow.clear();
-        self.law.decode(payload, &mut self.narrow);
-        self.concealment.hear(&mut self.narrow);
-        self.packet_len = payload.len();
+        let Some(index) = self.listener(payload.payload_type) else {
+            self.undecodable += 1;
+            return;
+        };
+        self.turn_to(index);
+        self.pause(now, index, payload);
+        self.line.clear();
+        let decoder = self.listeners[index].decoder.as_mut();
+        if decoder.is_none_or(|decoder| decoder.decode(payload.bytes, &mut self.line).is_err()) {
+            self.undecodable += 1;
+            return self.miss(now, 1, None);
+        }
+        self.packet = self.ticks();
+        self.concealment.hear(&mut self.line);
         self.made_up = 0;
+        self.bridged = 0;
+        self.keep_time();
         self.hand_on();
+        self.time_line.heard(now);
         // What passed before the packet came was silence nobody made up, and is not owed.
-        self.fed_until = self.fed_until.max(arrived_at);
+        self.fed_until = self.fed_until.max(payload.arrived_at);
     }
 
-    /// Makes up for lost packets, as far as that has not been done while nothing came.
-    pub(super) fn miss(&mut self, now: Instant, packets: u32) {
+    /// The far end may have paused, which its timestamps tell: the agent hears the pause in full. Never is so much made
+    /// up that it would be ahead of real time, whatever timestamps say.
+    fn pause(&mut self, now: Instant, index: usize, payload: &Payload<'_>) {
+        let listener = &self.listeners[index];
+        let samples = listener
+            .decoder
+            .as_ref()
+            .map_or(0, |decoder| decoder.samples(payload.bytes));
+        let packet = ticks::of(samples, self.rate);
+        let clock_hz = listener.codec.clock_hz();
+        let per_ms = clock_hz / 1_000;
+        let next = payload.timestamp.wrapping_add((packet / TICKS_PER_MS) as u32 * per_ms);
+        let before = self.expected.replace((clock_hz, next));
+        let Some((_, expected)) = before.filter(|(clock, _)| *clock == clock_hz) else {
+            return;
+        };
+        let passed = payload.timestamp.wrapping_sub(expected);
+        let paused = u64::from(passed / per_ms) * TICKS_PER_MS;
+        let Some(unheard) = paused
+            .checked_sub(self.bridged)
+            .filter(|_| passed < PAUSE_MS_MAX * per_ms)
+        else {
+            return;
+        };
+        let lag = self.time_line.lag(now).unwrap_or(0) - packet as i64;
+        let owed = lag.clamp(0, OWED_MAX as i64).min(unheard as i64) as Ticks;
+        let whole = owed - owed % (5 * TICKS_PER_MS);
+        if whole > 0 {
+            self.silence += whole;
+            self.make_up(whole);
+        }
+    }
+
+    /// Makes the line's samples a little more or fewer when the far end's clock is another than ours.
+    fn keep_time(&mut self) {
+        let Some((owed, liberty)) = self.time_line.owed() else {
+            return;
+        };
+        let most = (owed.unsigned_abs() / per_sample(self.rate)) as usize;
+        let changed = if owed > 0 {
+            ticks::of(stretch::lengthen(&mut self.line, self.rate, most, liberty), self.rate) as i64
+        } else {
+            -(ticks::of(stretch::shorten(&mut self.line, self.rate, most, liberty), self.rate) as i64)
+        };
+        self.time_line.pay(changed);
+        self.stretched += changed.unsigned_abs();
+    }
+
+    /// Makes up for lost packets, as far as that has not been done while nothing came; the last of them from the packet
+    /// behind it, when that carries it.
+    pub(super) fn miss(&mut self, now: Instant, packets: u32, next: Option<&Payload<'_>>) {
         if self.is_ahead(now) {
             return;
         }
-        let missing = (packets as usize).saturating_mul(self.packet_len);
+        let missing = u64::from(packets).saturating_mul(self.packet);
         let owed = missing.saturating_sub(self.made_up).min(OWED_MAX);
         self.made_up = 0;
-        self.concealed += owed as u64;
-        self.make_up(owed);
+        let last = next.filter(|_| owed >= self.packet);
+        let first = owed - if last.is_some() { self.packet } else { 0 };
+        self.conceal(first);
+        if let Some(next) = last
+            && !self.recover(next)
+        {
+            self.conceal(owed - first);
+        }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -103,9 +265,9 @@ impl Voice {
         if late > ASLEEP {
             self.fed_until += late;
         }
-        self.made_up = self.made_up.saturating_add(NARROW_FRAME);
-        self.silence += NARROW_FRAME as u64;
-        self.make_up(NARROW_FRAME);
+        self.made_up = self.made_up.saturating_add(FRAME);
+        self.silence += FRAME;
+        self.make_up(FRAME);
     }
 
     /// When silence is made up unless something comes.
@@ -115,121 +277,155 @@ impl Voice {
 
     /// The next frame, 20 ms or what there is.
     pub(super) fn poll(&mut self) -> Option<&[i16]> {
-        if self.taken >= self.wide.len() {
-            self.wide.clear();
+        if self.taken >= self.frames.len() {
+            self.frames.clear();
             self.taken = 0;
             return None;
         }
         let from = self.taken;
-        self.taken = self.wide.len().min(from + WIDE_FRAME);
-        self.wide.get(from..self.taken)
+        self.taken = self.frames.len().min(from + FRAME_MS * self.session.per_ms());
+        self.frames.get(from..self.taken)
     }
 
     pub(super) fn fill_in(&self, statistics: &mut Statistics) {
         statistics.excess = self.excess;
-        statistics.concealed_ms = self.concealed / NARROW_PER_MS as u64;
-        statistics.silence_ms = self.silence / NARROW_PER_MS as u64;
+        statistics.undecodable = self.undecodable;
+        statistics.concealed_ms = self.concealed / TICKS_PER_MS;
+        statistics.recovered_ms = self.recovered / TICKS_PER_MS;
+        statistics.silence_ms = self.silence / TICKS_PER_MS;
+        statistics.stretched_ms = self.stretched / TICKS_PER_MS;
     }
 
     fn is_ahead(&self, now: Instant) -> bool {
-        self.fed_until > now + AHEAD_MAX || self.wide.len() >= WIDE_MAX
+        self.fed_until > now + AHEAD_MAX || self.is_full()
     }
 
-    fn make_up(&mut self, samples: usize) {
-        self.narrow.clear();
-        self.concealment.make_up(samples, &mut self.narrow);
+    fn is_full(&self) -> bool {
+        self.frames.len() >= UNTAKEN_MS_MAX * self.session.per_ms()
+    }
+
+    /// Who hears this payload type, with a decoder.
+    fn listener(&mut self, payload_type: u8) -> Option<usize> {
+        let index = self
+            .listeners
+            .iter()
+            .position(|each| each.payload_type == payload_type)?;
+        let listener = &mut self.listeners[index];
+        if listener.decoder.is_none() {
+            listener.decoder = Decoder::new(listener.codec, self.session).ok();
+        }
+        listener.decoder.as_ref().map(|_| index)
+    }
+
+    /// Another decoder than the last takes over.
+    fn turn_to(&mut self, index: usize) {
+        let before = self.current.replace(index);
+        let rate = self.listeners[index].codec.line_rate(self.session);
+        if before == Some(index) && rate == self.rate {
+            return;
+        }
+        if rate == self.rate {
+            return self.concealment.begin();
+        }
+        self.line.clear();
+        self.concealment
+            .make_up(TAKE_OVER_MS * self.rate.per_ms(), &mut self.line);
+        self.leaving.clear();
+        self.resampler.process(&self.line, &mut self.leaving);
+        self.rate = rate;
+        self.concealment = Concealment::new(rate);
+        self.resampler = Resampler::new(rate, self.session);
+    }
+
+    fn conceal(&mut self, ticks: Ticks) {
+        self.concealed += ticks;
+        self.make_up(ticks);
+    }
+
+    /// By the codec itself when it can, else from the waveform.
+    fn make_up(&mut self, ticks: Ticks) {
+        self.line.clear();
+        self.bridged = self.bridged.saturating_add(ticks);
+        let samples = (ticks / per_sample(self.rate)) as usize;
+        let by_itself = self.conceal_by_codec(samples);
+        self.concealment.make_up(samples - by_itself, &mut self.line);
         self.hand_on();
     }
 
-    /// Brings the narrow samples to the owner, unless it does not take them, and the agent's time forward.
-    fn hand_on(&mut self) {
-        if self.wide.len() < WIDE_MAX {
-            self.upsampler.process(&self.narrow, &mut self.wide);
+    /// As many samples as the codec makes up by itself: all or none.
+    fn conceal_by_codec(&mut self, samples: usize) -> usize {
+        let decoder = self.current.and_then(|index| self.listeners[index].decoder.as_mut());
+        let Some(decoder) = decoder else { return 0 };
+        let frame = FRAME_MS * self.rate.per_ms();
+        while self.line.len() < samples {
+            let part = frame.min(samples - self.line.len());
+            if !decoder.conceal(part, &mut self.line) {
+                break;
+            }
         }
-        self.fed_until += Duration::from_micros(self.narrow.len() as u64 * 1_000 / NARROW_PER_MS as u64);
+        self.concealment.remember(&self.line);
+        self.line.len()
+    }
+
+    /// Gets the packet before this one out of it.
+    fn recover(&mut self, next: &Payload<'_>) -> bool {
+        let samples = (self.packet / per_sample(self.rate)) as usize;
+        let Some(listener) = self.current.map(|index| &mut self.listeners[index]) else {
+            return false;
+        };
+        let decoder = listener
+            .decoder
+            .as_mut()
+            .filter(|_| listener.payload_type == next.payload_type);
+        self.line.clear();
+        if !decoder.is_some_and(|decoder| decoder.recover(next.bytes, samples, &mut self.line)) {
+            return false;
+        }
+        self.recovered += self.ticks();
+        self.bridged += self.ticks();
+        self.concealment.hear(&mut self.line);
+        self.hand_on();
+        true
+    }
+
+    fn ticks(&self) -> Ticks {
+        ticks::of(self.line.len(), self.rate)
+    }
+
+    /// Brings the line's samples to the owner, unless it does not take them, and the agent's time forward. Everything
+    /// the agent hears passes here.
+    fn hand_on(&mut self) {
+        self.tap.hear(self.rate, &self.line);
+        if !self.is_full() {
+            let begin = self.frames.len();
+            self.resampler.process(&self.line, &mut self.frames);
+            self.take_over(begin);
+        }
+        self.fed_until += duration(self.ticks());
+        self.time_line.advance(self.ticks());
+    }
+
+    /// Overlaps what comes from another decoder with what the last would have gone on with.
+    fn take_over(&mut self, begin: usize) {
+        let whole = self.leaving.len() as i32 + 1;
+        let arriving = self.frames[begin..].iter_mut();
+        for (index, (new, &old)) in arriving.zip(&self.leaving).enumerate() {
+            let weight = index as i32 + 1;
+            *new = ((i32::from(old) * (whole - weight) + i32::from(*new) * weight) / whole) as i16;
+        }
+        self.leaving.clear();
+    }
+}
+
+impl Listener {
+    fn new(format: &Format) -> Self {
+        Self {
+            payload_type: format.payload_type,
+            codec: format.codec,
+            decoder: None,
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn silence_begins_after_the_hangover_and_goes_on_in_real_time() {
-        let start = Instant::now();
-        let mut voice = Voice::new(start);
-        voice.hear(start, start, &[0xFF; 160]);
-        assert_eq!(drain(&mut voice), 480);
-        let mut samples = 0;
-        while voice.poll_timeout() <= start + Duration::from_secs(10) {
-            let due = voice.poll_timeout();
-            assert!(due >= start + HANGOVER);
-            voice.handle_timeout(due);
-            samples += drain(&mut voice);
-        }
-        let expected = 24 * (10_000 - HANGOVER.as_millis() as usize);
-        assert!(samples.abs_diff(expected) <= 480, "{samples} {expected}");
-    }
-
-    #[test]
-    fn time_slept_through_is_not_made_up() {
-        let start = Instant::now();
-        let mut voice = Voice::new(start);
-        voice.handle_timeout(start + Duration::from_secs(5));
-        assert_eq!(drain(&mut voice), 480);
-        assert!(voice.poll_timeout() > start + Duration::from_secs(5));
-    }
-
-    #[test]
-    fn silence_made_up_during_an_outage_counts_against_its_losses() {
-        let start = Instant::now();
-        let mut voice = Voice::new(start);
-        voice.hear(start, start, &[0x90; 160]);
-        drain(&mut voice);
-        for _ in 0..5 {
-            voice.handle_timeout(voice.poll_timeout());
-        }
-        assert_eq!(drain(&mut voice), 5 * 480);
-        voice.miss(voice.fed_until, 8);
-        assert_eq!(drain(&mut voice), 3 * 480);
-        voice.miss(voice.fed_until, 2);
-        assert_eq!(drain(&mut voice), 2 * 480);
-    }
-
-    #[test]
-    fn a_far_end_faster_than_time_is_held_to_time() {
-        let start = Instant::now();
-        let mut voice = Voice::new(start);
-        let mut samples = 0;
-        for tick in 0..5_000 {
-            let now = start + Duration::from_millis(2) * tick;
-            voice.hear(now, now, &[0x90; 160]);
-            samples += drain(&mut voice);
-        }
-        let most = 24 * (10_000 + AHEAD_MAX.as_millis() as usize + 40);
-        assert!(samples <= most, "{samples}");
-        let mut statistics = Statistics::default();
-        voice.fill_in(&mut statistics);
-        assert!(statistics.excess > 4_000);
-    }
-
-    #[test]
-    fn an_owner_that_never_asks_costs_audio_but_not_memory() {
-        let start = Instant::now();
-        let mut voice = Voice::new(start);
-        for tick in 0..1_000 {
-            let now = start + Duration::from_millis(20) * tick;
-            voice.hear(now, now, &[0x90; 160]);
-            voice.handle_timeout(now + HANGOVER * 2);
-        }
-        assert!(voice.wide.len() <= WIDE_MAX + OWED_MAX * 3);
-    }
-
-    fn drain(voice: &mut Voice) -> usize {
-        let mut samples = 0;
-        while let Some(frame) = voice.poll() {
-            samples += frame.len();
-        }
-        samples
-    }
-}
+mod tests;

@@ -6,16 +6,16 @@
 use std::collections::VecDeque;
 
 use super::error::Refusal;
-use super::format::Format;
 use super::sound::Sound;
 use super::turn_detection::TurnDetection;
 use crate::audio::vad::FRAME_MS;
 use crate::audio::{VoiceDetector, VoiceSettings};
+use crate::realtime::AudioFormat;
 
 /// Audio on its way to becoming an item.
 #[derive(Debug)]
 pub struct Input {
-    format: Format,
+    format: AudioFormat,
     /// Decoded bytes; an odd byte of PCM waits here for its other half.
     bytes: Vec<u8>,
     pcm: Vec<i16>,
@@ -82,7 +82,7 @@ const APPEND_LEN_MAX: usize = 15 << 20;
 
 impl Input {
     /// An empty buffer.
-    pub fn new(format: Format, turn_detection: Option<&TurnDetection>) -> Self {
+    pub fn new(format: AudioFormat, turn_detection: Option<&TurnDetection>) -> Self {
         let turns = turn_detection.map(|settings| Turns::new(settings, format, 0));
         Self {
             format,
@@ -96,7 +96,7 @@ impl Input {
     }
 
     /// Takes over changed settings. Another format empties the buffer; a turn under way survives other changes.
-    pub fn configure(&mut self, format: Format, turn_detection: Option<&TurnDetection>) {
+    pub fn configure(&mut self, format: AudioFormat, turn_detection: Option<&TurnDetection>) {
         if format != self.format {
             self.clear();
             (self.format, self.turns) = (format, None);
@@ -124,8 +124,9 @@ impl Input {
             return Err(Refusal::at("audio", "invalid_value", message));
         }
         let before = self.pcm.len();
-        let used = self.format.decode(&self.bytes, &mut self.pcm);
-        self.bytes.drain(..used);
+        let odd = self.format.decode(None, &self.bytes, &mut self.pcm);
+        self.bytes.clear();
+        self.bytes.extend(odd);
         self.detect(before);
         self.trim();
         Ok(())
@@ -281,7 +282,7 @@ impl Input {
 }
 
 impl Turns {
-    fn new(settings: &TurnDetection, format: Format, now_ms: u64) -> Self {
+    fn new(settings: &TurnDetection, format: AudioFormat, now_ms: u64) -> Self {
         let state = State::Quiet { voiced_run: 0 };
         Self {
             settings: settings.clone(),
@@ -291,7 +292,7 @@ impl Turns {
         }
     }
 
-    fn configure(&mut self, settings: &TurnDetection, format: Format) {
+    fn configure(&mut self, settings: &TurnDetection, format: AudioFormat) {
         if settings.threshold() != self.settings.threshold() {
             self.detector = detector(settings, format);
         }
@@ -299,7 +300,7 @@ impl Turns {
     }
 }
 
-fn detector(settings: &TurnDetection, format: Format) -> VoiceDetector {
+fn detector(settings: &TurnDetection, format: AudioFormat) -> VoiceDetector {
     VoiceDetector::new(
         format.rate(),
         VoiceSettings {

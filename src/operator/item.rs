@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::error::Refusal;
 use super::field::Field;
-use super::format::Format;
 use super::sound::Sound;
+use crate::realtime::AudioFormat;
 
 /// One item, known by its id.
 #[derive(Clone, Debug)]
@@ -111,7 +111,7 @@ impl Item {
     }
 
     /// Reads an item the client creates; `id` is used when it brings none. Audio in it is in the session's input format.
-    pub fn read(field: &Field<'_>, id: String, format: Format) -> Result<Self, Refusal> {
+    pub fn read(field: &Field<'_>, id: String, format: AudioFormat) -> Result<Self, Refusal> {
         let id = match field.get("id").and_then(Field::present) {
             Some(given) => given.string()?.to_owned(),
             None => id,
@@ -144,7 +144,7 @@ impl Item {
     }
 
     /// The item with its audio, as only `conversation.item.retrieved` shows it.
-    pub fn to_json_with_audio(&self, input: Format, output: Format) -> Value {
+    pub fn to_json_with_audio(&self, input: AudioFormat, output: AudioFormat) -> Value {
         self.render(|sound, ms| match ms {
             Some(ms) => Some(sound.to_base64(output, ms)),
             None => Some(sound.to_base64(input, u32::MAX)),
@@ -286,7 +286,7 @@ fn text(field: &Field<'_>, name: &str) -> Result<String, Refusal> {
     Ok(field.require(name)?.string()?.to_owned())
 }
 
-fn read_message(field: &Field<'_>, format: Format) -> Result<Body, Refusal> {
+fn read_message(field: &Field<'_>, format: AudioFormat) -> Result<Body, Refusal> {
     let role = match field.require("role")?.one_of(&["system", "user", "assistant"])? {
         "system" => Role::System,
         "user" => Role::User,
@@ -301,7 +301,7 @@ fn read_message(field: &Field<'_>, format: Format) -> Result<Body, Refusal> {
 }
 
 /// Beta names without the direction are taken too: clients in the wild still use them.
-fn read_content(part: &Field<'_>, role: Role, format: Format) -> Result<Content, Refusal> {
+fn read_content(part: &Field<'_>, role: Role, format: AudioFormat) -> Result<Content, Refusal> {
     let kind = part.require("type")?;
     match (role, kind.string()?) {
         (Role::System | Role::User, "input_text" | "text") => text(part, "text").map(Content::InputText),
@@ -321,13 +321,13 @@ fn unsupported(kind: &Field<'_>, words: &[&'static str]) -> Refusal {
     kind.one_of(words).err().unwrap_or_else(|| kind.unknown())
 }
 
-fn read_audio(part: &Field<'_>, format: Format) -> Result<Content, Refusal> {
+fn read_audio(part: &Field<'_>, format: AudioFormat) -> Result<Content, Refusal> {
     let audio = part.require("audio")?;
     let bytes = base64_simd::STANDARD
         .decode_to_vec(audio.string()?)
         .map_err(|_| audio.invalid(not_base64(&audio)))?;
     let mut pcm = Vec::new();
-    format.decode(&bytes, &mut pcm);
+    format.decode(None, &bytes, &mut pcm);
     let sound = Sound::recorded(format.rate(), &pcm);
     let transcript = part
         .get("transcript")

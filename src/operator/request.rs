@@ -5,10 +5,11 @@ use serde_json::Value;
 use super::conversation::Conversation;
 use super::error::Refusal;
 use super::field::Field;
-use super::format::Format;
+use super::format;
 use super::item::Item;
 use super::outbox::Outbox;
 use super::session::{Defaults, Session, read_voice};
+use crate::realtime::AudioFormat;
 
 /// One response as asked for.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub struct Request {
     /// Session defaults with the request's overrides.
     pub defaults: Defaults,
     /// How its audio goes.
-    pub format: Format,
+    pub format: AudioFormat,
     /// Echoed in every response object.
     pub metadata: Value,
     /// Replaces the conversation as context.
@@ -76,7 +77,7 @@ impl Request {
         };
         for (name, member) in output.members()? {
             match name {
-                "format" => self.format = Format::read(&member)?,
+                "format" => self.format = format::read(&member)?,
                 "voice" => self.defaults.voice = read_voice(&member)?,
                 _ => return Err(member.unknown()),
             }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::agent::Plan;
 use super::conversation::Conversation;
 use super::ending::Ending;
+use super::format;
 use super::item::{Body, Content, Item, Role, Status};
 use super::outbox::Outbox;
 use super::request::Request;
@@ -290,7 +291,7 @@ impl Response {
             "conversation_id": self.conversation_id,
             "output_modalities": [defaults.modality.word()],
             "max_output_tokens": defaults.tokens_max,
-            "audio": {"output": {"format": self.request.format.to_json(), "voice": voice}},
+            "audio": {"output": {"format": format::to_json(self.request.format), "voice": voice}},
             "usage": usage,
             "metadata": self.request.metadata,
         })

@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::error::Refusal;
 use super::field::Field;
-use super::format::Format;
+use super::format;
 use super::tools;
 use super::turn_detection::TurnDetection;
+use crate::realtime::AudioFormat;
 
 /// What the session is set to.
 #[derive(Clone, Debug)]
@@ -18,9 +19,9 @@ pub struct Session {
     model: String,
     expires_at: u64,
     /// How the caller's audio comes.
-    pub input_format: Format,
+    pub input_format: AudioFormat,
     /// How the operator's audio goes.
-    pub output_format: Format,
+    pub output_format: AudioFormat,
     /// Who decides that a turn is over; `None` leaves it to the client.
     pub turn_detection: Option<TurnDetection>,
     /// The transcription settings as they came; null is off.
@@ -71,8 +72,8 @@ impl Session {
             id,
             model: model.to_owned(),
             expires_at,
-            input_format: Format::Pcm,
-            output_format: Format::Pcm,
+            input_format: AudioFormat::PCM_24K,
+            output_format: AudioFormat::PCM_24K,
             turn_detection: Some(TurnDetection::default()),
             transcription: Value::Null,
             defaults: Defaults::default(),
@@ -115,13 +116,13 @@ impl Session {
             "max_output_tokens": self.defaults.tokens_max,
             "audio": {
                 "input": {
-                    "format": self.input_format.to_json(),
+                    "format": format::to_json(self.input_format),
                     "transcription": self.transcription,
                     "noise_reduction": self.noise_reduction,
                     "turn_detection": self.turn_detection.as_ref().map(TurnDetection::to_json),
                 },
                 "output": {
-                    "format": self.output_format.to_json(),
+                    "format": format::to_json(self.output_format),
                     "voice": self.defaults.voice,
                     "speed": self.speed,
                 },
@@ -163,7 +164,7 @@ impl Session {
     fn apply_input(&mut self, input: &Field<'_>) -> Result<(), Refusal> {
         for (name, field) in input.members()? {
             match name {
-                "format" => self.input_format = Format::read(&field)?,
+                "format" => self.input_format = format::read(&field)?,
                 "turn_detection" => self.turn_detection = TurnDetection::updated(self.turn_detection.as_ref(), &field)?,
                 "transcription" => self.transcription = read_transcription(&field)?,
                 "noise_reduction" => self.noise_reduction = read_noise_reduction(&field)?,
@@ -176,7 +177,7 @@ impl Session {
     fn apply_output(&mut self, output: &Field<'_>) -> Result<(), Refusal> {
         for (name, field) in output.members()? {
             match name {
-                "format" => self.output_format = Format::read(&field)?,
+                "format" => self.output_format = format::read(&field)?,
                 "voice" => self.defaults.voice = read_voice(&field)?,
                 "speed" => self.speed = field.number(0.25..=1.5)?,
                 _ => return Err(field.unknown()),

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::format::Format;
-use crate::audio::{Downsampler, Law, SampleRate, Upsampler};
+use crate::audio::{Law, Resampler, SampleRate};
+use crate::realtime::AudioFormat;
 
 /// A finished piece of audio, cheap to clone.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl Sound {
     }
 
     /// The first `ms` of it as base64 in a format.
-    pub fn to_base64(&self, format: Format, ms: u32) -> String {
+    pub fn to_base64(&self, format: AudioFormat, ms: u32) -> String {
         let mut bytes = Vec::new();
         Player::new(self.clone(), format).read(ms, &mut bytes);
         base64_simd::STANDARD.encode_to_string(&bytes)
@@ -100,27 +100,16 @@ impl Sound {
 pub struct Player {
     sound: Sound,
     position: usize,
-    format: Format,
-    converter: Converter,
+    format: AudioFormat,
+    converter: Resampler,
     source: Vec<i16>,
     converted: Vec<i16>,
 }
 
-#[derive(Clone, Debug)]
-enum Converter {
-    Same,
-    Up(Box<Upsampler>),
-    Down(Box<Downsampler>),
-}
-
 impl Player {
     /// Starts at the beginning.
-    pub fn new(sound: Sound, format: Format) -> Self {
-        let converter = match (sound.rate(), format.rate()) {
-            (SampleRate::Hz8000, SampleRate::Hz24000) => Converter::Up(Box::default()),
-            (SampleRate::Hz24000, SampleRate::Hz8000) => Converter::Down(Box::default()),
-            _ => Converter::Same,
-        };
+    pub fn new(sound: Sound, format: AudioFormat) -> Self {
+        let converter = Resampler::new(sound.rate(), format.rate());
         Self {
             sound,
             position: 0,
@@ -139,11 +128,7 @@ impl Player {
         self.sound.samples(self.position..end, &mut self.source);
         self.position = end;
         self.converted.clear();
-        match &mut self.converter {
-            Converter::Same => return self.format.encode(&self.source, bytes),
-            Converter::Up(upsampler) => upsampler.process(&self.source, &mut self.converted),
-            Converter::Down(downsampler) => downsampler.process(&self.source, &mut self.converted),
-        }
+        self.converter.process(&self.source, &mut self.converted);
         self.format.encode(&self.converted, bytes);
     }
 
@@ -234,7 +219,11 @@ mod tests {
     fn portions_join_to_the_whole_in_every_format() {
         let recorded = Sound::recorded(SampleRate::Hz24000, &[1_000; 24_000]).stretch(2_400, 12_000);
         for sound in [Sound::Clip(GREETING.code), recorded] {
-            for format in [Format::Pcm, Format::G711(Law::Mu), Format::G711(Law::A)] {
+            for format in [
+                AudioFormat::PCM_24K,
+                AudioFormat::G711(Law::Mu),
+                AudioFormat::G711(Law::A),
+            ] {
                 let (mut whole, mut parts) = (Vec::new(), Vec::new());
                 Player::new(sound.clone(), format).read(u32::MAX, &mut whole);
                 let mut player = Player::new(sound.clone(), format);
@@ -242,7 +231,7 @@ mod tests {
                     player.read(200, &mut parts);
                 }
                 assert_eq!(parts, whole);
-                let bytes_per_ms = if format == Format::Pcm { 48 } else { 8 };
+                let bytes_per_ms = if format == AudioFormat::PCM_24K { 48 } else { 8 };
                 assert_eq!(whole.len() / bytes_per_ms, sound.ms() as usize);
             }
         }

@@ -1,6 +1,7 @@
 //! The one place that knows which dialects there are.
 
 use super::{
+    audio::AudioFormat,
     event::{ClientEvent, Malformed, ServerEvent},
     ga,
 };
@@ -28,10 +29,10 @@ impl Dialect {
         }
     }
 
-    /// Writes one frame of caller audio, 24 kHz mono, over what was in `text`.
-    pub fn write_append(self, pcm: &[i16], scratch: &mut Vec<u8>, text: &mut String) {
+    /// Writes one frame of caller audio over what was in `text`.
+    pub fn write_append(self, format: AudioFormat, pcm: &[i16], scratch: &mut Vec<u8>, text: &mut String) {
         match self {
-            Self::Ga => ga::write_append(pcm, scratch, text),
+            Self::Ga => ga::write_append(format, pcm, scratch, text),
         }
     }
 }

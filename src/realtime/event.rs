@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::{
+    audio::AudioFormat,
     history::{HistoryItem, Speaker},
     settings::Settings,
     usage::Usage,
@@ -87,18 +88,18 @@ pub struct PartName<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionView {
     /// What the session takes the caller's audio for.
-    pub input_format: AudioFormat,
+    pub input_format: FormatView,
     /// What the session sends as the agent's audio.
-    pub output_format: AudioFormat,
+    pub output_format: FormatView,
     /// Whether the server cancels a response by itself when the caller speaks; none when it does not say.
     pub interrupt_response: Option<bool>,
 }
 
 /// An audio format as the server names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AudioFormat {
-    /// 24 kHz mono 16 bit: what this gateway speaks.
-    Pcm24k,
+pub enum FormatView {
+    /// One that this gateway speaks.
+    Known(AudioFormat),
     /// Anything else, in the server's words.
     Other(String),
     /// The server does not say.
@@ -152,7 +153,7 @@ pub enum Malformed {
 #[derive(Debug, Clone, Copy)]
 pub enum ClientEvent<'a> {
     /// Configures the session.
-    Configure(&'a Settings),
+    Configure(&'a Settings, AudioFormat),
     /// Tells what was said before this session.
     Recall(&'a HistoryItem),
     /// Says something as the caller, in words.

@@ -14,6 +14,7 @@ use std::{
 use crate::audio::{Heard, Utterance};
 
 use super::{
+    audio::AudioFormat,
     event::{ClientEvent, ServerEvent},
     fault::{Fault, FaultClass},
     history::{History, HistoryItem, Speaker, Transcript},
@@ -60,7 +61,7 @@ pub enum Output {
 pub struct Delta<'a> {
     /// What it is part of.
     pub utterance: Utterance,
-    /// 24 kHz mono.
+    /// Mono, at the rate of the session's format.
     pub pcm: &'a [i16],
 }
 
@@ -77,6 +78,9 @@ pub struct Machine {
     events_sent: u64,
     outputs: VecDeque<Output>,
     scratch: Vec<u8>,
+    format: AudioFormat,
+    /// What is asked for should the server not take the format.
+    second_choice: Option<AudioFormat>,
     appended: String,
 }
 
@@ -96,17 +100,20 @@ impl Machine {
     /// A session whose connection is not open yet.
     pub fn new(mut settings: Settings) -> Self {
         let history = History::new(std::mem::take(&mut settings.history));
+        let (format, second_choice) = settings.audio.formats(settings.leg_law);
         Self {
             settings,
             state: State::Closed,
             responses: Responses::default(),
-            parts: Parts::default(),
+            parts: Parts::new(format),
             tool_calls: ToolCalls::default(),
             history,
             usage: Usage::default(),
             events_sent: 0,
             outputs: VecDeque::new(),
             scratch: Vec::new(),
+            format,
+            second_choice,
             appended: String::new(),
         }
     }
@@ -116,6 +123,10 @@ impl Machine {
         if self.state != State::Closed {
             return;
         }
+        self.configure(now);
+    }
+
+    fn configure(&mut self, now: Instant) {
         self.state = State::Confirming {
             until: now + CONFIRM_MAX,
         };
@@ -123,8 +134,24 @@ impl Machine {
         let text = self
             .settings
             .dialect
-            .write(self.events_sent, &ClientEvent::Configure(&self.settings));
+            .write(self.events_sent, &ClientEvent::Configure(&self.settings, self.format));
         self.push(Output::Send(text));
+    }
+
+    /// The format of the session's audio; settled once [`Output::Ready`] has come.
+    pub fn format(&self) -> AudioFormat {
+        self.format
+    }
+
+    /// Asks for the second choice of audio format, if there still is one.
+    fn try_second_choice(&mut self, now: Instant) -> bool {
+        let Some(format) = self.second_choice.take().filter(|_| !self.is_ready()) else {
+            return false;
+        };
+        self.format = format;
+        self.parts.set_format(format);
+        self.configure(now);
+        true
     }
 
     /// One text frame of the server. Agent audio is returned rather than queued, so that it is not copied.
@@ -171,14 +198,14 @@ impl Machine {
         self.outputs.pop_front()
     }
 
-    /// One frame of caller audio, 24 kHz mono: the text to send, or none while the session cannot hear.
+    /// One frame of caller audio at the rate of [`Self::format`]: the text to send, or none while the session cannot hear.
     pub fn append(&mut self, pcm: &[i16]) -> Option<&str> {
         if !self.is_ready() {
             return None;
         }
         self.settings
             .dialect
-            .write_append(pcm, &mut self.scratch, &mut self.appended);
+            .write_append(self.format, pcm, &mut self.scratch, &mut self.appended);
         Some(&self.appended)
     }
 
@@ -189,6 +216,18 @@ impl Machine {
         };
         let instructions = format!("Greet the caller with exactly these words and nothing else: {greeting}");
         self.wish(now, Some(instructions));
+    }
+
+    /// Has the agent say exactly these words. [`Self::is_prompt`] knows them again.
+    pub fn recite(&mut self, now: Instant, words: &str) {
+        let instructions = format!("Say exactly these words and nothing else: {words}");
+        self.put(now, Wish::prompt(instructions));
+    }
+
+    /// Whether this utterance is the one that was last to be recited.
+    pub fn is_prompt(&self, utterance: Utterance) -> bool {
+        let response = self.parts.response_of(utterance);
+        response.is_some_and(|response| self.responses.is_prompt(response))
     }
 
     /// The caller pressed a digit: it interrupts, and asks for an answer.
@@ -306,7 +345,11 @@ impl Machine {
     }
 
     fn wish(&mut self, now: Instant, instructions: Option<String>) {
-        if !self.responses.wish(Wish::new(instructions)) {
+        self.put(now, Wish::new(instructions));
+    }
+
+    fn put(&mut self, now: Instant, wish: Wish) {
+        if !self.responses.wish(wish) {
             self.response_dropped();
         }
         self.ask(now);

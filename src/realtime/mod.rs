@@ -6,6 +6,7 @@
 //! [`Reconnect`] says when to dial again. There are no sockets, clocks or playout here: the bridge carries text and
 //! audio between the WebSocket, this machine and the leg's media, and tells how much of the agent was heard.
 
+mod audio;
 mod backoff;
 mod dialect;
 pub mod event;
@@ -22,6 +23,7 @@ mod usage;
 #[cfg(test)]
 mod tests;
 
+pub use audio::{AudioFormat, AudioWish};
 pub use backoff::{Reconnect, ReconnectSettings};
 pub use dialect::Dialect;
 pub use event::TEXT_FRAME_BYTES_MAX;

@@ -8,21 +8,22 @@ use std::collections::VecDeque;
 
 use crate::audio::{Heard, Utterance};
 
-use super::event::{ClientEvent, PartName};
+use super::{
+    audio::AudioFormat,
+    event::{ClientEvent, PartName},
+};
 
 /// Utterances that may be unheard at once; past it the oldest is forgotten and can no longer be truncated, so that the
 /// model takes it for heard.
 const PARTS_MAX: usize = 64;
 
-/// 24 kHz, 16 bit, mono.
-const BYTES_PER_MS: u64 = 48;
-
-/// The number the gateway's own prompts have; no utterance of a session gets it.
-const RESERVED: u32 = u32::MAX;
+/// The numbers from here on are those of the gateway's own prompts; no utterance of a session gets one.
+const RESERVED: u32 = u32::MAX - 1;
 
 /// The utterances whose audio has not all been heard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Parts {
+    format: AudioFormat,
     parts: VecDeque<Part>,
     next: u32,
     bytes: Vec<u8>,
@@ -55,6 +56,22 @@ pub(super) struct Cut {
 }
 
 impl Parts {
+    /// None yet.
+    pub fn new(format: AudioFormat) -> Self {
+        Self {
+            format,
+            parts: VecDeque::new(),
+            next: 0,
+            bytes: Vec::new(),
+            pcm: Vec::new(),
+        }
+    }
+
+    /// How the bytes of all parts are to be read; set before any has come.
+    pub fn set_format(&mut self, format: AudioFormat) {
+        self.format = format;
+    }
+
     /// Takes in one piece of audio; the samples are in [`Self::pcm`] until the next.
     pub fn receive(&mut self, name: &PartName<'_>, audio: &str) -> Result<Utterance, Undecodable> {
         self.bytes.clear();
@@ -63,7 +80,7 @@ impl Parts {
         let part = &mut self.parts[index];
         part.bytes_received = part.bytes_received.saturating_add(self.bytes.len() as u64);
         self.pcm.clear();
-        part.odd = samples(part.odd, &self.bytes, &mut self.pcm);
+        part.odd = self.format.decode(part.odd, &self.bytes, &mut self.pcm);
         Ok(part.utterance)
     }
 
@@ -111,8 +128,14 @@ impl Parts {
         Some(Cut {
             item: part.item.clone(),
             content_index: part.content_index,
-            audio_end_ms: heard.sent_ms.min(part.received_ms()),
+            audio_end_ms: heard.sent_ms.min(part.received_ms(self.format)),
         })
+    }
+
+    /// The response an utterance is part of.
+    pub fn response_of(&self, utterance: Utterance) -> Option<&str> {
+        let part = self.parts.iter().find(|part| part.utterance == utterance)?;
+        Some(&part.response)
     }
 
     /// Forgets everything: it was cut off.
@@ -165,8 +188,8 @@ impl Part {
         was_open.then_some(self.utterance)
     }
 
-    fn received_ms(&self) -> u32 {
-        u32::try_from(self.bytes_received / BYTES_PER_MS).unwrap_or(u32::MAX)
+    fn received_ms(&self, format: AudioFormat) -> u32 {
+        u32::try_from(self.bytes_received / format.bytes_per_ms() as u64).unwrap_or(u32::MAX)
     }
 }
 
@@ -180,28 +203,13 @@ fn decode(audio: &str, bytes: &mut Vec<u8>) -> Result<(), Undecodable> {
     base64.decode_append(audio, bytes).map_err(|_| Undecodable)
 }
 
-/// Appends the samples in `odd` and `bytes`, and returns the byte left over.
-fn samples(odd: Option<u8>, bytes: &[u8], pcm: &mut Vec<i16>) -> Option<u8> {
-    let bytes = match (odd, bytes) {
-        (Some(low), [high, rest @ ..]) => {
-            pcm.push(i16::from_le_bytes([low, *high]));
-            rest
-        }
-        (Some(low), []) => return Some(low),
-        (None, bytes) => bytes,
-    };
-    let (pairs, left) = bytes.as_chunks::<2>();
-    pcm.extend(pairs.iter().map(|pair| i16::from_le_bytes(*pair)));
-    left.first().copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_sample_split_between_two_deltas_is_joined() {
-        let mut parts = Parts::default();
+        let mut parts = Parts::new(AudioFormat::PCM_24K);
         parts.receive(&name("a"), &base64(&[1, 0, 2])).unwrap();
         assert_eq!(parts.pcm(), [1]);
         parts.receive(&name("b"), &base64(&[9, 0])).unwrap();
@@ -214,7 +222,7 @@ mod tests {
 
     #[test]
     fn base64_is_read_with_and_without_padding() {
-        let mut parts = Parts::default();
+        let mut parts = Parts::new(AudioFormat::PCM_24K);
         parts.receive(&name("a"), "AQA=").unwrap();
         assert_eq!(parts.pcm(), [1]);
         parts.receive(&name("a"), "AgA").unwrap();
@@ -224,7 +232,7 @@ mod tests {
 
     #[test]
     fn each_part_is_one_utterance() {
-        let mut parts = Parts::default();
+        let mut parts = Parts::new(AudioFormat::PCM_24K);
         let a = parts.receive(&name("a"), "").unwrap();
         let b = parts.receive(&name("b"), "").unwrap();
         assert_ne!(a, b);
@@ -233,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_cut_never_exceeds_what_came() {
-        let mut parts = Parts::default();
+        let mut parts = Parts::new(AudioFormat::PCM_24K);
         let utterance = parts.receive(&name("a"), &base64(&[0; 48 * 10 + 47])).unwrap();
         let heard = |sent_ms| Heard {
             utterance,
@@ -248,7 +256,7 @@ mod tests {
 
     #[test]
     fn an_utterance_stays_until_it_is_closed_and_heard() {
-        let mut parts = Parts::default();
+        let mut parts = Parts::new(AudioFormat::PCM_24K);
         let utterance = parts.receive(&name("a"), "AQA=").unwrap();
         parts.finished(utterance);
         assert!(!parts.is_empty(), "more audio may come");
@@ -260,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_number_of_parts_is_bounded() {
-        let mut parts = Parts::default();
+        let mut parts = Parts::new(AudioFormat::PCM_24K);
         for number in 0..PARTS_MAX * 2 {
             parts.receive(&name(&number.to_string()), "AQA=").unwrap();
         }

@@ -2,13 +2,18 @@
 
 use serde_json::Value;
 
-use super::{dialect::Dialect, history::HistoryItem};
+use super::{audio::AudioWish, dialect::Dialect, history::HistoryItem};
+use crate::audio::Law;
 
 /// Everything the session is told about itself.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// How the backend spells the protocol.
     pub dialect: Dialect,
+    /// The format of its audio.
+    pub audio: AudioWish,
+    /// The law of the leg, when it speaks G.711.
+    pub leg_law: Option<Law>,
     /// The model's name; empty leaves the choice to the URL.
     pub model: String,
     /// What the agent is and how it should behave.

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::packet::Packet;
 
-/// Feeds on every valid packet of one clock rate.
-#[derive(Clone, Debug)]
+/// Feeds on every valid packet. Payload types may count time by different clocks (RFC 7160): transit times are compared
+/// between packets of the same clock only.
+#[derive(Clone, Debug, Default)]
 pub struct Reception {
+    /// The clock of the last packet that was timed, which is what a report counts jitter in.
     clock_hz: u32,
     source: Option<Source>,
-    /// In clock units; carries on across sources, because it is the same network.
+    /// In seconds; carries on across sources and clocks, because it is the same network.
     jitter: f32,
 }
 
@@ -32,6 +34,7 @@ struct Source {
 struct Transit {
     arrived_at: Instant,
     timestamp: u32,
+    clock_hz: u32,
 }
 
 /// The figures of one RTCP report block.
@@ -58,32 +61,26 @@ const TRANSIT_CHANGE_MAX: Duration = Duration::from_secs(2);
 
 impl Reception {
     /// Nothing received yet.
-    pub fn new(clock_hz: u32) -> Self {
-        Self {
-            clock_hz,
-            source: None,
-            jitter: 0.0,
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Takes in a packet. `timed` is false for packets whose timestamp does not tell when they were sent, as all but
-    /// the first of a telephone-event.
-    pub fn receive(&mut self, now: Instant, packet: &Packet<'_>, timed: bool) {
+    /// Takes in a packet with the clock of its timestamp; none for packets whose timestamp does not tell when they were
+    /// sent, as all but the first of a telephone-event.
+    pub fn receive(&mut self, now: Instant, packet: &Packet<'_>, clock_hz: Option<u32>) {
         if !self.source.as_mut().is_some_and(|source| source.follows(packet)) {
             self.source = None;
         }
         let source = self.source.get_or_insert_with(|| Source::new(packet));
         source.received = source.received.wrapping_add(1);
-        if timed {
+        if let Some(clock_hz) = clock_hz {
+            self.clock_hz = clock_hz;
             let transit = Transit {
                 arrived_at: now,
                 timestamp: packet.timestamp,
+                clock_hz,
             };
-            if let Some(change) = source
-                .transit
-                .replace(transit)
-                .and_then(|last| last.change(&transit, self.clock_hz))
-            {
+            if let Some(change) = source.transit.replace(transit).and_then(|last| last.change(&transit)) {
                 self.jitter += (change - self.jitter) / 16.0;
             }
         }
@@ -91,12 +88,12 @@ impl Reception {
 
     /// The smoothed variation of transit times.
     pub fn jitter(&self) -> Duration {
-        Duration::from_secs_f32(self.jitter.max(0.0) / self.clock_hz.max(1) as f32)
+        Duration::from_secs_f32(self.jitter.max(0.0))
     }
 
     /// Figures for a report; the next block counts its fraction from here.
     pub fn block(&mut self) -> Option<Block> {
-        let jitter = self.jitter as u32;
+        let jitter = (self.jitter * self.clock_hz as f32) as u32;
         let source = self.source.as_mut()?;
         let fraction_lost = source.fraction_lost();
         Some(Block {
@@ -154,12 +151,12 @@ impl Source {
 }
 
 impl Transit {
-    /// |D(i-1, i)| of RFC 3550 section 6.4.1, in clock units; nothing when it is beyond belief.
-    fn change(&self, next: &Self, clock_hz: u32) -> Option<f32> {
+    /// |D(i-1, i)| of RFC 3550 section 6.4.1, in seconds; nothing when the clock is another or it is beyond belief.
+    fn change(&self, next: &Self) -> Option<f32> {
         let arrived = next.arrived_at.saturating_duration_since(self.arrived_at);
         let sent = next.timestamp.wrapping_sub(self.timestamp) as i32;
-        let change = (arrived.as_secs_f32() * clock_hz as f32 - sent as f32).abs();
-        (change <= TRANSIT_CHANGE_MAX.as_secs_f32() * clock_hz as f32).then_some(change)
+        let change = (arrived.as_secs_f32() - sent as f32 / next.clock_hz.max(1) as f32).abs();
+        (self.clock_hz == next.clock_hz && change <= TRANSIT_CHANGE_MAX.as_secs_f32()).then_some(change)
     }
 }
 
@@ -169,10 +166,14 @@ mod tests {
 
     #[test]
     fn a_steady_stream_has_no_jitter_and_no_loss() {
-        let mut reception = Reception::new(8_000);
+        let mut reception = Reception::new();
         let now = Instant::now();
         for index in 0..1_000 {
-            reception.receive(now + Duration::from_millis(20) * index, &packet(65_000, index), true);
+            reception.receive(
+                now + Duration::from_millis(20) * index,
+                &packet(65_000, index),
+                Some(8_000),
+            );
         }
         assert!(reception.jitter() < Duration::from_micros(10));
         let block = reception.block().unwrap();
@@ -181,10 +182,10 @@ mod tests {
 
     #[test]
     fn every_fourth_packet_lost_is_a_quarter_of_256() {
-        let mut reception = Reception::new(8_000);
+        let mut reception = Reception::new();
         let now = Instant::now();
         for index in (0..400).filter(|index| index % 4 != 2) {
-            reception.receive(now + Duration::from_millis(20) * index, &packet(0, index), true);
+            reception.receive(now + Duration::from_millis(20) * index, &packet(0, index), Some(8_000));
         }
         let block = reception.block().unwrap();
         assert_eq!((block.lost, block.fraction_lost), (100, 64));
@@ -193,11 +194,15 @@ mod tests {
 
     #[test]
     fn alternating_delays_show_as_jitter() {
-        let mut reception = Reception::new(8_000);
+        let mut reception = Reception::new();
         let now = Instant::now();
         for index in 0..1_000 {
             let delay = Duration::from_millis(if index % 2 == 0 { 0 } else { 10 });
-            reception.receive(now + Duration::from_millis(20) * index + delay, &packet(0, index), true);
+            reception.receive(
+                now + Duration::from_millis(20) * index + delay,
+                &packet(0, index),
+                Some(8_000),
+            );
         }
         let jitter = reception.jitter().as_millis();
         assert!((9..=10).contains(&jitter), "{jitter}");
@@ -205,16 +210,16 @@ mod tests {
 
     #[test]
     fn another_source_or_a_wild_jump_starts_again() {
-        let mut reception = Reception::new(8_000);
+        let mut reception = Reception::new();
         let now = Instant::now();
-        reception.receive(now, &packet(100, 0), true);
-        reception.receive(now, &packet(30_000, 1), true);
+        reception.receive(now, &packet(100, 0), Some(8_000));
+        reception.receive(now, &packet(30_000, 1), Some(8_000));
         assert_eq!(reception.block().unwrap().lost, 0);
         let stranger = Packet {
             ssrc: 99,
             ..packet(50, 0)
         };
-        reception.receive(now, &stranger, true);
+        reception.receive(now, &stranger, Some(8_000));
         let block = reception.block().unwrap();
         assert_eq!((block.ssrc, block.lost), (99, 0));
         assert!(reception.jitter() < Duration::from_millis(2));
@@ -222,10 +227,10 @@ mod tests {
 
     #[test]
     fn duplicates_make_the_loss_negative() {
-        let mut reception = Reception::new(8_000);
+        let mut reception = Reception::new();
         let now = Instant::now();
         for _ in 0..3 {
-            reception.receive(now, &packet(7, 0), true);
+            reception.receive(now, &packet(7, 0), Some(8_000));
         }
         assert_eq!(reception.block().unwrap().lost, -2);
     }

@@ -39,6 +39,7 @@ struct Stream {
 #[derive(Clone, Debug, Default)]
 struct Slot {
     place: u64,
+    payload_type: u8,
     timestamp: u32,
     arrived_at: Option<Instant>,
     payload: Vec<u8>,
@@ -64,6 +65,8 @@ pub enum Arrival {
 pub enum Released<'a> {
     /// A packet.
     Packet {
+        /// What it carries is, by the numbers of the session description.
+        payload_type: u8,
         /// Its timestamp.
         timestamp: u32,
         /// When it came in.
@@ -88,9 +91,10 @@ const WAIT_PER_JITTER: u32 = 3;
 const AHEAD_MAX: i16 = 50;
 /// As far back as a packet can be late; before that it is a new beginning.
 const BEHIND_MAX: i16 = -100;
-/// As far back as the timestamp of a late packet can be, a long key press included. A packet that is old by its
-/// number but not by its timestamp is a new beginning.
-const TIMESTAMP_BEHIND_MAX: u32 = 16 * 8_000;
+/// As far back as the timestamp of a late packet can be, a long key press at the fastest clock included. A packet that
+/// is old by its number but not by its timestamp is a new beginning, and so is one that is ahead by its number and far
+/// behind by its timestamp.
+const TIMESTAMP_BEHIND_MAX: u32 = 16 * 48_000;
 
 impl Reorder {
     /// An empty queue.
@@ -167,6 +171,9 @@ impl Reorder {
         if place < stream.next {
             return stream.judge_old(place, packet).map(|place| (place, true));
         }
+        if step > 1 && stream.fell_back(packet) {
+            return Ok((stream.restart(packet), true));
+        }
         if place > stream.highest {
             stream.raise(place, packet);
         }
@@ -180,6 +187,7 @@ impl Reorder {
         payload.extend_from_slice(packet.payload);
         Slot {
             place,
+            payload_type: packet.payload_type,
             timestamp: packet.timestamp,
             arrived_at: Some(now),
             payload,
@@ -203,6 +211,7 @@ impl Reorder {
             stream.advance();
         }
         Some(Released::Packet {
+            payload_type: self.lent.payload_type,
             timestamp: self.lent.timestamp,
             arrived_at: self.lent.arrived_at?,
             payload: &self.lent.payload,
@@ -250,6 +259,12 @@ impl Stream {
         self.raise(self.highest + 1, packet);
         self.begun = self.highest;
         self.highest
+    }
+
+    /// Whether the far end began its clock anew: losses and pauses only move a timestamp forward.
+    fn fell_back(&self, packet: &Packet<'_>) -> bool {
+        let back = self.highest_timestamp.wrapping_sub(packet.timestamp);
+        (TIMESTAMP_BEHIND_MAX..1 << 31).contains(&back)
     }
 
     /// A packet from before `next`: seen before, given up, or not old at all.

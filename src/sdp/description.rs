@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use sdp_types::{Attribute, Connection, Media, Origin, Session, Time};
 
-use super::{Direction, Refusal};
+pub use super::lines::{Map, Parameters, Setup};
+use super::{Direction, Fingerprint, Refusal, lines};
+use crate::rtp::srtp::{Crypto, Unusable};
 
 /// A description: what is said for the whole session is already folded into its streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub struct Stream {
     pub kind: String,
     /// 0 when it is switched off.
     pub port: u16,
-    /// The transport, `RTP/AVP` if it is for us.
+    /// The transport, such as `RTP/AVP`.
     pub profile: String,
     /// The formats as listed.
     pub formats: String,
@@ -31,6 +33,8 @@ pub struct Stream {
     pub address: Option<Address>,
     /// What each format is.
     pub maps: Vec<Map>,
+    /// What more is said of each format.
+    pub parameters: Vec<Parameters>,
     /// Which way media flows, seen from whoever wrote this.
     pub direction: Direction,
     /// The wanted packet time.
@@ -39,6 +43,18 @@ pub struct Stream {
     pub maxptime_ms: Option<u32>,
     /// Where RTCP goes (RFC 3605); elsewhere than the next port only if it says so.
     pub rtcp: Option<(u16, Option<IpAddr>)>,
+    /// Whether RTCP may come on the RTP port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// Whether reports of how the call sounds are wanted (RFC 3611).
+    pub voip_metrics: bool,
+    /// The keys of its writer that we can use, by suites.
+    pub cryptos: Vec<Crypto>,
+    /// Why the first of the other `a=crypto` lines is passed over.
+    pub unusable: Option<Unusable>,
+    /// What its writer's certificate is known by.
+    pub fingerprint: Option<Fingerprint>,
+    /// Who begins the handshake.
+    pub setup: Option<Setup>,
 }
 
 /// The contents of a `c=` line.
@@ -48,19 +64,6 @@ pub enum Address {
     Ip(IpAddr),
     /// Anything else, as written.
     Other(String),
-}
-
-/// An `a=rtpmap` line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Map {
-    /// The format it explains.
-    pub payload_type: u8,
-    /// The encoding.
-    pub name: String,
-    /// Its clock rate.
-    pub clock_hz: u32,
-    /// How many channels.
-    pub channels: u32,
 }
 
 /// The line that says whose description this is.
@@ -80,6 +83,10 @@ pub const BYTES_MAX: usize = 16 * 1024;
 pub const LINES_MAX: usize = 512;
 /// A description of more streams than this is refused; each costs a line in the answer.
 pub const STREAMS_MAX: usize = 32;
+/// Formats, and lines of each kind about them, of one stream; those behind are passed over. There are 128 payload types.
+pub const FORMATS_MAX: usize = 128;
+/// `a=crypto` lines of one stream; those behind are passed over. There are six suites.
+pub const CRYPTOS_MAX: usize = 32;
 
 impl Description {
     /// Reads a body.
@@ -118,7 +125,7 @@ impl Stream {
             .formats
             .split_ascii_whitespace()
             .filter_map(|format| format.parse().ok());
-        numbers.filter(|&number: &u8| number < 128)
+        numbers.filter(|&number: &u8| number < 128).take(FORMATS_MAX)
     }
 
     /// The line that explains a format.
@@ -126,7 +133,14 @@ impl Stream {
         self.maps.iter().find(|map| map.payload_type == payload_type)
     }
 
+    /// What more is said of a format.
+    pub fn parameters(&self, payload_type: u8) -> Option<&str> {
+        let found = self.parameters.iter().find(|line| line.payload_type == payload_type);
+        found.map(|line| line.text.as_str())
+    }
+
     fn read(media: &Media, session: &Session) -> Self {
+        let (cryptos, unusable) = cryptos(media);
         Self {
             kind: media.media.to_ascii_lowercase(),
             port: media.port,
@@ -137,13 +151,26 @@ impl Stream {
                 .first()
                 .or(session.connection.as_ref())
                 .map(Address::read),
-            maps: values(media, "rtpmap").filter_map(Map::read).collect(),
+            maps: values(media, "rtpmap")
+                .take(FORMATS_MAX)
+                .filter_map(Map::read)
+                .collect(),
+            parameters: values(media, "fmtp")
+                .take(FORMATS_MAX)
+                .filter_map(Parameters::read)
+                .collect(),
             direction: direction(&media.attributes)
                 .or_else(|| direction(&session.attributes))
                 .unwrap_or(Direction::SendRecv),
             ptime_ms: number(media, session, "ptime"),
             maxptime_ms: number(media, session, "maxptime"),
-            rtcp: values(media, "rtcp").next().and_then(read_rtcp),
+            rtcp: values(media, "rtcp").next().and_then(lines::read_rtcp),
+            rtcp_mux: media.has_attribute("rtcp-mux") || media.has_attribute("rtcp-mux-only"),
+            voip_metrics: either(media, session, "rtcp-xr").any(lines::asks_voip_metrics),
+            cryptos,
+            unusable,
+            fingerprint: either(media, session, "fingerprint").find_map(Fingerprint::read),
+            setup: either(media, session, "setup").find_map(Setup::read),
         }
     }
 
@@ -166,13 +193,31 @@ impl Stream {
         let mut attributes = Vec::new();
         for map in &self.maps {
             attributes.push(Attribute::with_value("rtpmap", map.value()));
-            if map.is_telephone_event() {
-                attributes.push(Attribute::with_value("fmtp", format!("{} 0-15", map.payload_type)));
-            }
+            let about = self
+                .parameters
+                .iter()
+                .filter(|line| line.payload_type == map.payload_type);
+            attributes.extend(about.map(|line| Attribute::with_value("fmtp", line.value())));
         }
         attributes.extend(self.ptime_ms.map(|ptime| Attribute::with_value("ptime", ptime)));
-        attributes.push(Attribute::new(word(self.direction)));
+        attributes.extend(self.maxptime_ms.map(|ptime| Attribute::with_value("maxptime", ptime)));
+        self.write_security(&mut attributes);
+        if self.rtcp_mux {
+            attributes.push(Attribute::new("rtcp-mux"));
+        }
+        if self.voip_metrics {
+            attributes.push(Attribute::with_value("rtcp-xr", "voip-metrics"));
+        }
+        attributes.push(Attribute::new(lines::direction_word(self.direction)));
         attributes
+    }
+
+    fn write_security(&self, attributes: &mut Vec<Attribute>) {
+        let cryptos = self.cryptos.iter().map(Crypto::write);
+        attributes.extend(cryptos.map(|line| Attribute::with_value("crypto", line)));
+        let fingerprint = self.fingerprint.as_ref().map(Fingerprint::value);
+        attributes.extend(fingerprint.map(|line| Attribute::with_value("fingerprint", line)));
+        attributes.extend(self.setup.map(|setup| Attribute::with_value("setup", setup.word())));
     }
 }
 
@@ -182,28 +227,6 @@ impl Address {
             Ok(address) => Self::Ip(address.ip),
             Err(_) => Self::Other(connection.connection_address.clone()),
         }
-    }
-}
-
-impl Map {
-    /// Whether this is RFC 4733's keys, at the clock of G.711.
-    pub fn is_telephone_event(&self) -> bool {
-        self.name.eq_ignore_ascii_case("telephone-event") && self.clock_hz == 8_000
-    }
-
-    fn read(value: &str) -> Option<Self> {
-        let (payload_type, encoding) = value.trim().split_once(char::is_whitespace)?;
-        let mut parts = encoding.trim().split('/');
-        Some(Self {
-            payload_type: payload_type.parse().ok()?,
-            name: parts.next()?.to_owned(),
-            clock_hz: parts.next()?.trim().parse().ok()?,
-            channels: parts.next().map_or(Some(1), |channels| channels.trim().parse().ok())?,
-        })
-    }
-
-    fn value(&self) -> String {
-        format!("{} {}/{}", self.payload_type, self.name, self.clock_hz)
     }
 }
 
@@ -221,6 +244,22 @@ fn values<'a>(media: &'a Media, name: &'a str) -> impl Iterator<Item = &'a str> 
     media.get_attribute_values(name).flatten()
 }
 
+/// What is said for the stream, and behind it what is said for the whole session.
+fn either<'a>(media: &'a Media, session: &'a Session, name: &'a str) -> impl Iterator<Item = &'a str> {
+    values(media, name).chain(session.get_attribute_values(name).flatten())
+}
+
+fn cryptos(media: &Media) -> (Vec<Crypto>, Option<Unusable>) {
+    let (mut usable, mut unusable) = (Vec::new(), None);
+    for line in values(media, "crypto").take(CRYPTOS_MAX).map(Crypto::read) {
+        match line {
+            Ok(crypto) => usable.push(crypto),
+            Err(why) => drop(unusable.get_or_insert(why)),
+        }
+    }
+    (usable, unusable)
+}
+
 /// A number said for the stream or for the whole session; some write `20.0`.
 fn number(media: &Media, session: &Session, name: &str) -> Option<u32> {
     let own = values(media, name).next();
@@ -228,35 +267,10 @@ fn number(media: &Media, session: &Session, name: &str) -> Option<u32> {
     value.trim().split('.').next()?.parse().ok()
 }
 
-/// `a=rtcp:53020` or `a=rtcp:53020 IN IP4 126.16.64.4`.
-fn read_rtcp(value: &str) -> Option<(u16, Option<IpAddr>)> {
-    let mut words = value.split_ascii_whitespace();
-    let port = words.next()?.parse().ok()?;
-    Some((port, words.nth(2).and_then(|address| address.parse().ok())))
-}
-
 fn direction(attributes: &[Attribute]) -> Option<Direction> {
-    attributes.iter().find_map(|attribute| {
-        DIRECTIONS
-            .into_iter()
-            .find(|&direction| attribute.attribute.eq_ignore_ascii_case(word(direction)))
-    })
-}
-
-const DIRECTIONS: [Direction; 4] = [
-    Direction::SendRecv,
-    Direction::SendOnly,
-    Direction::RecvOnly,
-    Direction::Inactive,
-];
-
-const fn word(direction: Direction) -> &'static str {
-    match direction {
-        Direction::SendRecv => "sendrecv",
-        Direction::SendOnly => "sendonly",
-        Direction::RecvOnly => "recvonly",
-        Direction::Inactive => "inactive",
-    }
+    attributes
+        .iter()
+        .find_map(|attribute| lines::read_direction(&attribute.attribute))
 }
 
 /// Whether packets can be sent there, now or after a hold.
@@ -284,25 +298,6 @@ mod tests {
             (streams[1].direction, streams[1].ptime_ms),
             (Direction::RecvOnly, Some(20))
         );
-    }
-
-    #[test]
-    fn an_rtpmap_is_read_in_any_case_and_with_channels() {
-        let map = Map::read("101 Telephone-Event/8000").unwrap();
-        assert!(map.is_telephone_event());
-        assert_eq!(Map::read("0 pcmu/8000/1").unwrap().channels, 1);
-        assert_eq!(Map::read("0 L16/44100/2").unwrap().channels, 2);
-        for broken in ["", "0", "0 pcmu", "x pcmu/8000", "0 pcmu/x", "300 pcmu/8000"] {
-            assert_eq!(Map::read(broken), None, "{broken}");
-        }
-    }
-
-    #[test]
-    fn the_rtcp_line_may_name_an_address() {
-        assert_eq!(read_rtcp("53020"), Some((53_020, None)));
-        let address = "126.16.64.4".parse().unwrap();
-        assert_eq!(read_rtcp("53020 IN IP4 126.16.64.4"), Some((53_020, Some(address))));
-        assert_eq!(read_rtcp("99999"), None);
     }
 
     #[test]

@@ -1,18 +1,20 @@
-//! Choosing: which stream of an offer we take, in which codec, and what our answer says (RFC 3264 sections 6 and 8).
+//! Choosing: which stream of an offer we take, and what our answer says (RFC 3264 sections 6 and 8).
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    Codec, Direction, EventFormat, Format, Local, Negotiated, Refusal, Security,
-    description::{Address, Author, Description, Map, Stream, is_unicast},
+    Codec, Direction, Local, Negotiated, PTIME_MS_MAX, Profile, Refusal, Security,
+    description::{Address, Author, Description, Stream, is_unicast},
+    formats::{Formats, Sent},
+    opus, security,
 };
 
 /// Reads an offer and answers it: the first audio stream we can serve is taken, all others are turned down.
 pub fn answer(offer: &[u8], local: &Local) -> Result<(Negotiated, Vec<u8>), Refusal> {
     let offer = Description::read(offer)?;
-    let (index, negotiated) = choose(&offer, &local.codecs)?;
+    let (index, negotiated, accepted) = choose(&offer, local)?;
     let streams = offer.streams.iter().enumerate().map(|(at, offered)| match at == index {
-        true => accepted(offered, &negotiated, local),
+        true => accepted.clone(),
         false => turned_down(offered),
     });
     let answer = Description {
@@ -21,15 +23,16 @@ pub fn answer(offer: &[u8], local: &Local) -> Result<(Negotiated, Vec<u8>), Refu
     Ok((negotiated, answer.write(author(local))))
 }
 
-/// Our own offer: every codec we speak, telephone-events, 20 ms.
+/// Our own offer: every codec we speak, telephone-events and comfort noise, protected as the trunk wants it.
 pub fn offer(local: &Local) -> Vec<u8> {
-    let mut maps: Vec<Map> = local
-        .codecs
-        .iter()
-        .map(|&codec| map(codec.payload_type(), codec.name()))
-        .collect();
-    maps.push(map(TELEPHONE_EVENT, "telephone-event"));
-    let stream = ours(maps, PTIME_MS, Direction::SendRecv, local);
+    let (profile, lines) = security::offered(local);
+    let before = local.before.as_ref();
+    let stream = Stream {
+        // With a handshake, what makes keys for one port serves both kinds of packets (RFC 5764 section 5.1).
+        rtcp_mux: lines.fingerprint.is_some() || before.is_some_and(|before| before.rtcp_mux),
+        voip_metrics: before.is_some_and(|before| before.voip_metrics),
+        ..ours(&Formats::offered(local), profile.name(), lines, local)
+    };
     Description { streams: vec![stream] }.write(author(local))
 }
 
@@ -39,110 +42,77 @@ pub fn read_answer(answer: &[u8], local: &Local) -> Result<Negotiated, Refusal> 
     let [stream] = answer.streams.as_slice() else {
         return Err(Refusal::Mismatch("we offered exactly one stream"));
     };
-    // The far end chose; among several it listed, the first is what it will send.
-    let codec = stream
-        .payload_types()
-        .find_map(|payload_type| codec(stream, payload_type, &local.codecs));
-    negotiate(stream, codec)
+    let profile = check(stream)?;
+    let security = security::answered(stream, profile, local)?;
+    let (formats, sent) = Formats::answered(stream, local)?;
+    settle(stream, profile, security, formats, sent, local)
 }
 
-/// What we call telephone-events in our own offers.
-const TELEPHONE_EVENT: u8 = 101;
-/// Packet time without a wish of the far end.
-const PTIME_MS: u32 = 20;
-const PTIME_MS_MAX: u32 = 60;
+/// Whole tens of milliseconds, as what is sent is cut.
 const PTIME_MS_STEP: u32 = 10;
+/// The packet times Opus is coded at (RFC 7587 section 4.2), of those we send; longest first.
+const OPUS_PTIMES_MS: [u32; 4] = [60, 40, 20, 10];
 
-fn choose(offer: &Description, codecs: &[Codec]) -> Result<(usize, Negotiated), Refusal> {
+fn choose(offer: &Description, local: &Local) -> Result<(usize, Negotiated, Stream), Refusal> {
     let mut refusal = Refusal::NoAudio;
     for (index, stream) in offer.streams.iter().enumerate() {
-        match negotiate(stream, preferred(stream, codecs)) {
-            Ok(negotiated) => return Ok((index, negotiated)),
-            // Of several streams we cannot serve, the one that came closest tells why.
-            Err(why) if closeness(&why) > closeness(&refusal) => refusal = why,
+        match accept(stream, local) {
+            Ok((negotiated, answer)) => return Ok((index, negotiated, answer)),
+            Err(why) if why.closeness() > refusal.closeness() => refusal = why,
             Err(_) => {}
         }
     }
     Err(refusal)
 }
 
-fn closeness(refusal: &Refusal) -> u8 {
-    match refusal {
-        Refusal::NoAudio => 0,
-        Refusal::ProfileUnknown(_) => 1,
-        Refusal::SrtpRequired(_) => 2,
-        Refusal::NoCommonCodec => 3,
-        _ => 4,
-    }
+/// What a stream of an offer settles, and our side of it.
+fn accept(stream: &Stream, local: &Local) -> Result<(Negotiated, Stream), Refusal> {
+    let profile = check(stream)?;
+    let (security, lines) = security::answering(stream, profile, local)?;
+    let (formats, sent) = Formats::answering(stream, local)?;
+    let answer = ours(&formats, &stream.profile, lines, local);
+    let negotiated = settle(stream, profile, security, formats, sent, local)?;
+    let answer = Stream {
+        direction: negotiated.direction,
+        ptime_ms: Some(negotiated.ptime_ms),
+        rtcp_mux: negotiated.rtcp_mux,
+        voip_metrics: negotiated.voip_metrics,
+        ..answer
+    };
+    Ok((negotiated, answer))
 }
 
-fn negotiate(stream: &Stream, codec: Option<(u8, Codec)>) -> Result<Negotiated, Refusal> {
+fn check(stream: &Stream) -> Result<Profile, Refusal> {
     if stream.kind != "audio" || stream.port == 0 {
         return Err(Refusal::NoAudio);
     }
-    check_profile(&stream.profile)?;
-    let (payload_type, codec) = codec.ok_or(Refusal::NoCommonCodec)?;
+    Profile::read(&stream.profile).ok_or_else(|| Refusal::ProfileUnknown(stream.profile.clone()))
+}
+
+fn settle(
+    stream: &Stream,
+    profile: Profile,
+    security: Security,
+    formats: Formats,
+    sent: Sent,
+    local: &Local,
+) -> Result<Negotiated, Refusal> {
     let address = address(stream)?;
-    let event_send = telephone_event(stream);
     Ok(Negotiated {
-        send: Format {
-            payload_type,
-            ..Format::plain(codec)
-        },
-        receive: vec![Format {
-            payload_type,
-            ..Format::plain(codec)
-        }],
-        events: event_send
-            .map(|payload_type| EventFormat {
-                payload_type,
-                clock_hz: 8_000,
-            })
-            .into_iter()
-            .collect(),
-        event_send,
-        comfort_noise: None,
-        rtcp_mux: false,
-        security: Security::None,
-        voip_metrics: false,
+        send: sent.audio,
+        receive: formats.receive,
+        events: formats.events,
+        event_send: sent.events,
+        comfort_noise: formats.comfort_noise,
         remote_rtp: SocketAddr::new(address, stream.port),
         remote_rtcp: rtcp(stream, address),
-        ptime_ms: ptime_ms(stream),
+        rtcp_mux: stream.rtcp_mux,
+        ptime_ms: ptime_ms(stream, sent, local),
         direction: direction(stream, address),
+        profile,
+        security,
+        voip_metrics: stream.voip_metrics,
     })
-}
-
-fn check_profile(profile: &str) -> Result<(), Refusal> {
-    let upper = profile.to_ascii_uppercase();
-    match upper.as_str() {
-        "RTP/AVP" => Ok(()),
-        _ if upper.contains("SAVP") => Err(Refusal::SrtpRequired(profile.to_owned())),
-        _ => Err(Refusal::ProfileUnknown(profile.to_owned())),
-    }
-}
-
-/// What we like best of what is offered; among several numbers for it the first.
-fn preferred(stream: &Stream, codecs: &[Codec]) -> Option<(u8, Codec)> {
-    codecs.iter().find_map(|&wanted| {
-        stream
-            .payload_types()
-            .find_map(|payload_type| codec(stream, payload_type, &[wanted]))
-    })
-}
-
-/// The codec behind a payload type: what its `a=rtpmap` says, else what the number means by itself.
-fn codec(stream: &Stream, payload_type: u8, codecs: &[Codec]) -> Option<(u8, Codec)> {
-    let is = |codec: &Codec| match stream.map(payload_type) {
-        Some(map) => map.name.eq_ignore_ascii_case(codec.name()) && map.clock_hz == 8_000 && map.channels == 1,
-        None => codec.payload_type() == payload_type,
-    };
-    codecs.iter().copied().find(is).map(|codec| (payload_type, codec))
-}
-
-fn telephone_event(stream: &Stream) -> Option<u8> {
-    stream
-        .payload_types()
-        .find(|&payload_type| stream.map(payload_type).is_some_and(Map::is_telephone_event))
 }
 
 fn address(stream: &Stream) -> Result<IpAddr, Refusal> {
@@ -154,7 +124,11 @@ fn address(stream: &Stream) -> Result<IpAddr, Refusal> {
     }
 }
 
+/// On the RTP port when they share it, whatever `a=rtcp` says for those who do not (RFC 5761 section 5.1.3).
 fn rtcp(stream: &Stream, address: IpAddr) -> SocketAddr {
+    if stream.rtcp_mux {
+        return SocketAddr::new(address, stream.port);
+    }
     let (port, elsewhere) = stream.rtcp.unwrap_or((stream.port.saturating_add(1), None));
     SocketAddr::new(
         elsewhere.filter(|&address| is_unicast(address)).unwrap_or(address),
@@ -163,29 +137,23 @@ fn rtcp(stream: &Stream, address: IpAddr) -> SocketAddr {
 }
 
 /// The wished packet time, brought to what we can do: whole tens of milliseconds, never above what is allowed.
-fn ptime_ms(stream: &Stream) -> u32 {
+fn ptime_ms(stream: &Stream, sent: Sent, local: &Local) -> u32 {
     let allowed = stream.maxptime_ms.unwrap_or(PTIME_MS_MAX);
-    let wished = stream.ptime_ms.unwrap_or(PTIME_MS).min(allowed);
-    (wished / PTIME_MS_STEP * PTIME_MS_STEP).clamp(PTIME_MS_STEP, PTIME_MS_MAX)
+    let opus = sent.audio.codec == Codec::Opus;
+    let line = stream.parameters(sent.audio.payload_type).filter(|_| opus);
+    let least = line.map_or(0, opus::ptime_ms_min);
+    let wished = stream.ptime_ms.unwrap_or(local.ptime_ms).max(least).min(allowed);
+    let ptime = (wished / PTIME_MS_STEP * PTIME_MS_STEP).clamp(PTIME_MS_STEP, PTIME_MS_MAX);
+    match OPUS_PTIMES_MS.into_iter().find(|&possible| possible <= ptime) {
+        Some(possible) if opus => possible,
+        _ => ptime,
+    }
 }
 
 /// Theirs, seen from here. An unspecified address is the way RFC 2543 said hold: there is nowhere to send.
 fn direction(stream: &Stream, address: IpAddr) -> Direction {
     let ours = stream.direction.reversed();
     Direction::new(ours.sends() && !address.is_unspecified(), ours.receives())
-}
-
-fn accepted(offered: &Stream, negotiated: &Negotiated, local: &Local) -> Stream {
-    let mut maps = vec![map(negotiated.send.payload_type, negotiated.send.codec.name())];
-    maps.extend(
-        negotiated
-            .event_send
-            .map(|payload_type| map(payload_type, "telephone-event")),
-    );
-    Stream {
-        profile: offered.profile.clone(),
-        ..ours(maps, negotiated.ptime_ms, negotiated.direction, local)
-    }
 }
 
 /// The same kind, profile and formats with port 0 (RFC 3264 section 6).
@@ -196,28 +164,27 @@ fn turned_down(offered: &Stream) -> Stream {
     }
 }
 
-fn ours(maps: Vec<Map>, ptime_ms: u32, direction: Direction, local: &Local) -> Stream {
-    let formats: Vec<String> = maps.iter().map(|map| map.payload_type.to_string()).collect();
+fn ours(formats: &Formats, profile: &str, lines: security::Lines, local: &Local) -> Stream {
+    let (maps, parameters) = formats.lines();
+    let numbers: Vec<String> = maps.iter().map(|map| map.payload_type.to_string()).collect();
     Stream {
         kind: "audio".to_owned(),
         port: local.rtp_port,
-        profile: "RTP/AVP".to_owned(),
-        formats: formats.join(" "),
+        profile: profile.to_owned(),
+        formats: numbers.join(" "),
         address: None,
         maps,
-        direction,
-        ptime_ms: Some(ptime_ms),
-        maxptime_ms: None,
+        parameters,
+        direction: Direction::SendRecv,
+        ptime_ms: Some(local.ptime_ms),
+        maxptime_ms: Some(PTIME_MS_MAX),
         rtcp: None,
-    }
-}
-
-fn map(payload_type: u8, name: &str) -> Map {
-    Map {
-        payload_type,
-        name: name.to_owned(),
-        clock_hz: 8_000,
-        channels: 1,
+        rtcp_mux: false,
+        voip_metrics: false,
+        cryptos: lines.cryptos,
+        unusable: None,
+        fingerprint: lines.fingerprint,
+        setup: lines.setup,
     }
 }
 

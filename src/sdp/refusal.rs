@@ -26,15 +26,34 @@ pub enum Refusal {
     /// No audio stream, or all of them switched off.
     #[error("there is no audio stream, or its port is 0")]
     NoAudio,
-    /// Audio, but not over plain RTP.
-    #[error("the audio stream uses {0}; offer RTP/AVP")]
+    /// Audio over a transport we do not know.
+    #[error("the audio stream uses {0}; offer RTP/AVP, RTP/SAVP or UDP/TLS/RTP/SAVP")]
     ProfileUnknown(String),
-    /// Audio, but only encrypted.
-    #[error("the audio stream insists on SRTP ({0}); offer RTP/AVP")]
-    SrtpRequired(String),
-    /// Audio over plain RTP in codecs we do not speak.
-    #[error("no codec in common; offer PCMU or PCMA at 8000 Hz, one channel")]
-    NoCommonCodec,
+    /// Audio that is encrypted only, on a trunk that is not.
+    #[error("the audio stream insists on SRTP ({0}), which this trunk's settings refuse; offer RTP/AVP")]
+    SrtpRefused(String),
+    /// Audio that is encrypted by DTLS only, on a trunk without.
+    #[error(
+        "the audio stream insists on DTLS-SRTP ({0}), which this trunk's settings refuse; offer RTP/SAVP with a=crypto"
+    )]
+    DtlsRefused(String),
+    /// Plain audio on a trunk that is encrypted only.
+    #[error("this trunk's settings require SRTP, and the audio stream has none; {0}")]
+    SrtpRequired(&'static str),
+    /// Keys for nothing we speak.
+    #[error("no crypto suite in common; offer one of {ours}{why}")]
+    NoCommonSuite {
+        /// The suites we speak.
+        ours: String,
+        /// What is wrong with the lines there are.
+        why: String,
+    },
+    /// DTLS without what its other side is known by.
+    #[error("DTLS-SRTP is offered with {0}; add a=fingerprint:sha-256 and a=setup:actpass")]
+    DtlsIncomplete(&'static str),
+    /// Audio in codecs we do not speak.
+    #[error("no codec in common; offer one of {0}")]
+    NoCommonCodec(String),
 }
 
 impl Refusal {
@@ -43,9 +62,24 @@ impl Refusal {
         match self {
             Self::TooLarge(_) | Self::Unreadable(_) | Self::Mismatch(_) => "bad_sdp",
             Self::NoAddress | Self::AddressUnknown(_) | Self::AddressNotUnicast(_) => "bad_sdp",
+            Self::DtlsIncomplete(_) => "bad_sdp",
             Self::NoAudio => "no_audio",
+            Self::SrtpRefused(_) | Self::DtlsRefused(_) => "srtp_refused",
             Self::SrtpRequired(_) => "srtp_required",
-            Self::ProfileUnknown(_) | Self::NoCommonCodec => "no_common_codec",
+            Self::NoCommonSuite { .. } => "no_common_suite",
+            Self::ProfileUnknown(_) | Self::NoCommonCodec(_) => "no_common_codec",
+        }
+    }
+
+    /// Of several streams that cannot be served, the one that came closest tells why.
+    pub(super) const fn closeness(&self) -> u8 {
+        match self {
+            Self::NoAudio => 0,
+            Self::ProfileUnknown(_) => 1,
+            Self::SrtpRefused(_) | Self::DtlsRefused(_) | Self::SrtpRequired(_) => 2,
+            Self::NoCommonSuite { .. } | Self::DtlsIncomplete(_) => 3,
+            Self::NoCommonCodec(_) => 4,
+            _ => 5,
         }
     }
 }

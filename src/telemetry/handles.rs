@@ -5,8 +5,8 @@
 use std::sync::Mutex;
 
 use prometheus::{
-    Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    core::Collector,
+    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector,
 };
 
 use super::{
@@ -29,6 +29,9 @@ pub(super) struct Handles {
     pub(super) rtp_packets_lost: IntCounter,
     pub(super) rtp_packets_foreign: IntCounter,
     pub(super) rtp_jitter: Histogram,
+    pub(super) mos: HistogramVec,
+    pub(super) rtp_round_trip: Histogram,
+    pub(super) media_diagnoses: IntCounterVec,
     pub(super) session_connects: IntCounterVec,
     pub(super) session_reconnects: IntCounterVec,
     pub(super) sessions_active: IntGauge,
@@ -52,6 +55,12 @@ pub(super) struct Handles {
     pub(super) tokens: IntCounterVec,
     pub(super) records_written: IntCounter,
     pub(super) records_failed: IntCounter,
+    pub(super) recordings_active: IntGauge,
+    pub(super) recording_bytes: IntCounter,
+    pub(super) recording_lost: Counter,
+    pub(super) recordings_failed: IntCounterVec,
+    pub(super) recording_uploads_pending: IntGauge,
+    pub(super) recording_uploads: IntCounterVec,
     pub(super) dtmf_digits: IntCounter,
     pub(super) build_info: IntGaugeVec,
     pub(super) process: Mutex<ProcessMetrics>,
@@ -84,6 +93,9 @@ impl Handles {
             rtp_packets_lost: make.counter(Metric::RtpPacketsLost),
             rtp_packets_foreign: make.counter(Metric::RtpPacketsForeign),
             rtp_jitter: make.histogram(Metric::RtpJitter),
+            mos: make.histogram_vec(Metric::Mos),
+            rtp_round_trip: make.histogram(Metric::RtpRoundTrip),
+            media_diagnoses: make.counter_vec(Metric::MediaDiagnoses),
             session_connects: make.counter_vec(Metric::SessionConnects),
             session_reconnects: make.counter_vec(Metric::SessionReconnects),
             sessions_active: make.gauge(Metric::SessionsActive),
@@ -107,6 +119,12 @@ impl Handles {
             tokens: make.counter_vec(Metric::Tokens),
             records_written: make.counter(Metric::RecordsWritten),
             records_failed: make.counter(Metric::RecordsFailed),
+            recordings_active: make.gauge(Metric::RecordingsActive),
+            recording_bytes: make.counter(Metric::RecordingBytes),
+            recording_lost: make.real_counter(Metric::RecordingLost),
+            recordings_failed: make.counter_vec(Metric::RecordingsFailed),
+            recording_uploads_pending: make.gauge(Metric::RecordingUploadsPending),
+            recording_uploads: make.counter_vec(Metric::RecordingUploads),
             dtmf_digits: make.counter(Metric::DtmfDigits),
             build_info: make.gauge_vec(Metric::BuildInfo),
             process: Mutex::new(make.process()),
@@ -136,6 +154,10 @@ impl Maker<'_> {
         self.register(IntCounter::with_opts(options(metric)))
     }
 
+    fn real_counter(&self, metric: Metric) -> Counter {
+        self.register(Counter::with_opts(options(metric)))
+    }
+
     fn counter_vec(&self, metric: Metric) -> IntCounterVec {
         self.register(IntCounterVec::new(options(metric), metric.labels()))
     }
@@ -153,14 +175,11 @@ impl Maker<'_> {
     }
 
     fn histogram(&self, metric: Metric) -> Histogram {
-        let buckets = match metric.kind() {
-            Kind::Histogram(buckets) => buckets.to_vec(),
-            Kind::Counter | Kind::Gauge => Vec::new(),
-        };
-        self.register(Histogram::with_opts(HistogramOpts {
-            common_opts: options(metric),
-            buckets,
-        }))
+        self.register(Histogram::with_opts(buckets(metric)))
+    }
+
+    fn histogram_vec(&self, metric: Metric) -> HistogramVec {
+        self.register(HistogramVec::new(buckets(metric), metric.labels()))
     }
 
     fn process(&self) -> ProcessMetrics {
@@ -186,6 +205,17 @@ impl Maker<'_> {
 
 fn options(metric: Metric) -> Opts {
     Opts::new(metric.name(), metric.help())
+}
+
+fn buckets(metric: Metric) -> HistogramOpts {
+    let buckets = match metric.kind() {
+        Kind::Histogram(buckets) => buckets.to_vec(),
+        Kind::Counter | Kind::Gauge => Vec::new(),
+    };
+    HistogramOpts {
+        common_opts: options(metric),
+        buckets,
+    }
 }
 
 /// A count as a gauge value.

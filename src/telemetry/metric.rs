@@ -29,6 +29,12 @@ pub enum Metric {
     RtpPacketsForeign,
     /// Interarrival jitter at the end of a call.
     RtpJitter,
+    /// How a call sounded.
+    Mos,
+    /// Round trips by RTCP.
+    RtpRoundTrip,
+    /// What was wrong with lines.
+    MediaDiagnoses,
     /// Sessions connected or refused.
     SessionConnects,
     /// Sessions dialled again in the middle of a call.
@@ -73,6 +79,18 @@ pub enum Metric {
     RecordsWritten,
     /// Failed attempts to write a call record.
     RecordsFailed,
+    /// Recordings being made now.
+    RecordingsActive,
+    /// Bytes of sound recorded.
+    RecordingBytes,
+    /// Sound that is silence in a recording for want of room.
+    RecordingLost,
+    /// Recordings that are not whole.
+    RecordingsFailed,
+    /// Recordings that wait to be uploaded.
+    RecordingUploadsPending,
+    /// Attempts to upload a recording.
+    RecordingUploads,
     /// DTMF digits received.
     DtmfDigits,
     /// The version running.
@@ -113,7 +131,7 @@ struct Row {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 51] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -125,6 +143,9 @@ impl Metric {
         Self::RtpPacketsLost,
         Self::RtpPacketsForeign,
         Self::RtpJitter,
+        Self::Mos,
+        Self::RtpRoundTrip,
+        Self::MediaDiagnoses,
         Self::SessionConnects,
         Self::SessionReconnects,
         Self::SessionsActive,
@@ -147,6 +168,12 @@ impl Metric {
         Self::Tokens,
         Self::RecordsWritten,
         Self::RecordsFailed,
+        Self::RecordingsActive,
+        Self::RecordingBytes,
+        Self::RecordingLost,
+        Self::RecordingsFailed,
+        Self::RecordingUploadsPending,
+        Self::RecordingUploads,
         Self::DtmfDigits,
         Self::BuildInfo,
         Self::ProcessCpu,
@@ -263,6 +290,31 @@ const ROWS: &[(Metric, Row)] = &[
             "Interarrival jitter at the end of a call.",
             JITTER_SECONDS,
         ),
+    ),
+    (
+        Metric::Mos,
+        histogram(
+            "patchcord_mos",
+            "Mean estimated opinion score of a call (E-model, 1 to 5) at its end, by direction and by the scale of its codec.",
+            MOS,
+        )
+        .by(&["direction", "scale"]),
+    ),
+    (
+        Metric::RtpRoundTrip,
+        histogram(
+            "patchcord_rtp_round_trip_seconds",
+            "Last round trip of a call, measured by RTCP.",
+            ROUND_TRIP_SECONDS,
+        ),
+    ),
+    (
+        Metric::MediaDiagnoses,
+        counter(
+            "patchcord_media_diagnoses_total",
+            "What was found wrong with the media of a call while it went on, by cause word.",
+        )
+        .by(&["cause"]),
     ),
     (
         Metric::SessionConnects,
@@ -409,6 +461,50 @@ const ROWS: &[(Metric, Row)] = &[
         ),
     ),
     (
+        Metric::RecordingsActive,
+        gauge(
+            "patchcord_recordings_active",
+            "Recordings being made now, paused ones included.",
+        ),
+    ),
+    (
+        Metric::RecordingBytes,
+        counter(
+            "patchcord_recording_bytes_total",
+            "Bytes of sound recorded, before they are coded or sealed.",
+        ),
+    ),
+    (
+        Metric::RecordingLost,
+        counter(
+            "patchcord_recording_lost_seconds_total",
+            "Sound that is silence in a recording because the disk did not keep up.",
+        ),
+    ),
+    (
+        Metric::RecordingsFailed,
+        counter(
+            "patchcord_recordings_failed_total",
+            "Recordings that could not be begun or ended before their call, by reason word.",
+        )
+        .by(&["reason"]),
+    ),
+    (
+        Metric::RecordingUploadsPending,
+        gauge(
+            "patchcord_recording_uploads_pending",
+            "Finished recordings that wait to be uploaded.",
+        ),
+    ),
+    (
+        Metric::RecordingUploads,
+        counter(
+            "patchcord_recording_uploads_total",
+            "Attempts to upload a recording, by result: ok or failed; a failed one is tried again.",
+        )
+        .by(&["result"]),
+    ),
+    (
         Metric::DtmfDigits,
         counter("patchcord_dtmf_digits_total", "DTMF digits received from callers."),
     ),
@@ -460,6 +556,8 @@ const RESPONSE_SECONDS: &[f64] = &[
 ];
 const BARGE_IN_SECONDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5];
 const JITTER_SECONDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2];
+const MOS: &[f64] = &[1.5, 2.0, 2.5, 3.0, 3.25, 3.5, 3.75, 4.0, 4.1, 4.2, 4.3, 4.4];
+const ROUND_TRIP_SECONDS: &[f64] = &[0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0, 2.0];
 const LAG_SECONDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 1.0];
 
 const fn counter(name: &'static str, help: &'static str) -> Row {

@@ -48,7 +48,7 @@ fn caller_to_session() -> Vec<f64> {
             line.time(|line| {
                 write_packet(&mut packet, sequence, &packet_payload);
                 sequence = sequence.wrapping_add(1);
-                line.bridge.handle_rtp(line.now, line.caller, &packet);
+                line.bridge.handle_rtp(line.now, line.caller, &mut packet);
                 line.drain();
             })
         })
@@ -87,11 +87,8 @@ impl Line {
         let caller: SocketAddr = "127.0.0.1:4000".parse().unwrap();
         let mut bridge = Bridge::new(now, media::Settings::from_seed(1));
         let local = Local {
-            address: caller.ip(),
-            rtp_port: 5000,
-            session_id: 1,
-            version: 1,
             codecs: vec![Codec::Pcmu],
+            ..Local::new(caller.ip(), 5000, 1)
         };
         let offer =
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";

@@ -118,6 +118,7 @@ def settings(
     api=False,
     early_media=False,
     defence="",
+    greeting="Hello, this is the operator. Say something, and I will say it back to you.",
 ):
     """The whole configuration file of one scenario."""
     listen, tls = [f"udp:{address}:{ports.sip}", f"tcp:{address}:{ports.sip}"], ""
@@ -156,7 +157,7 @@ agent = "operator"
 
 [agents.operator]
 backends = ["only"]
-greeting = "Hello, this is the operator. Say something, and I will say it back to you."
+greeting = "{greeting}"
 answer = "{answer}"
 early_media = {str(early_media).lower()}
 

@@ -24,6 +24,7 @@ sys.dont_write_bytecode = True
 
 import asterisk_scenarios
 import caller_scenarios
+import codec_scenarios
 import events_scenario
 import kamailio_scenarios
 import phone_scenarios
@@ -40,7 +41,7 @@ from kamailio import Kamailio
 from softphone import Softphone
 
 # Every slot has so many RTP ports, from the first on; those of softphones are captured.
-PHONE_RTP, PHONE_RTP_COUNT = 12000, 100
+PHONE_RTP, PHONE_RTP_COUNT = 13000, 64
 LOAD_RTP, LOAD_RTP_COUNT = 21000, 1000
 SERVERS = asterisk_scenarios.SCENARIOS | kamailio_scenarios.SCENARIOS | tls_scenarios.SCENARIOS
 TRUNKS = trunk_scenarios.CALLEES | trunk_scenarios.CALLERS
@@ -69,12 +70,12 @@ class Lab:
         """A session server of its own, at the port for backends."""
         self.operator = Operator(self.options.gateway, self.folder, self.ports.backend, faults)
 
-    def softphone(self, law, transport, voice, arguments=(), on_loopback=True, authority=None):
-        secure = {}
+    def softphone(self, codec, transport, voice, arguments=(), on_loopback=True, authority=None, mediaenc=None):
+        secure = {"mediaenc": mediaenc}
         if transport == "tls":
             authority = authority or self.authority()
-            secure = {"identity": authority.identity("phone"), "authority": authority.certificate}
-        phone = Softphone(self.folder, self.ports, law, transport, voice, arguments, on_loopback, **secure)
+            secure |= {"identity": authority.identity("phone"), "authority": authority.certificate}
+        phone = Softphone(self.folder, self.ports, codec, transport, voice, arguments, on_loopback, **secure)
         self.phones.append(phone)
         return phone
 
@@ -275,7 +276,7 @@ def main():
     if chosen("events"):
         tally.run("events", lambda notes: events_scenario.run(options, notes))
 
-    small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS | SERVERS
+    small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS | codec_scenarios.SCENARIOS | SERVERS
     ports = {name: Ports(slot, PHONE_RTP + PHONE_RTP_COUNT * slot, PHONE_RTP_COUNT) for slot, name in enumerate(small)}
     for slot, name in enumerate(TRUNKS, len(small)):
         ports[name] = Ports(slot, PHONE_RTP + PHONE_RTP_COUNT * slot, PHONE_RTP_COUNT)
@@ -289,6 +290,7 @@ def main():
     for how, scenarios in [
         (play, phone_scenarios.SCENARIOS),
         (play, phone_scenarios.MORE | caller_scenarios.SCENARIOS),
+        (play, codec_scenarios.SCENARIOS),
         (play, asterisk_scenarios.SCENARIOS),
         (play, kamailio_scenarios.SCENARIOS | tls_scenarios.SCENARIOS),
         (play_callee, trunk_scenarios.CALLEES),
@@ -315,7 +317,7 @@ def main():
 
 def once_more(options, tally, ports):
     """Milliseconds measured on a busy machine prove little: what failed beside others is measured again, alone."""
-    scenarios = phone_scenarios.SCENARIOS | phone_scenarios.MORE | SERVERS | TRUNKS
+    scenarios = phone_scenarios.SCENARIOS | phone_scenarios.MORE | codec_scenarios.SCENARIOS | SERVERS | TRUNKS
     names = [name for name in tally.failed if name in scenarios]
     if not names:
         return

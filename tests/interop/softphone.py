@@ -9,9 +9,11 @@ from pathlib import Path
 from gateway import PASSWORD, USER
 
 MODULES = "/usr/lib/baresip/modules"
+# Loaded alone, so that nothing else is offered.
+CODEC_MODULES = {"PCMU": "g711.so", "PCMA": "g711.so", "G722": "g722.so", "opus": "opus.so"}
 
 
-def write_config(folder, ports, law, transport, voice, on_loopback, identity, authority):
+def write_config(folder, ports, codec, transport, voice, on_loopback, identity, authority, mediaenc):
     """A configuration folder with one account and the one codec to offer; the login waits to be asked for."""
     place = f"sip_listen 127.0.0.1:{ports.phone}\nnet_interface 127.0.0.1" if on_loopback else ""
     secure = f"sip_certificate {identity.all}\nsip_cafile {authority}" if identity else ""
@@ -34,9 +36,11 @@ audio_buffer         20-160
 jitter_buffer_delay  2-10
 rtcp_mux             no
 module_path          {MODULES}
-module               g711.so
+module               {CODEC_MODULES[codec]}
 module               aufile.so
 module               sndfile.so
+module               srtp.so
+module               dtls_srtp.so
 module_tmp           uuid.so
 module_tmp           account.so
 module_app           menu.so
@@ -48,7 +52,8 @@ statmode_default     off
 ringback_disabled    yes
 """
     )
-    account = f"<sip:caller@127.0.0.1:{ports.phone};transport={transport}>;regint=0;answermode=auto;audio_codecs={law}"
+    account = f"<sip:caller@127.0.0.1:{ports.phone};transport={transport}>;regint=0;answermode=auto;audio_codecs={codec}"
+    account += f";mediaenc={mediaenc}" if mediaenc else ""
     account += f";auth_user={USER};auth_pass={PASSWORD}\n"
     (folder / "accounts").write_text(account)
     (folder / "contacts").write_text("")
@@ -58,9 +63,21 @@ class Softphone:
     """One running baresip; `stop` ends it and nothing else. Left to itself it does not call from 127.0.0.1 but from
     the first other address of the machine."""
 
-    def __init__(self, folder, ports, law, transport, voice, arguments=(), on_loopback=True, identity=None, authority=None):
+    def __init__(
+        self,
+        folder,
+        ports,
+        codec,
+        transport,
+        voice,
+        arguments=(),
+        on_loopback=True,
+        identity=None,
+        authority=None,
+        mediaenc=None,
+    ):
         self.folder = Path(folder) / "baresip"
-        write_config(self.folder, ports, law, transport, voice, on_loopback, identity, authority)
+        write_config(self.folder, ports, codec, transport, voice, on_loopback, identity, authority, mediaenc)
         self.log = open(self.folder / "log", "w")
         self.process = subprocess.Popen(
             ["baresip", "-4", "-s", "-f", str(self.folder), "-t", "120", *arguments],

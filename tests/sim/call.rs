@@ -140,11 +140,8 @@ impl Call {
         dice: Dice,
     ) -> Result<Self, Cause> {
         let local = sdp::Local {
-            address: invite.advertised_ip,
-            rtp_port,
-            session_id: 7,
-            version: 1,
             codecs: vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
+            ..sdp::Local::new(invite.advertised_ip, rtp_port, 7)
         };
         let terms = Terms::new(local, invite.offer.as_deref())?;
         Ok(Self::new(now, leg, terms, rules, dice))
@@ -202,7 +199,7 @@ impl Call {
     /// A datagram on the RTP port; false when there is nobody there any more.
     pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
         if self.open {
-            self.bridge.handle_rtp(now, from, bytes);
+            self.bridge.handle_rtp(now, from, &mut bytes.to_vec());
             self.carry(now);
         }
         self.open
@@ -271,5 +268,6 @@ fn settings(rules: Rules) -> conductor::Settings {
         toolbox: Toolbox::default(),
         voicemail_after: None,
         messages: true,
+        recording: Default::default(),
     }
 }

@@ -1,7 +1,9 @@
 //! What the conductor does with a call, from event to act.
 
 use super::*;
-use crate::{call::machine::Answer, config::Tool, sdp::Codec};
+use crate::{call::machine::Answer, config::Tool};
+
+mod recording;
 
 #[test]
 fn a_call_we_place_is_offered_answered_and_greeted() {
@@ -156,9 +158,11 @@ fn early_media_answers_the_offer_before_the_call() {
     };
     assert_eq!(call.acts(), [Act::Leg(Command::Ring), Act::Note(Note::Ringing)]);
     let acts = call.hear(Input::SessionReady);
-    assert!(matches!(acts[1], Act::Media(Order::Apply(_))), "{acts:?}");
-    assert!(matches!(acts[2], Act::Leg(Command::Progress { .. })), "{acts:?}");
+    assert_eq!(acts[0], Act::Media(Order::Early(true)));
+    assert!(matches!(acts[2], Act::Media(Order::Apply(_))), "{acts:?}");
+    assert!(matches!(acts[3], Act::Leg(Command::Progress { .. })), "{acts:?}");
     let acts = call.report(Report::Said);
+    assert!(acts.contains(&Act::Media(Order::Early(false))), "{acts:?}");
     assert!(
         matches!(acts.last(), Some(Act::Leg(Command::Answer { .. }))),
         "{acts:?}"
@@ -263,17 +267,12 @@ fn settings() -> Settings {
         ),
         voicemail_after: Some(Duration::from_secs(4)),
         messages: true,
+        recording: Default::default(),
     }
 }
 
 fn local() -> Local {
-    Local {
-        address: "127.0.0.1".parse().unwrap(),
-        rtp_port: 5000,
-        session_id: 1,
-        version: 1,
-        codecs: Codec::ALL.to_vec(),
-    }
+    Local::new("127.0.0.1".parse().unwrap(), 5000, 1)
 }
 
 fn answer(formats: &str) -> Vec<u8> {

@@ -192,7 +192,7 @@ fn the_outcome_is_given_exactly_once_whatever_comes_in_whatever_order() {
     }
 }
 
-const ANY: [Input; 19] = [
+const ANY: [Input; 20] = [
     Input::SessionReady,
     Input::SessionAway,
     Input::SessionGone,
@@ -204,6 +204,7 @@ const ANY: [Input; 19] = [
     Input::HangUpAsked,
     Input::Quiet,
     Input::CallerSilent,
+    Input::Unheard,
     Input::PartFailed,
     Input::Finish,
     Input::Said,

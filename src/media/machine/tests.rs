@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    audio::{SampleRate, Tone, Upsampler, level},
+    audio::{Codec, Law, SampleRate, Tone, Upsampler, level},
     rtp::{Header, telephone_event::press},
     sdp::Direction,
 };
 
 mod agent;
 mod caller;
+mod codecs;
 mod line;
+mod link;
+mod secured;
 use line::{Line, SIGNALLED, far, terms};
 
 const ONE: Utterance = Utterance(1);
@@ -125,8 +128,8 @@ fn reports_say_what_came_and_went_and_the_last_says_goodbye() {
 fn reports_from_strangers_are_foreign() {
     let mut line = Line::new();
     let stranger = SocketAddr::from(([203, 0, 113, 66], 4_001));
-    line.machine.handle_rtcp(line.now, stranger, &[0x80, 200, 0, 6]);
-    line.machine.handle_rtcp(line.now, far(4_001), &[1, 2, 3]);
+    line.machine.handle_rtcp(line.now, stranger, &mut [0x80, 200, 0, 6]);
+    line.machine.handle_rtcp(line.now, far(4_001), &mut [1, 2, 3]);
     let statistics = line.machine.statistics();
     assert_eq!((statistics.foreign, statistics.malformed), (1, 1));
 }
@@ -144,8 +147,8 @@ fn nothing_happens_before_anything_is_agreed_on() {
         marker: false,
     }
     .write(&mut datagram);
-    machine.handle_rtp(now, far(1), &datagram);
-    machine.handle_rtcp(now, far(2), &[0x80, 204, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0]);
+    machine.handle_rtp(now, far(1), &mut datagram);
+    machine.handle_rtcp(now, far(2), &mut [0x80, 204, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0]);
     machine.play(now, ONE, &[0; 480]);
     machine.handle_timeout(now);
     machine.bye(now);
@@ -167,8 +170,8 @@ fn random_and_mutilated_datagrams_never_panic() {
             datagram[0] = 0x80 | random.next() as u8 & 0x3F;
             datagram[1] = [0, 8, 101, 13, 200, 201, 202, 203][random.next() as usize % 8];
         }
-        line.machine.handle_rtp(line.now, SIGNALLED, &datagram);
-        line.machine.handle_rtcp(line.now, far(4_001), &datagram);
+        line.machine.handle_rtp(line.now, SIGNALLED, &mut datagram.clone());
+        line.machine.handle_rtcp(line.now, far(4_001), &mut datagram);
         if round % 16 == 0 {
             line.run(7);
         }

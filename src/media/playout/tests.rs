@@ -1,6 +1,7 @@
 //! The playout alone: what comes in as words, what leaves as bytes, and what counts as heard.
 
 use super::*;
+use crate::audio::{Codec, Law};
 
 const ONE: Utterance = Utterance(1);
 const TWO: Utterance = Utterance(2);
@@ -195,10 +196,10 @@ fn comfort_is_heard_only_while_there_are_no_words() {
 }
 
 #[test]
-fn another_law_translates_what_waits() {
+fn another_law_encodes_what_waits() {
     let mut desk = Desk::new();
     desk.play(ONE, 100);
-    desk.playout.set_law(Law::A);
+    desk.playout.set_format(&Format::plain(Codec::Pcma));
     let mut pcm = Vec::new();
     Law::A.decode(&desk.take(4), &mut pcm);
     assert!(pcm[RAMP..].iter().all(|sample| (7_500..8_500).contains(sample)));
@@ -221,14 +222,34 @@ fn it_is_quiet_only_when_no_words_wait_and_none_are_on_their_way() {
 }
 
 #[test]
+fn where_silence_stops_it_is_announced_and_then_only_kept_alive() {
+    let mut desk = Desk::with(Silence::Stop);
+    desk.play(ONE, 100);
+    desk.finish(ONE);
+    let mut leaving = Vec::new();
+    for _ in 0..1_006 {
+        desk.now += Duration::from_millis(20);
+        leaving.push(desk.playout.prepare(desk.now, 20, &mut desk.events));
+    }
+    assert_eq!(leaving[0], Leaving::Audio { spurt: true });
+    assert_eq!(leaving[1..5], [Leaving::Audio { spurt: false }; 4]);
+    let noise: Vec<usize> = (5..leaving.len()).filter(|&at| leaving[at] == Leaving::Noise).collect();
+    assert_eq!(noise, [5, 505, 1_005]);
+    let nothing = leaving.iter().filter(|&&each| each == Leaving::Nothing).count();
+    assert_eq!(nothing, leaving.len() - 5 - noise.len());
+}
+
+#[test]
 fn an_empty_ring_gives_its_memory_back() {
     let mut desk = Desk::new();
     desk.play(ONE, 9_000);
     desk.finish(ONE);
     desk.take(450);
-    assert!(desk.playout.ring.capacity() <= 2 * RING_KEPT);
+    assert!(desk.playout.ring.capacity() <= 2 * RING_KEPT_MS * PER_MS);
 }
 
+const PER_MS: usize = 8;
+const RAMP: usize = RAMP_MS * PER_MS;
 const SILENCE: u8 = Law::Mu.silence();
 const LOUD: i16 = 8_000;
 
@@ -241,11 +262,17 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        Self {
-            playout: Playout::new(10_000),
+        Self::with(Silence::Send)
+    }
+
+    fn with(silence: Silence) -> Self {
+        let mut desk = Self {
+            playout: Playout::new(10_000, SampleRate::Hz24000, silence),
             events: Events::default(),
             now: Instant::now(),
-        }
+        };
+        desk.playout.set_format(&Format::plain(Codec::Pcmu));
+        desk
     }
 
     fn play(&mut self, utterance: Utterance, ms: usize) {
@@ -265,7 +292,9 @@ impl Desk {
         let mut out = Vec::new();
         for _ in 0..frames {
             self.now += Duration::from_millis(20);
-            self.playout.take(self.now, FRAME, &mut out, &mut self.events);
+            if let Leaving::Audio { .. } = self.playout.prepare(self.now, 20, &mut self.events) {
+                out.extend_from_slice(self.playout.payload());
+            }
         }
         out
     }

@@ -5,7 +5,11 @@ use crate::audio::{Law, SampleRate, Tone};
 
 #[test]
 fn a_turn_has_exact_offsets_in_every_format_and_portion() {
-    for format in [Format::Pcm, Format::G711(Law::Mu), Format::G711(Law::A)] {
+    for format in [
+        AudioFormat::PCM_24K,
+        AudioFormat::G711(Law::Mu),
+        AudioFormat::G711(Law::A),
+    ] {
         for portion_ms in [10, 20, 33, 4_000] {
             let mut input = Input::new(format, Some(&TurnDetection::default()));
             let (started, stopped) = hear(&mut input, &call(format), format, portion_ms);
@@ -20,25 +24,25 @@ fn a_turn_has_exact_offsets_in_every_format_and_portion() {
 
 #[test]
 fn a_click_is_no_turn() {
-    let mut input = Input::new(Format::Pcm, Some(&TurnDetection::default()));
+    let mut input = Input::new(AudioFormat::PCM_24K, Some(&TurnDetection::default()));
     let pcm: Vec<i16> = [vec![0; 2_400], tone(SampleRate::Hz24000, 20), vec![0; 24_000]].concat();
-    let (started, stopped) = hear(&mut input, &pcm, Format::Pcm, 20);
+    let (started, stopped) = hear(&mut input, &pcm, AudioFormat::PCM_24K, 20);
     assert_eq!((started.len(), stopped.len()), (0, 0));
 }
 
 #[test]
 fn a_quiet_caller_costs_little_memory() {
-    let mut input = Input::new(Format::Pcm, Some(&TurnDetection::default()));
-    hear(&mut input, &vec![0; 24 * 60_000], Format::Pcm, 20);
+    let mut input = Input::new(AudioFormat::PCM_24K, Some(&TurnDetection::default()));
+    hear(&mut input, &vec![0; 24 * 60_000], AudioFormat::PCM_24K, 20);
     assert!(input.pcm.len() < 24 * 1_500, "{}", input.pcm.len());
     assert_eq!(input.end_ms(), 60_000);
 }
 
 #[test]
 fn without_turn_detection_everything_waits_for_the_commit() {
-    let mut input = Input::new(Format::Pcm, None);
+    let mut input = Input::new(AudioFormat::PCM_24K, None);
     assert_eq!(input.commit().unwrap_err().code, "input_audio_buffer_commit_empty");
-    hear(&mut input, &call(Format::Pcm), Format::Pcm, 20);
+    hear(&mut input, &call(AudioFormat::PCM_24K), AudioFormat::PCM_24K, 20);
     assert_eq!(input.commit().unwrap().sound.ms(), 4_000);
     assert!(
         input
@@ -47,13 +51,13 @@ fn without_turn_detection_everything_waits_for_the_commit() {
             .message
             .ends_with("buffer only has 0.00ms of audio.")
     );
-    hear(&mut input, &vec![0; 24 * 130_000], Format::Pcm, 1_000);
+    hear(&mut input, &vec![0; 24 * 130_000], AudioFormat::PCM_24K, 1_000);
     assert!(input.commit().unwrap().sound.ms() as u64 <= INPUT_MS_MAX + TRIM_MS);
 }
 
 #[test]
 fn an_odd_byte_waits_for_its_other_half() {
-    let mut input = Input::new(Format::Pcm, None);
+    let mut input = Input::new(AudioFormat::PCM_24K, None);
     for bytes in [&[1u8, 0, 2][..], &[0, 3, 0]] {
         input.append(&base64_simd::STANDARD.encode_to_string(bytes)).unwrap();
     }
@@ -62,13 +66,13 @@ fn an_odd_byte_waits_for_its_other_half() {
 
 #[test]
 fn what_is_not_base64_is_refused_and_changes_nothing() {
-    let mut input = Input::new(Format::Pcm, None);
+    let mut input = Input::new(AudioFormat::PCM_24K, None);
     assert_eq!(input.append("???").unwrap_err().code, "invalid_value");
     assert!(input.pcm.is_empty() && input.bytes.is_empty());
 }
 
 /// One second of silence, one of tone, two of silence.
-fn call(format: Format) -> Vec<i16> {
+fn call(format: AudioFormat) -> Vec<i16> {
     let second = vec![0; format.rate().hz() as usize];
     [second.clone(), tone(format.rate(), 1_000), second.clone(), second].concat()
 }
@@ -79,7 +83,7 @@ fn tone(rate: SampleRate, ms: usize) -> Vec<i16> {
     pcm
 }
 
-fn hear(input: &mut Input, pcm: &[i16], format: Format, portion_ms: usize) -> (Vec<u64>, Vec<(u64, Recording)>) {
+fn hear(input: &mut Input, pcm: &[i16], format: AudioFormat, portion_ms: usize) -> (Vec<u64>, Vec<(u64, Recording)>) {
     let (mut started, mut stopped) = (Vec::new(), Vec::new());
     for portion in pcm.chunks(format.rate().per_ms() * portion_ms) {
         let mut bytes = Vec::new();

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use crate::audio::{Law, SampleRate};
 use crate::realtime::{
-    event::{AudioFormat, ServerError, SessionView},
+    audio::AudioFormat,
+    event::{FormatView, ServerError, SessionView},
     usage::Usage,
 };
 
@@ -32,17 +34,27 @@ pub fn session_view(session: Option<&Value>) -> SessionView {
     }
 }
 
-/// `audio/pcm` has only one rate in this dialect, so a server that does not repeat it means that one.
-fn audio_format(format: Option<&Value>) -> AudioFormat {
+fn audio_format(format: Option<&Value>) -> FormatView {
     let Some(format) = format.filter(|format| !format.is_null()) else {
-        return AudioFormat::Absent;
+        return FormatView::Absent;
     };
-    let is_pcm = format.get("type").and_then(Value::as_str) == Some("audio/pcm");
-    let rate = format.get("rate").filter(|rate| !rate.is_null());
-    if is_pcm && rate.is_none_or(|rate| rate.as_f64() == Some(24_000.0)) {
-        return AudioFormat::Pcm24k;
+    match known_format(format) {
+        Some(known) => FormatView::Known(known),
+        None => FormatView::Other(words(&format.to_string())),
     }
-    AudioFormat::Other(words(&format.to_string()))
+}
+
+/// A server that does not repeat the rate means the usual one: 24 kHz, or what G.711 always has.
+fn known_format(format: &Value) -> Option<AudioFormat> {
+    let rate = format.get("rate").filter(|rate| !rate.is_null()).map(Value::as_f64);
+    let is = |hz: f64| rate == Some(Some(hz));
+    match format.get("type")?.as_str()? {
+        "audio/pcm" if rate.is_none() || is(24_000.0) => Some(AudioFormat::PCM_24K),
+        "audio/pcm" if is(16_000.0) => Some(AudioFormat::Pcm16(SampleRate::Hz16000)),
+        "audio/pcmu" if rate.is_none() || is(8_000.0) => Some(AudioFormat::G711(Law::Mu)),
+        "audio/pcma" if rate.is_none() || is(8_000.0) => Some(AudioFormat::G711(Law::A)),
+        _ => None,
+    }
 }
 
 pub fn usage(usage: &Value) -> Usage {
@@ -101,18 +113,33 @@ mod tests {
     #[test]
     fn formats_are_told_apart() {
         let format = |text: &str| audio_format(Some(&serde_json::from_str(text).unwrap()));
-        assert_eq!(format(r#"{"type":"audio/pcm","rate":24000}"#), AudioFormat::Pcm24k);
-        assert_eq!(format(r#"{"type":"audio/pcm"}"#), AudioFormat::Pcm24k);
+        assert_eq!(
+            format(r#"{"type":"audio/pcm","rate":24000}"#),
+            known(AudioFormat::PCM_24K)
+        );
+        assert_eq!(format(r#"{"type":"audio/pcm"}"#), known(AudioFormat::PCM_24K));
         assert_eq!(
             format(r#"{"type":"audio/pcm","rate":16000}"#),
-            other(r#"{"rate":16000,"type":"audio/pcm"}"#)
+            known(AudioFormat::Pcm16(SampleRate::Hz16000))
         );
-        assert_eq!(format(r#"{"type":"audio/pcmu"}"#), other(r#"{"type":"audio/pcmu"}"#));
+        assert_eq!(
+            format(r#"{"type":"audio/pcm","rate":44100}"#),
+            other(r#"{"rate":44100,"type":"audio/pcm"}"#)
+        );
+        assert_eq!(format(r#"{"type":"audio/pcmu"}"#), known(AudioFormat::G711(Law::Mu)));
+        assert_eq!(
+            format(r#"{"type":"audio/pcma","rate":8000}"#),
+            known(AudioFormat::G711(Law::A))
+        );
         assert_eq!(format(r#""pcm16""#), other(r#""pcm16""#));
-        assert_eq!(audio_format(None), AudioFormat::Absent);
+        assert_eq!(audio_format(None), FormatView::Absent);
     }
 
-    fn other(text: &str) -> AudioFormat {
-        AudioFormat::Other(text.to_owned())
+    fn known(format: AudioFormat) -> FormatView {
+        FormatView::Known(format)
+    }
+
+    fn other(text: &str) -> FormatView {
+        FormatView::Other(text.to_owned())
     }
 }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::audio::Law;
 use crate::realtime::{
+    audio::AudioFormat,
     event::ClientEvent,
     history::{HistoryItem, Speaker},
     settings::{Settings, ToolSpec},
@@ -16,7 +18,7 @@ const APPEND_SUFFIX: &str = "\"}";
 /// Writes one event.
 pub fn write(event_id: u64, event: &ClientEvent<'_>) -> String {
     let mut json = match event {
-        ClientEvent::Configure(settings) => configure(settings),
+        ClientEvent::Configure(settings, format) => configure(settings, *format),
         ClientEvent::Recall(item) => recall(item),
         ClientEvent::Say(text) => create_item(message(Speaker::Caller, text)),
         ClientEvent::ToolResult { call, output } => tool_result(call, output),
@@ -33,9 +35,9 @@ pub fn write(event_id: u64, event: &ClientEvent<'_>) -> String {
 }
 
 /// Writes one frame of caller audio by hand: it is sent fifty times a second, and base64 needs no escaping.
-pub fn write_append(pcm: &[i16], scratch: &mut Vec<u8>, text: &mut String) {
+pub fn write_append(format: AudioFormat, pcm: &[i16], scratch: &mut Vec<u8>, text: &mut String) {
     scratch.clear();
-    scratch.extend(pcm.iter().flat_map(|sample| sample.to_le_bytes()));
+    format.encode(pcm, scratch);
     text.clear();
     text.push_str(APPEND_PREFIX);
     base64_simd::STANDARD.encode_append(scratch.as_slice(), text);
@@ -43,15 +45,15 @@ pub fn write_append(pcm: &[i16], scratch: &mut Vec<u8>, text: &mut String) {
 }
 
 /// Members that are not set are left out: `null` would switch something off.
-fn configure(settings: &Settings) -> Value {
-    let mut input = json!({ "format": pcm() });
+fn configure(settings: &Settings, format: AudioFormat) -> Value {
+    let mut input = json!({ "format": format_object(format) });
     if !settings.turn_detection.is_null() {
         input["turn_detection"] = settings.turn_detection.clone();
     }
     if let Some(transcription) = &settings.transcription {
         input["transcription"] = transcription.clone();
     }
-    let mut output = json!({ "format": pcm() });
+    let mut output = json!({ "format": format_object(format) });
     if !settings.voice.is_empty() {
         output["voice"] = settings.voice.as_str().into();
     }
@@ -68,9 +70,14 @@ fn configure(settings: &Settings) -> Value {
     json!({ "type": "session.update", "session": session })
 }
 
-/// The rate must be said on both sides; without it the official server refuses the update.
-fn pcm() -> Value {
-    json!({ "type": "audio/pcm", "rate": 24_000 })
+/// How this dialect names a format. The rate of PCM must be said, and that of G.711 must not: the official server
+/// refuses either.
+pub fn format_object(format: AudioFormat) -> Value {
+    match format {
+        AudioFormat::Pcm16(rate) => json!({ "type": "audio/pcm", "rate": rate.hz() }),
+        AudioFormat::G711(Law::Mu) => json!({ "type": "audio/pcmu" }),
+        AudioFormat::G711(Law::A) => json!({ "type": "audio/pcma" }),
+    }
 }
 
 fn tool(tool: &ToolSpec) -> Value {
@@ -128,7 +135,7 @@ mod tests {
         let pcm: Vec<i16> = (0..480).map(|n: i16| n.wrapping_mul(977)).collect();
         let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         let mut text = "of before".to_owned();
-        write_append(&pcm, &mut Vec::new(), &mut text);
+        write_append(AudioFormat::PCM_24K, &pcm, &mut Vec::new(), &mut text);
         let json: Value = serde_json::from_str(&text).unwrap();
         let audio = base64_simd::STANDARD.encode_to_string(bytes);
         assert_eq!(json, json!({ "type": "input_audio_buffer.append", "audio": audio }));
@@ -136,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_is_not_set_is_left_out_rather_than_null() {
-        let text = write(1, &ClientEvent::Configure(&Settings::default()));
+        let text = write(1, &ClientEvent::Configure(&Settings::default(), AudioFormat::PCM_24K));
         assert!(!text.contains("null"), "{text}");
         for absent in ["model", "voice", "turn_detection", "transcription"] {
             assert!(!text.contains(absent), "{absent} in {text}");
@@ -150,13 +157,20 @@ mod tests {
             turn_detection: turn_detection.clone(),
             ..Settings::default()
         };
-        let json: Value = serde_json::from_str(&write(1, &ClientEvent::Configure(&settings))).unwrap();
+        let json: Value =
+            serde_json::from_str(&write(1, &ClientEvent::Configure(&settings, AudioFormat::PCM_24K))).unwrap();
         assert_eq!(
             json.pointer("/session/audio/input/turn_detection"),
             Some(&turn_detection)
         );
-        assert_eq!(json.pointer("/session/audio/input/format"), Some(&pcm()));
-        assert_eq!(json.pointer("/session/audio/output/format"), Some(&pcm()));
+        assert_eq!(
+            json.pointer("/session/audio/input/format"),
+            Some(&format_object(AudioFormat::PCM_24K))
+        );
+        assert_eq!(
+            json.pointer("/session/audio/output/format"),
+            Some(&format_object(AudioFormat::PCM_24K))
+        );
         assert_eq!(json.pointer("/session/type"), Some(&json!("realtime")));
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::realtime::{
-    event::{AudioFormat, ClientEvent, Malformed, PartName, ResponseDone, ServerError, ServerEvent, SessionView},
+    event::{ClientEvent, FormatView, Malformed, PartName, ResponseDone, ServerError, ServerEvent, SessionView},
     fault::{self, FaultClass},
     history::{self, Speaker, Transcript},
     tool_calls::ARGUMENTS_BYTES_MAX,
@@ -36,7 +36,10 @@ impl Machine {
     }
 
     fn session_updated(&mut self, now: Instant, view: &SessionView) {
-        if let Some(problem) = format_problem(view) {
+        if let Some(problem) = self.format_problem(view) {
+            if self.try_second_choice(now) {
+                return self.note("format_second_choice", &problem);
+            }
             return self.fail(FaultClass::Fatal, "format_mismatch", problem);
         }
         let was_ready = self.is_ready();
@@ -139,6 +142,10 @@ impl Machine {
     }
 
     fn server_error(&mut self, now: Instant, error: ServerError) {
+        // Before the confirmation an error is about the configuration, and perhaps about its audio format alone.
+        if fault::classify(&error.code, &error.kind) == FaultClass::Harmless && self.try_second_choice(now) {
+            return self.report(FaultClass::Harmless, error);
+        }
         match error.code.as_str() {
             fault::ALREADY_ACTIVE => self.refused(now, error.event_id),
             fault::CANCEL_NOT_ACTIVE => self.responses.cancel_refused(),
@@ -172,16 +179,16 @@ impl Machine {
     pub(super) fn malformed(&mut self, malformed: &Malformed) {
         self.fail(FaultClass::Harmless, "malformed_event", malformed.to_string());
     }
-}
 
-/// The gateway speaks one format. Another one in either direction is noise to somebody's ear.
-fn format_problem(view: &SessionView) -> Option<String> {
-    let problem = |side: &str, format: &AudioFormat| match format {
-        AudioFormat::Pcm24k => None,
-        AudioFormat::Other(other) => Some(format!("the session's {side} format is {other}, not 24 kHz audio/pcm")),
-        AudioFormat::Absent => Some(format!(
-            "the session does not confirm its {side} format as 24 kHz audio/pcm"
-        )),
-    };
-    problem("input", &view.input_format).or_else(|| problem("output", &view.output_format))
+    /// Anything but what was asked for, in either direction, is noise to somebody's ear.
+    fn format_problem(&self, view: &SessionView) -> Option<String> {
+        let wanted = self.format;
+        let problem = |side: &str, format: &FormatView| match format {
+            FormatView::Known(format) if *format == wanted => None,
+            FormatView::Known(other) => Some(format!("the session's {side} format is {other}, not {wanted}")),
+            FormatView::Other(other) => Some(format!("the session's {side} format is {other}, not {wanted}")),
+            FormatView::Absent => Some(format!("the session does not confirm its {side} format as {wanted}")),
+        };
+        problem("input", &view.input_format).or_else(|| problem("output", &view.output_format))
+    }
 }

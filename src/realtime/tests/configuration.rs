@@ -214,6 +214,8 @@ fn full_settings() -> Settings {
     let parameters = json!({ "type": "object", "properties": {} });
     Settings {
         dialect: Dialect::Ga,
+        audio: AudioWish::default(),
+        leg_law: None,
         model: "gpt-realtime-2.1".to_owned(),
         instructions: "Be brief.".to_owned(),
         voice: "marin".to_owned(),

@@ -1,5 +1,6 @@
 //! The protocol machine as a bridge and a server see it.
 
+mod audio;
 mod configuration;
 mod interruption;
 mod properties;

@@ -1,93 +1,59 @@
-//! Secure RTP (RFC 3711): what protects packets.
+//! Secure RTP and RTCP: packets protected and unprotected in the buffer they are in (RFC 3711, RFC 6188, RFC 7714).
+//!
+//! [`Outbound`] holds what we send with, [`Inbound`] what the far end sends with; each is made of one [`MasterKey`] and
+//! keeps rollover counters, replay windows and RTCP indices by synchronisation source. [`Crypto`] reads and writes the
+//! key of an `a=crypto` line (RFC 4568). Where keys come from and when they change is decided by their owner; so are
+//! random numbers. Session keys are derived once: a key derivation rate other than zero, which nobody uses, is not
+//! spoken, and neither are packets that are encrypted without being authenticated.
 
-use std::fmt;
+mod cipher;
+mod derive;
+mod header;
+mod inbound;
+mod key;
+mod outbound;
+mod sdes;
+mod window;
 
-/// A way to protect packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Suite {
-    /// AES-128 counter mode, 80 bit tag.
-    AesCm128HmacSha1_80,
-    /// AES-128 counter mode, 32 bit tag.
-    AesCm128HmacSha1_32,
-    /// AES-256 counter mode, 80 bit tag (RFC 6188).
-    AesCm256HmacSha1_80,
-    /// AES-256 counter mode, 32 bit tag (RFC 6188).
-    AesCm256HmacSha1_32,
-    /// AES-128 in Galois counter mode (RFC 7714).
-    AeadAes128Gcm,
-    /// AES-256 in Galois counter mode (RFC 7714).
-    AeadAes256Gcm,
+pub use inbound::Inbound;
+pub use key::{MasterKey, Mki, Suite, WrongLength};
+pub use outbound::Outbound;
+pub use sdes::{Crypto, Unusable};
+
+use cipher::Cipher;
+use derive::{SessionKeys, Use};
+use thiserror::Error;
+
+/// Why a packet is not taken or not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// It is too short, or no RTP or RTCP at all.
+    #[error("the packet is no RTP or RTCP, or too short to be protected")]
+    Malformed,
+    /// It came before, or is older than what is remembered.
+    #[error("the packet came before, or too late to tell")]
+    Replayed,
+    /// It was made with another key, or changed on its way.
+    #[error("the packet's tag does not fit; the keys differ, or somebody changed it")]
+    Unauthentic,
+    /// The key has protected as many packets as it may, or as many sources.
+    #[error("the key is used up; agree on a new one")]
+    Exhausted,
 }
 
-impl Suite {
-    /// Every suite, the one we like best first.
-    pub const ALL: [Self; 6] = [
-        Self::AeadAes256Gcm,
-        Self::AeadAes128Gcm,
-        Self::AesCm256HmacSha1_80,
-        Self::AesCm128HmacSha1_80,
-        Self::AesCm256HmacSha1_32,
-        Self::AesCm128HmacSha1_32,
-    ];
-
-    /// Its name in `a=crypto`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
-            Self::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
-            Self::AesCm256HmacSha1_80 => "AES_256_CM_HMAC_SHA1_80",
-            Self::AesCm256HmacSha1_32 => "AES_256_CM_HMAC_SHA1_32",
-            Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
-            Self::AeadAes256Gcm => "AEAD_AES_256_GCM",
-        }
-    }
-
-    /// The suite of this name, in any case.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|suite| suite.name().eq_ignore_ascii_case(name))
-    }
-
-    /// Bytes of its master key.
-    pub const fn key_len(self) -> usize {
-        match self {
-            Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 | Self::AeadAes128Gcm => 16,
-            Self::AesCm256HmacSha1_80 | Self::AesCm256HmacSha1_32 | Self::AeadAes256Gcm => 32,
-        }
-    }
-
-    /// Bytes of its master salt.
-    pub const fn salt_len(self) -> usize {
-        match self {
-            Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
-            _ => 14,
-        }
-    }
+/// The two ciphers of a direction.
+fn keys(key: &MasterKey) -> Result<(Cipher, Cipher), WrongLength> {
+    let rtp = SessionKeys::derive(key, Use::Rtp)?;
+    let rtcp = SessionKeys::derive(key, Use::Rtcp)?;
+    let suite = key.suite;
+    let rtp = Cipher::new(suite, &rtp, suite.rtp_tag_len(), key.mki);
+    let rtcp = Cipher::new(suite, &rtcp, suite.rtcp_tag_len(), key.mki);
+    rtp.zip(rtcp).ok_or_else(|| key.wrong_length())
 }
 
-/// What the keys of one direction are derived from.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MasterKey {
-    /// What it is for.
-    pub suite: Suite,
-    /// The master key with the master salt behind it, as long as the suite says.
-    pub key_and_salt: Vec<u8>,
-    /// What stands behind each packet to name the key, when the description says so.
-    pub mki: Option<Mki>,
-}
+/// Sources whose counters one key remembers. Past it the far end's source that was quiet longest is forgotten, so that
+/// its packets could come twice; a source of ours is refused, because counting anew would break the encryption.
+const SOURCES_MAX: usize = 8;
 
-/// A master key identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mki {
-    /// Its value.
-    pub value: u32,
-    /// How many bytes it takes in a packet, 1 to 128.
-    pub len: u8,
-}
-
-impl fmt::Debug for MasterKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "MasterKey({}, hidden)", self.suite.name())
-    }
-}
+#[cfg(test)]
+mod tests;

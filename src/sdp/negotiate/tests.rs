@@ -1,6 +1,11 @@
 //! Offers as phones make them, and some as nobody should.
 
 use super::*;
+use crate::sdp::Srtp;
+
+mod offers;
+mod protection;
+mod renumbered;
 
 #[test]
 fn an_ordinary_offer_gets_an_ordinary_answer() {
@@ -8,13 +13,16 @@ fn an_ordinary_offer_gets_an_ordinary_answer() {
         "m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n",
     ));
     assert_eq!(negotiated.send.codec, Codec::Pcmu);
-    assert_eq!((negotiated.send.payload_type, negotiated.event_send), (0, Some(101)));
-    assert_eq!(negotiated.remote_rtp, "192.0.2.1:4000".parse().unwrap());
-    assert_eq!(negotiated.remote_rtcp, "192.0.2.1:4001".parse().unwrap());
+    assert_eq!(
+        (negotiated.send.payload_type, event_number(&negotiated)),
+        (0, Some(101))
+    );
+    assert_eq!(negotiated.remote_rtp, socket("192.0.2.1:4000"));
+    assert_eq!(negotiated.remote_rtcp, socket("192.0.2.1:4001"));
     assert_eq!((negotiated.ptime_ms, negotiated.direction), (20, Direction::SendRecv));
     let expected = "v=0\r\no=- 42 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
-        m=audio 20000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
-        a=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n";
+        m=audio 20000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
+        a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=maxptime:60\r\na=sendrecv\r\n";
     assert_eq!(answer, expected);
 }
 
@@ -38,7 +46,7 @@ fn our_preference_picks_the_codec() {
 fn static_payload_types_need_no_rtpmap_and_dynamic_ones_may_mean_the_same() {
     assert_eq!(accept(&body("m=audio 4000 RTP/AVP 8\r\n")).0.send.codec, Codec::Pcma);
     let dynamic = accept(&body(
-        "m=audio 4000 RTP/AVP 96 97\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:97 pcma/8000\r\n",
+        "m=audio 4000 RTP/AVP 96 97\r\na=rtpmap:96 iLBC/8000\r\na=rtpmap:97 pcma/8000\r\n",
     ));
     assert_eq!((dynamic.0.send.codec, dynamic.0.send.payload_type), (Codec::Pcma, 97));
     assert!(
@@ -61,10 +69,12 @@ fn an_rtpmap_overrules_the_static_meaning() {
 }
 
 #[test]
-fn telephone_events_of_another_clock_are_not_ours() {
+fn telephone_events_are_those_at_the_clock_of_what_we_send() {
     let offer =
         "m=audio 4000 RTP/AVP 0 96 97\r\na=rtpmap:96 telephone-event/48000\r\na=rtpmap:97 TELEPHONE-EVENT/8000\r\n";
-    assert_eq!(accept(&body(offer)).0.event_send, Some(97));
+    let (negotiated, answer) = accept(&body(offer));
+    assert_eq!((event_number(&negotiated), negotiated.events.len()), (Some(97), 1));
+    assert!(answer.contains("RTP/AVP 0 97\r\n"));
     assert_eq!(accept(&body("m=audio 4000 RTP/AVP 0\r\n")).0.event_send, None);
 }
 
@@ -97,12 +107,12 @@ fn what_cannot_be_served_is_refused_with_its_word() {
         ("", "no_audio"),
         ("m=video 5000 RTP/AVP 96\r\n", "no_audio"),
         ("m=audio 0 RTP/AVP 0\r\n", "no_audio"),
-        ("m=audio 4000 RTP/SAVP 0\r\n", "srtp_required"),
-        ("m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", "srtp_required"),
-        ("m=audio 4000 RTP/AVPF 0\r\n", "no_common_codec"),
-        ("m=audio 4000 RTP/AVP 9 18\r\n", "no_common_codec"),
+        ("m=audio 4000 RTP/SAVP 0\r\n", "srtp_refused"),
+        ("m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", "srtp_refused"),
+        ("m=audio 4000 RTP/XVP 0\r\n", "no_common_codec"),
+        ("m=audio 4000 RTP/AVP 3 18\r\n", "no_common_codec"),
         (
-            "m=audio 4000 RTP/AVP 9\r\nm=audio 4000 RTP/SAVP 0\r\n",
+            "m=audio 4000 RTP/AVP 18\r\nm=audio 4000 RTP/SAVP 0\r\n",
             "no_common_codec",
         ),
         ("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 media.example.com\r\n", "bad_sdp"),
@@ -161,12 +171,14 @@ fn every_way_to_say_hold_is_understood() {
 }
 
 #[test]
-fn rtcp_may_live_elsewhere_and_multiplexing_is_not_taken_up() {
-    let elsewhere = accept(&body(
-        "m=audio 4000 RTP/AVP 0\r\na=rtcp:53020 IN IP4 192.0.2.9\r\na=rtcp-mux\r\n",
-    ));
-    assert_eq!(elsewhere.0.remote_rtcp, "192.0.2.9:53020".parse().unwrap());
-    assert!(!elsewhere.1.contains("rtcp-mux"));
+fn rtcp_may_live_elsewhere_or_share_the_port() {
+    let offer = "m=audio 4000 RTP/AVP 0\r\na=rtcp:53020 IN IP4 192.0.2.9\r\n";
+    let (elsewhere, answer) = accept(&body(offer));
+    assert_eq!(elsewhere.remote_rtcp, socket("192.0.2.9:53020"));
+    assert!(!elsewhere.rtcp_mux && !answer.contains("rtcp-mux"));
+    let (shared, answer) = accept(&body(&format!("{offer}a=rtcp-mux\r\n")));
+    assert_eq!(shared.remote_rtcp, socket("192.0.2.1:4000"));
+    assert!(shared.rtcp_mux && answer.contains("a=rtcp-mux\r\n"));
     assert_eq!(
         accept(&body("m=audio 65535 RTP/AVP 0\r\n")).0.remote_rtcp.port(),
         65_535
@@ -181,7 +193,7 @@ fn ipv6_is_spoken_both_ways() {
     };
     let offer = body("m=audio 4000 RTP/AVP 0\r\nc=IN IP6 2001:db8::1\r\n");
     let (negotiated, answer) = super::answer(offer.as_bytes(), &local).unwrap();
-    assert_eq!(negotiated.remote_rtp, "[2001:db8::1]:4000".parse().unwrap());
+    assert_eq!(negotiated.remote_rtp, socket("[2001:db8::1]:4000"));
     assert!(String::from_utf8(answer).unwrap().contains("c=IN IP6 2001:db8::5\r\n"));
 }
 
@@ -197,8 +209,8 @@ fn our_offer_is_answered_by_ourselves() {
     let (_, answer) = super::answer(&offer, &far).unwrap();
     let negotiated = read_answer(&answer, &local()).unwrap();
     assert_eq!((negotiated.send.codec, negotiated.send.payload_type), (Codec::Pcma, 8));
-    assert_eq!(negotiated.event_send, Some(101));
-    assert_eq!(negotiated.remote_rtp, "203.0.113.7:30000".parse().unwrap());
+    assert_eq!(event_number(&negotiated), Some(101));
+    assert_eq!(negotiated.remote_rtp, socket("203.0.113.7:30000"));
 }
 
 #[test]
@@ -229,14 +241,19 @@ fn the_version_goes_into_the_origin_line() {
 
 #[test]
 fn random_and_mutilated_bodies_never_panic() {
-    let good =
-        body("m=audio 4000/2 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=rtcp:1 IN IP4 1.2.3.4\r\n");
+    let good = body(
+        "a=fingerprint:sha-256 AB:CD\r\nm=audio 4000/2 RTP/SAVPF 0 8 96 13 101\r\na=rtpmap:101 telephone-event/8000\r\n\
+         a=rtcp:1 IN IP4 1.2.3.4\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 maxaveragebitrate=20000;minptime=10\r\n\
+         a=fmtp:101 0-16\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20|1:4\r\n\
+         a=setup:actpass\r\na=rtcp-mux\r\na=rtcp-xr:voip-metrics\r\na=maxptime:60\r\n",
+    );
+    let secure = protection::local(Srtp::Offered);
     let mut state = 11_u64;
     let mut random = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 33) as usize
     };
-    for round in 0..20_000 {
+    for round in 0..10_000 {
         let mut bytes = good.clone().into_bytes();
         for _ in 0..1 + round % 6 {
             let at = random() % bytes.len();
@@ -254,19 +271,21 @@ fn random_and_mutilated_bodies_never_panic() {
             );
         }
         let _ = read_answer(&bytes, &local());
+        let _ = read_answer(&bytes, &secure);
+        if let Ok((_, answer)) = super::answer(&bytes, &secure) {
+            assert!(Description::read(&answer).is_ok());
+        }
         let noise: Vec<u8> = (0..random() % 64).map(|_| random() as u8).collect();
         assert!(super::answer(&noise, &local()).is_err());
     }
 }
 
 fn local() -> Local {
-    Local {
-        address: "198.51.100.1".parse().unwrap(),
-        rtp_port: 20_000,
-        session_id: 42,
-        version: 1,
-        codecs: Codec::ALL.to_vec(),
-    }
+    Local::new("198.51.100.1".parse().unwrap(), 20_000, 42)
+}
+
+fn event_number(negotiated: &Negotiated) -> Option<u8> {
+    negotiated.event_send.map(|events| events.payload_type)
 }
 
 fn body(streams: &str) -> String {
@@ -280,4 +299,8 @@ fn accept(offer: &str) -> (Negotiated, String) {
 
 fn refuse(offer: &str) -> &'static str {
     super::answer(offer.as_bytes(), &local()).unwrap_err().reason()
+}
+
+fn socket(text: &str) -> SocketAddr {
+    text.parse().unwrap()
 }

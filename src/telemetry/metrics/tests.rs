@@ -108,6 +108,9 @@ fn busy() -> Metrics {
     metrics.barged_in(took);
     metrics.rtp_received(3);
     metrics.rtp_jitter(took);
+    metrics.mos("received", "narrowband", 4.2);
+    metrics.rtp_round_trip(took);
+    metrics.media_diagnosis("no_packets");
     metrics.session_connect("operator", "ok");
     metrics.session_reconnect("operator");
     metrics.queue_drops(Queue::SessionAudio, 2);

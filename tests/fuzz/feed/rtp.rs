@@ -10,7 +10,7 @@ use patchcord::audio::Utterance;
 use patchcord::media::{Channel, Machine, Settings};
 use patchcord::rtp::rtcp::Incoming;
 use patchcord::rtp::{Header, Packet};
-use patchcord::sdp::{Codec, Direction, EventFormat, Format, Negotiated, Security};
+use patchcord::sdp::{Codec, Direction, EventFormat, Format, Negotiated, Profile, Security};
 
 use super::Work;
 
@@ -84,8 +84,12 @@ impl Leg {
     fn take(&mut self, channel: Channel, datagram: &[u8]) {
         self.work = Work::new(STEPS_PER_DATAGRAM_MAX);
         match channel {
-            Channel::Rtp => self.machine.handle_rtp(self.now, caller(Channel::Rtp), datagram),
-            Channel::Rtcp => self.machine.handle_rtcp(self.now, caller(Channel::Rtcp), datagram),
+            Channel::Rtp => self
+                .machine
+                .handle_rtp(self.now, caller(Channel::Rtp), &mut datagram.to_vec()),
+            Channel::Rtcp => self
+                .machine
+                .handle_rtcp(self.now, caller(Channel::Rtcp), &mut datagram.to_vec()),
         }
         self.drain();
     }
@@ -150,9 +154,13 @@ fn terms() -> Negotiated {
             payload_type: 101,
             clock_hz: 8_000,
         }],
-        event_send: Some(101),
+        event_send: Some(EventFormat {
+            payload_type: 101,
+            clock_hz: 8_000,
+        }),
         comfort_noise: None,
         rtcp_mux: false,
+        profile: Profile::default(),
         security: Security::None,
         voip_metrics: false,
         remote_rtp: caller(Channel::Rtp),

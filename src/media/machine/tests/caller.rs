@@ -61,7 +61,7 @@ fn a_lost_packet_is_concealed_in_length_and_counted() {
 
 #[test]
 fn a_tone_keeps_its_pitch_level_and_length_in_both_laws() {
-    for codec in Codec::ALL {
+    for codec in [Codec::Pcmu, Codec::Pcma] {
         let mut line = Line::with(&terms(codec));
         for _ in 0..100 {
             line.speak();
@@ -176,9 +176,15 @@ fn silence_of_the_far_end_is_told_once() {
     let mut line = Line::new();
     line.speak();
     line.run(130_000);
-    assert_eq!(line.events(), [Event::Silent]);
+    assert_eq!(told(&mut line), 1);
     line.speak();
-    assert_eq!(line.events(), []);
+    line.run(1_000);
+    assert_eq!(told(&mut line), 0);
+}
+
+fn told(line: &mut Line) -> usize {
+    let events = line.events();
+    events.iter().filter(|event| **event == Event::Silent).count()
 }
 
 #[test]

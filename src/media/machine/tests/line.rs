@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::{Machine, law};
+use super::super::Machine;
 use crate::{
     audio::{SampleRate, Tone, Utterance},
     media::{Channel, Event, Settings},
     rtp::{Header, Packet},
-    sdp::{Codec, Direction, EventFormat, Format, Negotiated, Security},
+    sdp::{Codec, Direction, EventFormat, Format, Negotiated, Profile, Security},
 };
 
 /// Where the description says the far end is.
@@ -90,7 +90,7 @@ impl Line {
 
     pub(super) fn speak_as(&mut self, from: SocketAddr, payload_type: u8) {
         let mut payload = Vec::new();
-        law(self.codec).encode(&self.tone, &mut payload);
+        self.codec.law().unwrap().encode(&self.tone, &mut payload);
         self.deliver(from, payload_type, false, self.timestamp(), &payload);
     }
 
@@ -174,7 +174,7 @@ impl Line {
         let mut datagram = Vec::new();
         header.write(&mut datagram);
         datagram.extend_from_slice(payload);
-        self.machine.handle_rtp(self.now, from, &datagram);
+        self.machine.handle_rtp(self.now, from, &mut datagram);
         self.drain();
     }
 }
@@ -207,9 +207,13 @@ pub(super) fn terms(codec: Codec) -> Negotiated {
             payload_type: 101,
             clock_hz: 8_000,
         }],
-        event_send: Some(101),
+        event_send: Some(EventFormat {
+            payload_type: 101,
+            clock_hz: 8_000,
+        }),
         comfort_noise: None,
         rtcp_mux: false,
+        profile: Profile::default(),
         security: Security::None,
         voip_metrics: false,
         remote_rtp: SIGNALLED,

@@ -1,0 +1,116 @@
+//! What a caller sends: its tone, coded before the call begins, so that sending costs the sender next to nothing.
+
+use super::{
+    pitch::{CALLER_LOOP_PACKETS, of_caller, tone},
+    speech::{MARK_EVERY, MARK_PEAK, PEAK},
+};
+use crate::{
+    audio::{Codec, CodecError, Encoder, OpusWishes, SampleRate},
+    rtp::Header,
+};
+
+/// Opus is coded at the rate that the gateway decodes it at.
+pub const SESSION_RATE: SampleRate = SampleRate::Hz24000;
+
+/// Bytes of the longest packet.
+const PACKET_BYTES_MAX: usize = 1_500;
+
+/// One caller's outgoing stream.
+#[derive(Debug)]
+pub struct Mouth {
+    payloads: Vec<Vec<u8>>,
+    payload_type: u8,
+    ticks_per_packet: u32,
+    ssrc: u32,
+    packets: u64,
+    packet: Vec<u8>,
+}
+
+impl Mouth {
+    /// The stream of this caller.
+    pub fn new(number: usize, codec: Codec) -> Result<Self, CodecError> {
+        Ok(Self {
+            payloads: payloads(of_caller(number), codec)?,
+            payload_type: codec.payload_type(),
+            ticks_per_packet: codec.clock_hz() / 50,
+            ssrc: 0x5043_0000 + number as u32,
+            packets: 0,
+            packet: Vec::with_capacity(PACKET_BYTES_MAX),
+        })
+    }
+
+    /// The next packet with its number, and whether it is a mark.
+    pub fn next(&mut self) -> (u64, bool, &[u8]) {
+        let number = self.packets;
+        self.packets += 1;
+        let header = Header {
+            payload_type: self.payload_type,
+            sequence: number as u16,
+            timestamp: (number as u32).wrapping_mul(self.ticks_per_packet),
+            ssrc: self.ssrc,
+            marker: number == 0,
+        };
+        self.packet.clear();
+        header.write(&mut self.packet);
+        let payload = &self.payloads[number as usize % self.payloads.len()];
+        self.packet.extend_from_slice(payload);
+        (number, is_marked(number), &self.packet)
+    }
+}
+
+fn is_marked(packet: u64) -> bool {
+    packet.is_multiple_of(MARK_EVERY)
+}
+
+/// A loop of packets with a tone and its marks. An encoder that remembers has been through the loop once before, so that
+/// its end fits its beginning.
+fn payloads(hz: f32, codec: Codec) -> Result<Vec<Vec<u8>>, CodecError> {
+    let mut encoder = Encoder::new(codec, SESSION_RATE, OpusWishes::default())?;
+    let rate = encoder.rate();
+    let samples = rate.per_ms() * 20;
+    let sound = tone(hz, rate.hz(), 1.0, samples * CALLER_LOOP_PACKETS);
+    let mut encode = |(number, packet): (usize, &[f32])| {
+        let peak = if is_marked(number as u64) { MARK_PEAK } else { PEAK };
+        let pcm: Vec<i16> = packet.iter().map(|sample| (sample * peak) as i16).collect();
+        let mut payload = Vec::new();
+        encoder.encode(&pcm, &mut payload);
+        payload
+    };
+    sound.chunks(samples).enumerate().map(&mut encode).for_each(drop);
+    Ok(sound.chunks(samples).enumerate().map(&mut encode).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audio::Decoder,
+        cli::bench::{pitch, speech},
+        rtp::Packet,
+    };
+
+    #[test]
+    fn a_caller_holds_its_pitch_and_marks_every_tenth_packet() {
+        for codec in [Codec::Pcmu, Codec::Pcma] {
+            let mut mouth = Mouth::new(77, codec).unwrap();
+            let mut decoder = Decoder::new(codec, SESSION_RATE).unwrap();
+            let mut meter = pitch::Meter::new(decoder.rate().hz());
+            let mut heard = None;
+            for number in 0..100 {
+                let (counted, marked, packet) = mouth.next();
+                let packet = Packet::read(packet).unwrap();
+                assert_eq!((counted, packet.sequence), (number, number as u16));
+                let mut pcm = Vec::new();
+                decoder.decode(packet.payload, &mut pcm).unwrap();
+                let is_mark = number % MARK_EVERY == 0;
+                assert_eq!(
+                    (speech::is_mark(&pcm), marked),
+                    (is_mark, is_mark),
+                    "{codec:?} {number}"
+                );
+                heard = heard.or(meter.hear(&pcm));
+            }
+            assert_eq!(heard.and_then(pitch::caller), Some(77), "{heard:?}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The figures of a step as a row, and the goals they are held against.
+
+use serde::Serialize;
+
+use super::{
+    joined::{Ends, Times},
+    plan::{Audio, Codec},
+};
+
+/// The figures of one step.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figures {
+    /// Calls at the same time.
+    pub calls: usize,
+    /// Time on a core that the gateway took for each call.
+    pub core_percent_per_call: f64,
+    /// The same for 20 ms of one call: one packet in, one packet out.
+    pub us_per_frame: f64,
+    /// Calls that would fill a core at this price; computed, not tried.
+    pub calls_per_core: f64,
+    /// How often a second a thread of the gateway went to sleep.
+    pub waits_per_s: f64,
+    /// Memory of the gateway more than without calls, for each call.
+    pub memory_kb_per_call: f64,
+    /// Time on a core of all callers together.
+    pub callers_core_percent: f64,
+    /// Time on a core of the backend.
+    pub backend_core_percent: f64,
+    /// Time that all cores had nothing to do.
+    pub idle_percent: f64,
+    /// Time of the cores that went to other machines on the same hardware.
+    pub steal_percent: f64,
+    /// Datagrams of the whole machine that were dropped because their socket was full.
+    pub datagrams_dropped: u64,
+    /// What the ends of the calls say.
+    pub ends: Ends,
+}
+
+/// Something that is to be reached.
+#[derive(Debug, Clone, Serialize)]
+pub struct Goal {
+    /// What.
+    pub what: &'static str,
+    /// The most it may be.
+    pub at_most: f64,
+    /// What it is; none when it could not be measured.
+    pub measured: Option<f64>,
+    /// In what both are.
+    pub unit: &'static str,
+    /// Whether it is reached.
+    pub met: bool,
+}
+
+/// The two lines above the rows.
+pub const HEAD: &str = "\
+ calls  % core µs per  calls   kB per  idle  packet→append, ms  delta→RTP, ms  off the grid, ms   delta callers' lost   right pitch
+        /call  frame  /core    call     %    p50   p99  p99.9   p50    p99     p50   p99  p99.9  p99 ms late p99  in/out   in/out";
+
+impl Figures {
+    /// The row of the table.
+    pub fn row(&self) -> String {
+        let ends = &self.ends;
+        format!(
+            "{:>6} {:>7.3} {:>6.1} {:>6.0} {:>8.0} {:>5.0} {} {} {} {:>7} {:>8} {:>7} {:>11}",
+            self.calls,
+            self.core_percent_per_call,
+            self.us_per_frame,
+            self.calls_per_core,
+            self.memory_kb_per_call,
+            self.idle_percent,
+            three(ends.packet_to_append),
+            two(ends.delta_to_packet),
+            three(ends.pacing),
+            ms(ends.packet_delta, |times| times.p99_ms),
+            ms(ends.callers_late, |times| times.p99_ms),
+            format!("{}/{}", ends.lost_in, ends.lost_out),
+            format!("{}/{}", ends.right_pitch_in, ends.right_pitch_out),
+        )
+    }
+
+    /// What is odd about this step, in sentences.
+    pub fn remarks(&self) -> Vec<String> {
+        let ends = &self.ends;
+        let missing = self.calls - ends.talking;
+        let counts = [
+            (missing as u64, "calls were not up at the end"),
+            (
+                ends.marks_lost,
+                "marked packets did not reach the backend within 190 ms",
+            ),
+            (
+                ends.broken_responses,
+                "responses were not heard, or heard with a gap in them",
+            ),
+            (ends.reordered_out, "packets came twice or after a later one"),
+            (ends.surprises, "events from the gateway had no reason"),
+            (
+                self.datagrams_dropped,
+                "datagrams were dropped by this machine because their socket was full",
+            ),
+        ];
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        let mut remarks: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+        if self.steal_percent >= 0.5 {
+            let steal = self.steal_percent;
+            remarks.push(format!("{steal:.1} % of the cores' time went to other machines"));
+        }
+        remarks
+    }
+
+    /// The goals, held against this step.
+    pub fn goals(&self, codec: Codec, audio: Audio) -> Vec<Goal> {
+        let ends = &self.ends;
+        let of = |times: Option<Times>, pick: fn(Times) -> f64| times.map(pick);
+        let wrong = self.calls + ends.listened - ends.right_pitch_in - ends.right_pitch_out;
+        let cpu = core_percent_goal(codec, audio);
+        let goals = [
+            (
+                "CPU of the gateway per call",
+                cpu,
+                Some(self.core_percent_per_call),
+                "% of a core",
+            ),
+            (
+                "packet in to append, p99",
+                Some(2.0),
+                of(ends.packet_to_append, |t| t.p99_ms),
+                "ms",
+            ),
+            // A frame of 20 ms that may just have left, and a tick of the clock.
+            (
+                "first delta to first packet, p99",
+                Some(21.0),
+                of(ends.delta_to_packet, |t| t.p99_ms),
+                "ms",
+            ),
+            (
+                "packets off their grid, p99",
+                Some(1.0),
+                of(ends.pacing, |t| t.p99_ms),
+                "ms",
+            ),
+            (
+                "packets off their grid, p99.9",
+                Some(5.0),
+                of(ends.pacing, |t| t.p999_ms),
+                "ms",
+            ),
+            ("memory per call", Some(100.0), Some(self.memory_kb_per_call), "kB"),
+            (
+                "packets lost, both ways",
+                Some(0.0),
+                Some((ends.lost_in + ends.lost_out) as f64),
+                "packets",
+            ),
+            (
+                "directions without their own pitch",
+                Some(0.0),
+                Some(wrong as f64),
+                "directions",
+            ),
+        ];
+        let set = goals.into_iter();
+        set.filter_map(|(what, at_most, measured, unit)| Goal::new(what, at_most?, measured, unit))
+            .collect()
+    }
+}
+
+/// The price of a call that is aimed at.
+fn core_percent_goal(codec: Codec, audio: Audio) -> Option<f64> {
+    match (codec, audio) {
+        (Codec::Pcmu | Codec::Pcma, Audio::Pcm16) => Some(0.10),
+        (Codec::Pcmu | Codec::Pcma, Audio::G711 | Audio::Auto) => Some(0.06),
+        // What the codec itself costs is most of it.
+        (Codec::G722 | Codec::Opus, _) => None,
+    }
+}
+
+impl Goal {
+    fn new(what: &'static str, at_most: f64, measured: Option<f64>, unit: &'static str) -> Option<Self> {
+        Some(Self {
+            what,
+            at_most,
+            measured,
+            unit,
+            met: measured.is_some_and(|measured| measured <= at_most),
+        })
+    }
+
+    /// The line about it.
+    pub fn line(&self) -> String {
+        let measured = self
+            .measured
+            .map_or("not measured".to_owned(), |value| format!("{value:.3}"));
+        let met = if self.met { "met" } else { "NOT MET" };
+        format!(
+            "{:<36} {measured:>12} of at most {:>6} {:<12} {met}",
+            self.what, self.at_most, self.unit
+        )
+    }
+}
+
+fn three(times: Option<Times>) -> String {
+    let [p50, p99, p999] = [|t: Times| t.p50_ms, |t: Times| t.p99_ms, |t: Times| t.p999_ms].map(|pick| ms(times, pick));
+    format!("{p50:>6}{p99:>6}{p999:>6}")
+}
+
+fn two(times: Option<Times>) -> String {
+    format!("{:>6}{:>7}", ms(times, |t| t.p50_ms), ms(times, |t| t.p99_ms))
+}
+
+/// Short enough for a column: two digits behind the point as long as there are few before it.
+fn ms(times: Option<Times>, pick: impl Fn(Times) -> f64) -> String {
+    match times.map(pick) {
+        None => "–".to_owned(),
+        Some(ms) if ms < 100.0 => format!("{ms:.2}"),
+        Some(ms) => format!("{ms:.0}"),
+    }
+}
