@@ -60,6 +60,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("rtp_rs", "rtp"),
     ("rtcp_types", "rtp"),
     ("sdp_types", "sdp"),
+    ("audiopus", "audio"),
+    ("wide", "audio"),
 ];
 
 /// Queues without a bound: what would be lost, and when, could not be said.
