@@ -61,6 +61,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("rtcp_types", "rtp"),
     ("rtc_dtls", "rtp"),
     ("sdp_types", "sdp"),
+    ("audiopus", "audio"),
+    ("wide", "audio"),
 ];
 
 /// Queues without a bound: what would be lost, and when, could not be said.
@@ -69,7 +71,9 @@ const UNBOUNDED: &[&str] = &[
     "UnboundedSender",
     "UnboundedReceiver",
     "unbounded",
-    "std::sync::mpsc",
+    // A `sync_channel` is bounded.
+    "std::sync::mpsc::channel",
+    "std::sync::mpsc;",
 ];
 
 const PRINTS: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "dbg!"];

@@ -1,5 +1,5 @@
-//! What a caller hears while the session is away: soft noise and, every few seconds, a short soft beep, so that the line
-//! sounds alive. Level and timing follow the call-waiting family of tones: noticeable, never startling.
+//! What a caller hears while the session is away: soft noise and, every few seconds, a short soft beep, so that the
+//! line sounds alive. Level and timing follow the call-waiting family of tones: noticeable, never startling.
 
 use super::tone::Tone;
 use super::{SampleRate, level};

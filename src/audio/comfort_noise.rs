@@ -1,8 +1,9 @@
 //! Comfort noise a sender describes instead of sending its silence (RFC 3389).
 //!
-//! A payload is one byte of level and, optionally, reflection coefficients that shape the spectrum. The noise is made at the
-//! rate asked for with the level it says; the shape is applied at that rate too. Between descriptions the noise goes
-//! on, and a new one is reached over some 20 ms, so that it is not heard. Describing our own silence is not needed: we send samples.
+//! A payload is one byte of level and, optionally, reflection coefficients that shape the spectrum. The noise is made
+//! at the rate asked for with the level it says; the shape is applied at that rate too. Between descriptions the noise
+//! goes on, and a new one is reached over some 20 ms, so that it is not heard. Describing our own silence is not
+//! needed: we send samples.
 
 use super::level;
 

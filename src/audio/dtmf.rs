@@ -1,10 +1,10 @@
 //! Keys heard in the sound itself, for callers whose far end sends no telephone-events.
 //!
-//! Every 8 ms a Hann window of 16 ms is compared with the eight tones of a telephone keypad (ITU-T Q.23). It counts as a
-//! key when one tone of each group stands out, both are loud enough and within [`TWIST_MAX`] of each other, almost all
-//! of the sound is these two (which leaves no room for the harmonics of a voice), and both have the right
-//! pitch: the phase must have turned since the window before as the tone's own would, which tells 1.5 % (valid, Q.24) from
-//! 3.5 % (not). Three such windows in a row make a key; it is told once and ends with a gap of four.
+//! Every 8 ms a Hann window of 16 ms is compared with the eight tones of a telephone keypad (ITU-T Q.23). It counts as
+//! a key when one tone of each group stands out, both are loud enough and within `TWIST_MAX` of each other, almost
+//! all of the sound is these two (which leaves no room for the harmonics of a voice), and both have the right pitch:
+//! the phase must have turned since the window before as the tone's own would, which tells 1.5 % (valid, Q.24) from 3.5
+//! % (not). Three such windows in a row make a key; it is told once and ends with a gap of four.
 //!
 //! The detector works at 8 kHz; other line rates are brought down to it first.
 
@@ -27,7 +27,8 @@ pub struct DtmfDetector {
     missed: u32,
 }
 
-/// How much stronger one of the two tones may be, as energies: 9 dB. Lines damp the upper, senders overdo its correction.
+/// How much stronger one of the two tones may be, as energies: 9 dB. Lines damp the upper, senders overdo its
+/// correction.
 const TWIST_MAX: f32 = 8.0;
 /// The softest tone that counts: -40 dBFS, as energy in squared sample units.
 const ENERGY_MIN: f32 = 32_768.0 * 32_768.0 * 1e-4;
@@ -35,7 +36,8 @@ const ENERGY_MIN: f32 = 32_768.0 * 32_768.0 * 1e-4;
 const SHARE_MIN: f32 = 0.92;
 /// How far a tone may be from its pitch.
 const DEVIATION_MAX: f32 = 0.025;
-/// How much every other tone of its group must be below the strongest, as energies: 4 dB. A neighbour 73 Hz away shows 8 dB below it.
+/// How much every other tone of its group must be below the strongest, as energies: 4 dB. A neighbour 73 Hz away shows
+/// 8 dB below it.
 const CLEARANCE: f32 = 2.5;
 
 /// Windows that must agree before a key is told: with their overlap 32 ms.
@@ -73,7 +75,8 @@ impl DtmfDetector {
         }
     }
 
-    /// Takes samples in any portion and tells a key that began with them; when they are so many that several did, the last.
+    /// Takes samples in any portion and tells a key that began with them; when they are so many that several did, the
+    /// last.
     pub fn push(&mut self, pcm: &[i16]) -> Option<char> {
         let mut narrow = std::mem::take(&mut self.narrow);
         narrow.clear();

@@ -1,8 +1,9 @@
 //! G.722 at 64 kbit/s: 16 kHz samples in two bands of adaptive differential code, two samples to an octet.
 //!
-//! Written after the recommendation (ITU-T G.722, 1988), whose block names the comments give; its arithmetic is followed to the bit, with
-//! two table look-ups where it computes: the step size (SCALEL, SCALEH) and the inverse quantisers. The lower band takes
-//! six bits of an octet, the upper band two; the modes that give bits of the lower band to data are not used by RTP.
+//! Written after the recommendation (ITU-T G.722, 1988), whose block names the comments give; its arithmetic is
+//! followed to the bit, with two table look-ups where it computes: the step size (SCALEL, SCALEH) and the inverse
+//! quantisers. The lower band takes six bits of an octet, the upper band two; the modes that give bits of the lower
+//! band to data are not used by RTP.
 
 use wide::{CmpEq, i16x8, i32x8};
 
@@ -255,7 +256,7 @@ impl Band {
         self.signs = [sign, self.signs[0]];
         self.rebuilt = [i32::from(saturated(2 * rebuilt)), self.rebuilt[0]];
         // FILTEP, FILTEZ, PREDIC
-        let poles = (self.poles[0] * self.rebuilt[0] >> 15) + (self.poles[1] * self.rebuilt[1] >> 15);
+        let poles = ((self.poles[0] * self.rebuilt[0]) >> 15) + ((self.poles[1] * self.rebuilt[1]) >> 15);
         let products: i32x8 = self.zeros.mul_widen(self.differences) >> 15;
         let zeros = products.reduce_add();
         self.expected_by_zeros = i32::from(saturated(zeros));

@@ -1,4 +1,5 @@
-//! Samples: the leg's codecs, the sample rates of a call, levels, voice activity and the sounds the gateway makes itself.
+//! Samples: the leg's codecs, the sample rates of a call, levels, voice activity and the sounds the gateway makes
+//! itself.
 //!
 //! Three rates exist and no others: 8, 16 and 24 kHz, all mono `i16`. Everything here is a plain
 //! value that its owner feeds; nothing here knows packets, clocks or calls, and nothing allocates beyond growing the

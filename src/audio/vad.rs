@@ -2,8 +2,9 @@
 //!
 //! The floor falls quickly and climbs slowly, and far more slowly while it is being called voice: a steady tone stays
 //! voice for about a minute, a fan that starts is noise after that. Energy is measured as the variance of every third
-//! sample at 24 kHz (every second at 16 kHz, every one at 8 kHz), so that a DC offset does not count and a frame costs 80 multiplications.
-//! The detector says nothing about turns: how much voice makes a start, and how much silence an end, is its owner's affair.
+//! sample at 24 kHz (every second at 16 kHz, every one at 8 kHz), so that a DC offset does not count and a frame costs
+//! 80 multiplications. The detector says nothing about turns: how much voice makes a start, and how much silence an
+//! end, is its owner's affair.
 
 use super::{SampleRate, level};
 

@@ -10,8 +10,8 @@ const SAMPLES_MAX: usize = 2 * 65_535;
 /// Most payloads of an input; the rest is left.
 const PAYLOADS_MAX: usize = 64;
 
-/// An input is a byte that says codec (two bits) and session rate, then payloads: one byte of what to do, two of length,
-/// the payload.
+/// An input is a byte that says codec (two bits) and session rate, then payloads: one byte of what to do, two of
+/// length, the payload.
 pub fn codec(bytes: &[u8]) {
     let Some((&kind, mut rest)) = bytes.split_first() else {
         return;
