@@ -24,9 +24,9 @@ const MODULES: &[Module] = &[
     pure("operator", &["audio", "realtime"]),
     doing("telemetry", &["config"]),
     doing("net", &["config"]),
-    doing("store", &["config", "call", "telemetry"]),
+    doing("store", &["audio", "config", "media", "call", "telemetry", "net"]),
     doing("http", &["config", "routing", "telemetry", "net"]),
-    doing("drivers", &[EVERY_PURE, "telemetry", "net"]),
+    doing("drivers", &[EVERY_PURE, "telemetry", "net", "store"]),
     doing("actors", &[EVERYTHING]),
     doing("cli", &[EVERYTHING]),
 ];
@@ -60,6 +60,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("rtp_rs", "rtp"),
     ("rtcp_types", "rtp"),
     ("rtc_dtls", "rtp"),
+    ("object_store", "store"),
     ("sdp_types", "sdp"),
 ];
 

@@ -69,7 +69,6 @@ impl Default for Recording {
 impl Recording {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let positive = |number: &u64| *number > 0;
-        section.refuse_empty("path", "names no folder: recordings have to go somewhere");
         let recording = Self {
             path: PathBuf::from(section.text("path", DEFAULT)),
             format: section.choice("format", FORMATS, RecordingFormat::default()),
@@ -84,6 +83,9 @@ impl Recording {
                 .map(|mb| mb << 20),
             upload: RecordingUpload::read(section.inner("upload")),
         };
+        if recording.path.as_os_str().is_empty() {
+            section.wrong("path", "names no folder: recordings have to go somewhere");
+        }
         section.finish();
         recording
     }
