@@ -62,6 +62,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("rtc_dtls", "rtp"),
     ("object_store", "store"),
     ("sdp_types", "sdp"),
+    ("audiopus", "audio"),
+    ("wide", "audio"),
 ];
 
 /// Queues without a bound: what would be lost, and when, could not be said.
@@ -70,7 +72,9 @@ const UNBOUNDED: &[&str] = &[
     "UnboundedSender",
     "UnboundedReceiver",
     "unbounded",
-    "std::sync::mpsc",
+    // A `sync_channel` is bounded.
+    "std::sync::mpsc::channel",
+    "std::sync::mpsc;",
 ];
 
 const PRINTS: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "dbg!"];

@@ -85,6 +85,9 @@ impl Switchboard {
             Ok(CallResult::Success(Err(NotNow::Transferring))) => {
                 Err(Refused::conflict("transferring", NotNow::Transferring.to_string()))
             }
+            Ok(CallResult::Success(Err(NotNow::NoKeys))) => {
+                Err(Refused::conflict("no_keys", NotNow::NoKeys.to_string()))
+            }
             Ok(CallResult::Success(Err(NotNow::Recording(misfit)))) => {
                 Err(Refused::conflict(misfit.word(), misfit.to_string()))
             }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     call::{Cause, Facts, Fault, Outcome, Terms, bridge::Summary, conductor::Note},
-    config::Agent,
+    config::{Agent, DtmfRecord},
     http::{CallView, OutcomeView},
     sdp::{Local, Negotiated},
     sip::Invite,
@@ -31,6 +31,9 @@ use crate::{
 };
 
 mod line;
+
+/// Keys in a record; those pressed later are only counted.
+const DTMF_MAX: usize = 64;
 
 /// The call's record until it is written.
 #[derive(Debug)]
@@ -45,6 +48,7 @@ pub struct Ledger {
     /// When it was over; the record may be written a little later.
     over: Option<(Instant, Timestamp)>,
     session_seen: bool,
+    dtmf_record: DtmfRecord,
     metrics: Metrics,
     board: Arc<Board>,
     span: Span,
@@ -80,7 +84,8 @@ impl Ledger {
             to: facts.called.clone(),
             ..blank(call_id, "outbound", trunk, facts)
         };
-        let ledger = Self::new(shared, slot, record, "dialing");
+        let mut ledger = Self::new(shared, slot, record, "dialing");
+        ledger.dtmf_record = agent.dtmf_record;
         log::set_agent(&ledger.span, &agent.name);
         let record = &ledger.record;
         tracing::info!(parent: &ledger.span, from = record.from, to = record.to, "outgoing");
@@ -106,6 +111,7 @@ impl Ledger {
             answered: None,
             over: None,
             session_seen: false,
+            dtmf_record: DtmfRecord::default(),
             metrics: shared.metrics.clone(),
             board: shared.board.clone(),
         }
@@ -130,6 +136,7 @@ impl Ledger {
     pub fn routed(&mut self, route: usize, agent: &Agent) {
         self.record.route = Some(format!("route[{route}]"));
         self.record.agent = Some(agent.name.clone());
+        self.dtmf_record = agent.dtmf_record;
         log::set_agent(&self.span, &agent.name);
         let name = agent.name.clone();
         self.board
@@ -158,7 +165,7 @@ impl Ledger {
             Note::Agreed(agreed) => self.agreed(&agreed),
             Note::Unusable(why) => tracing::warn!(why, "a session description was refused"),
             Note::ToolCalled(tool) => tracing::info!(tool, "the agent calls a tool"),
-            Note::Digit => self.metrics.dtmf_digit(),
+            Note::Digit(digit) => self.pressed(digit),
             Note::Transfer { to, status } => self.transferring(to, status),
             Note::MachineLikely => self.machine_likely(),
             Note::Diagnosis(diagnosis) => self.diagnosed(diagnosis),
@@ -211,6 +218,20 @@ impl Ledger {
             "recording",
             json!({ "state": state, "number": report.number, "reason": reason }),
         );
+    }
+
+    /// The other side pressed a key.
+    fn pressed(&mut self, digit: char) {
+        self.metrics.dtmf_digit();
+        let shown = match self.dtmf_record {
+            DtmfRecord::Full => digit,
+            DtmfRecord::Masked => '*',
+            DtmfRecord::Off => return,
+        };
+        let keys = self.record.dtmf.get_or_insert_default();
+        if keys.len() < DTMF_MAX {
+            keys.push(shown);
+        }
     }
 
     fn rang(&mut self, state: &'static str) {

@@ -13,7 +13,7 @@ use anyhow::Context;
 use super::refusals;
 use crate::{
     audio::SampleRate,
-    call::{Cause, Facts, Terms, conductor, machine, recording},
+    call::{Cause, Facts, Terms, conductor, keys, machine, recording},
     config::{self, Agent, Config},
     drivers::{dial::Dialler, realtime::Dial, worker::Workers},
     http::{HttpState, Readiness},
@@ -265,6 +265,7 @@ impl Service {
 
     /// How one call is decided. `ring_max` is how long it may ring.
     pub fn call_settings(&self, agent: &Agent, trunk: &str, ring_max: Duration) -> conductor::Settings {
+        let ways = self.config.media_of(trunk).dtmf.clone();
         let trunk = self.config.trunks.iter().find(|known| known.name == trunk);
         let answer = match agent.answer {
             config::Answer::AtOnce => machine::Answer::AtOnce,
@@ -283,6 +284,10 @@ impl Service {
             toolbox: Toolbox::from(agent),
             voicemail_after: agent.voicemail_after,
             messages: trunk.is_none_or(|trunk| trunk.messages),
+            keys: keys::Settings {
+                ways,
+                told: agent.hears_keys,
+            },
             recording: self.recording_policy(agent),
         }
     }
@@ -307,6 +312,10 @@ impl Service {
             unheard_timeout: configured.unheard_timeout.unwrap_or(Duration::MAX),
             began_ntp: media::Settings::ntp(unix_time()),
             identity: self.identity.clone(),
+            silence: match configured.silence {
+                config::Silence::Send => media::Silence::Send,
+                config::Silence::Stop => media::Silence::Stop,
+            },
             ..media::Settings::from_seed(random())
         }
     }

@@ -1,7 +1,7 @@
 //! The codecs of a leg: their names and clocks, and one decoder and encoder for all of them.
 //!
-//! A codec's **line rate** is what its samples have inside the gateway: 8 kHz for G.711, 16 kHz for G.722. Opus is opened
-//! at the session's rate directly, so that its samples are never resampled.
+//! A codec's **line rate** is what its samples have inside the gateway: 8 kHz for G.711, 16 kHz for G.722. Opus is
+//! opened at the session's rate directly, so that its samples are never resampled.
 
 use super::{
     Law, SampleRate,

@@ -1,8 +1,11 @@
 //! G.722 at 64 kbit/s: 16 kHz samples in two bands of adaptive differential code, two samples to an octet.
 //!
-//! Written after the recommendation (ITU-T G.722, 1988), whose block names the comments give; its arithmetic is followed to the bit, with
-//! two table look-ups where it computes: the step size (SCALEL, SCALEH) and the inverse quantisers. The lower band takes
-//! six bits of an octet, the upper band two; the modes that give bits of the lower band to data are not used by RTP.
+//! Written after the recommendation (ITU-T G.722, 1988), whose block names the comments give; its arithmetic is
+//! followed to the bit, with two table look-ups where it computes: the step size (SCALEL, SCALEH) and the inverse
+//! quantisers. The lower band takes six bits of an octet, the upper band two; the modes that give bits of the lower
+//! band to data are not used by RTP.
+
+use wide::{CmpEq, i16x8, i32x8};
 
 /// Octets to samples.
 #[derive(Clone, Debug)]
@@ -151,13 +154,14 @@ struct Band {
     rebuilt: [i32; 2],
     /// The last two partly reconstructed signals' signs: 0 or -1.
     signs: [i32; 2],
-    /// The zeros' coefficients BL1 to BL6.
-    zeros: [i16; ZEROS],
-    /// Twice the last six quantised differences.
-    differences: [i16; ZEROS],
+    /// The zeros' coefficients BL1 to BL6; the last two lanes stay nothing.
+    zeros: i16x8,
+    /// Twice the last quantised differences, the newest first; six of them count.
+    differences: i16x8,
 }
 
-const ZEROS: usize = 6;
+/// How far a coefficient moves at a time.
+const STEP: i16x8 = i16x8::new([128, 128, 128, 128, 128, 128, 0, 0]);
 
 impl Band {
     const fn new(step: i16) -> Self {
@@ -169,8 +173,8 @@ impl Band {
             poles: [0; 2],
             rebuilt: [0; 2],
             signs: [0; 2],
-            zeros: [0; ZEROS],
-            differences: [0; ZEROS],
+            zeros: i16x8::ZERO,
+            differences: i16x8::ZERO,
         }
     }
 
@@ -195,11 +199,9 @@ impl Band {
         // SUBTRA, QUANTL
         let difference = i32::from(saturated(sample - self.expected));
         let magnitude = if difference < 0 { !difference } else { difference };
-        let mut level = 0;
-        for half in [16, 8, 4, 2, 1] {
-            let above = magnitude >= (i32::from(LOW_LEVELS[level + half - 1]) * self.step) >> 12;
-            level += if above { half } else { 0 };
-        }
+        // A level is reached when magnitude >= level * step / 4096 in whole numbers.
+        let reached = (((magnitude as u32 + 1) << 12) - 1) / self.step as u32;
+        let level = usize::from(LOW_REACHED[(reached as usize).min(LOW_REACHED.len() - 1)]);
         let code = LOW_CODES[usize::from(difference < 0)][level];
         self.adapt_low(code);
         code
@@ -254,11 +256,9 @@ impl Band {
         self.signs = [sign, self.signs[0]];
         self.rebuilt = [i32::from(saturated(2 * rebuilt)), self.rebuilt[0]];
         // FILTEP, FILTEZ, PREDIC
-        let poles = (self.poles[0] * self.rebuilt[0] >> 15) + (self.poles[1] * self.rebuilt[1] >> 15);
-        let products = self.zeros.iter().zip(&self.differences);
-        let zeros: i32 = products
-            .map(|(&zero, &past)| i32::from(zero) * i32::from(past) >> 15)
-            .sum();
+        let poles = ((self.poles[0] * self.rebuilt[0]) >> 15) + ((self.poles[1] * self.rebuilt[1]) >> 15);
+        let products: i32x8 = self.zeros.mul_widen(self.differences) >> 15;
+        let zeros = products.reduce_add();
         self.expected_by_zeros = i32::from(saturated(zeros));
         self.expected = i32::from(saturated(i32::from(saturated(poles)) + self.expected_by_zeros));
     }
@@ -275,17 +275,16 @@ impl Band {
         self.poles = [first, second];
     }
 
-    /// UPZERO. A coefficient shrinks by its 256th and never leaves 16 bits.
+    /// UPZERO, DELAYA. A coefficient shrinks by its 256th, rounded up, and never leaves 16 bits.
     #[inline]
     fn adapt_zeros(&mut self, difference: i32) {
-        let step = if difference == 0 { 0 } else { 128 };
-        for (zero, &past) in self.zeros.iter_mut().zip(&self.differences) {
-            let differs = (i32::from(past) ^ difference) >> 31;
-            let old = i32::from(*zero);
-            *zero = (old + (-old >> 8) + ((step ^ differs) - differs)) as i16;
-        }
-        self.differences.copy_within(..ZEROS - 1, 1);
-        self.differences[0] = saturated(2 * difference);
+        let differs = (self.differences ^ i16x8::splat(difference as i16)) >> 15;
+        let step = if difference == 0 { i16x8::ZERO } else { STEP };
+        let whole = (self.zeros & i16x8::splat(255)).cmp_eq(i16x8::ZERO);
+        let shrunk = self.zeros - (self.zeros >> 8) - i16x8::ONE - whole;
+        self.zeros = shrunk + ((step ^ differs) - differs);
+        let [a, b, c, d, e, f, g, _] = self.differences.to_array();
+        self.differences = i16x8::new([saturated(2 * difference), a, b, c, d, e, f, g]);
     }
 }
 
@@ -300,50 +299,36 @@ fn saturated(value: i32) -> i16 {
     value.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
-/// Where the next code of the lower band begins, in 4096ths of the step.
-const LOW_LEVELS: [i16; 31] = [
-    35,
-    72,
-    110,
-    150,
-    190,
-    233,
-    276,
-    323,
-    370,
-    422,
-    473,
-    530,
-    587,
-    650,
-    714,
-    786,
-    858,
-    940,
-    1_023,
-    1_121,
-    1_219,
-    1_339,
-    1_458,
-    1_612,
-    1_765,
-    1_980,
-    2_195,
-    2_557,
-    2_919,
-    i16::MAX,
-    i16::MAX,
+/// Where the next code of the lower band begins, in 4096ths of the step (Q6).
+const LOW_LEVELS: [usize; 29] = [
+    35, 72, 110, 150, 190, 233, 276, 323, 370, 422, 473, 530, 587, 650, 714, 786, 858, 940, 1_023, 1_121, 1_219, 1_339,
+    1_458, 1_612, 1_765, 1_980, 2_195, 2_557, 2_919,
 ];
 
+/// How many levels a difference reaches, by its 4096ths of the step.
+static LOW_REACHED: [u8; LOW_LEVELS[28] + 1] = {
+    let mut reached = [0; LOW_LEVELS[28] + 1];
+    let mut level = 0;
+    while level < LOW_LEVELS.len() {
+        let mut at = LOW_LEVELS[level];
+        while at < reached.len() {
+            reached[at] = level as u8 + 1;
+            at += 1;
+        }
+        level += 1;
+    }
+    reached
+};
+
 /// The codes of positive and negative differences by how many levels they reach.
-const LOW_CODES: [[u8; 32]; 2] = [
+const LOW_CODES: [[u8; 30]; 2] = [
     [
         61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, 49, 48, 47, 46, 45, 44, 43, 42, 41, 40, 39, 38, 37, 36, 35, 34,
-        33, 32, 32, 32,
+        33, 32,
     ],
     [
         63, 62, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5,
-        4, 4, 4,
+        4,
     ],
 ];
 

@@ -1,8 +1,8 @@
 //! Opus by way of libopus, opened at the session's rate: nothing is resampled but the clock of the RTP timestamps.
 //!
-//! One mono encoder or decoder per direction and call; stereo is mixed down by the decoder. In-band FEC is written while the
-//! far end wants it and loses something, and read from the packet after a lost one. What a payload holds is read from its first bytes
-//! without decoding it. Nothing here allocates after the start.
+//! One mono encoder or decoder per direction and call; stereo is mixed down by the decoder. In-band FEC is written
+//! while the far end wants it and loses something, and read from the packet after a lost one. What a payload holds is
+//! read from its first bytes without decoding it. Nothing here allocates after the start.
 
 use std::fmt;
 
@@ -192,8 +192,8 @@ impl OpusEncoder {
         }
     }
 
-    /// There is no frame of 30 or 50 ms, so the payload holds several of 10 ms, with their lengths before them (RFC 6716
-    /// section 3.2.5).
+    /// There is no frame of 30 or 50 ms, so the payload holds several of 10 ms, with their lengths before them (RFC
+    /// 6716 section 3.2.5).
     fn encode_frames(&mut self, pcm: &[i16], out: &mut Vec<u8>) {
         let parts = pcm.chunks(10 * self.rate.per_ms());
         let (begin, count) = (out.len(), parts.len());
@@ -208,8 +208,8 @@ impl OpusEncoder {
                 out[begin] = frame[0] | 3;
                 out[begin + 1] = 0x80 | count as u8;
             }
-            // One first byte speaks for all. A frame of another kind is left to the far end's concealment: it comes when
-            // the encoder changes its mode, which is rare.
+            // One first byte speaks for all. A frame of another kind is left to the far end's concealment: it comes
+            // when the encoder changes its mode, which is rare.
             let same_kind = frame[0] | 3 == out[begin];
             let body = if same_kind {
                 frame.get(1..length).unwrap_or(&[])
@@ -255,9 +255,9 @@ fn bitrate(rate: SampleRate, wishes: OpusWishes) -> u32 {
 fn bandwidth(playback_hz_max: Option<u32>) -> Bandwidth {
     match playback_hz_max.unwrap_or(u32::MAX) {
         ..=8_000 => Bandwidth::Narrowband,
-        ..=12_000 => Bandwidth::Mediumband,
-        ..=16_000 => Bandwidth::Wideband,
-        ..=24_000 => Bandwidth::Superwideband,
+        8_001..=12_000 => Bandwidth::Mediumband,
+        12_001..=16_000 => Bandwidth::Wideband,
+        16_001..=24_000 => Bandwidth::Superwideband,
         _ => Bandwidth::Fullband,
     }
 }
@@ -274,8 +274,8 @@ fn unavailable(_: audiopus::Error) -> CodecError {
     CodecError::Unavailable(Codec::Opus.name())
 }
 
-/// Whether a payload carries a coarse copy of what came before it: the LBRR flag, which follows the voice flags of its first
-/// frame (RFC 6716 section 4.2.3), and which only the lower modes have.
+/// Whether a payload carries a coarse copy of what came before it: the LBRR flag, which follows the voice flags of its
+/// first frame (RFC 6716 section 4.2.3), and which only the lower modes have.
 fn carries_copy(payload: &[u8]) -> bool {
     let Some((&toc, _)) = payload.split_first() else {
         return false;

@@ -2,21 +2,22 @@
 //!
 //! Every rate is a multiple of 8 kHz, so the input is dealt out into lines of 8 kHz each (one, two or three), and every
 //! line of the output is a sum of short filters over the lines of the input. All these filters are phases of one
-//! linear-phase low-pass ([`design`]) that is zero at every third (second) tap but its middle, so that a third (half) of
-//! the work is a copy, and that crosses -6 dB exactly at half the lower rate.
+//! linear-phase low-pass (`design`) that is zero at every third (second) tap but its middle, so that a third (half)
+//! of the work is a copy, and that crosses -6 dB exactly at half the lower rate.
 //!
-//! Taps and samples are 16 bits wide and sums 32, which every x86-64 multiplies eight at a time ([`lanes`]). Integers also
-//! make the result independent of the portions the input arrives in. Level, aliases and delay of every pair
-//! are measured by the tests: flat to 82 % of half the lower rate, 80 dB down from 118 %, a delay of 1.9 to 2 ms where
-//! 8 kHz is involved and 1 ms between 16 and 24 kHz.
+//! Taps and samples are 16 bits wide and sums 32, which every x86-64 multiplies eight at a time (`lanes`). Integers
+//! also make the result independent of the portions the input arrives in. Level, aliases and delay of every pair are
+//! measured by the tests: flat to 82 % of half the lower rate, 80 dB down from 118 %, a delay of 1.9 to 2 ms where 8
+//! kHz is involved and 1 ms between 16 and 24 kHz.
 
 mod design;
 mod lanes;
 
-use design::{Filter, Stream, filters};
+use design::{Stream, filters};
 use lanes::{LANES, RUN, Sums};
 
-/// From `8 * IN` to `8 * OUT` kHz: exactly `OUT` samples for each `IN`; what does not make a group waits for the next call.
+/// From `8 * IN` to `8 * OUT` kHz: exactly `OUT` samples for each `IN`; what does not make a group waits for the next
+/// call.
 #[derive(Clone, Debug)]
 pub struct Converter<const IN: usize, const OUT: usize> {
     /// The input dealt out in turn: `lines[i]` holds samples `IN * m + i`.

@@ -11,14 +11,22 @@ use std::{
 };
 
 use crate::{
-    audio::{Law, Resampler, SampleRate, Utterance, VoiceDetector, VoiceSettings},
+    audio::{DtmfDetector, Law, Resampler, SampleRate, Utterance, VoiceDetector, VoiceSettings},
+    config::KeyWay,
     media, realtime,
     sdp::Negotiated,
 };
 
 pub use super::messages::Message;
-use super::{messages::Messages, monologue::Monologue, order::Order, recording::Prompt};
+use super::{
+    keys::{self, Keys},
+    messages::Messages,
+    monologue::Monologue,
+    order::Order,
+    recording::Prompt,
+};
 
+mod presses;
 mod prompt;
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
@@ -26,6 +34,9 @@ const PROMPT: Utterance = Utterance(u32::MAX);
 
 /// The one that stands for a prompt the caller has to hear to its end.
 const NOTICE: Utterance = Utterance(u32::MAX - 1);
+
+/// The one that stands for keys we press as tones.
+const PRESSES: Utterance = Utterance(u32::MAX - 2);
 
 /// Agent audio later than this after the caller's voice is no answer to it.
 const RESPONSE_MAX: Duration = Duration::from_secs(15);
@@ -116,6 +127,10 @@ pub struct Bridge {
     /// A prompt that has not been heard to its end.
     prompt: Option<Prompt>,
     monologue: Option<Monologue>,
+    key_settings: keys::Settings,
+    keys: Keys,
+    /// Listens for keys in the sound, where that was asked for.
+    tones: Option<Box<DtmfDetector>>,
     history: Vec<realtime::HistoryItem>,
     summary: Summary,
     reports: VecDeque<Report>,
@@ -136,6 +151,9 @@ impl Bridge {
             awaiting_said: None,
             prompt: None,
             monologue: None,
+            key_settings: keys::Settings::default(),
+            keys: Keys::default(),
+            tones: None,
             history: Vec::new(),
             summary: Summary::default(),
             reports: VecDeque::new(),
@@ -160,12 +178,14 @@ impl Bridge {
                 output,
                 respond,
             } => self.session_does(|session| session.tool_result(now, &call_id, &output, respond)),
-            Order::HearDigit(digit) => self.digit(now, digit),
+            Order::Keys(settings) => self.set_keys(settings),
+            Order::HearDigit(digit) => self.hear_key(now, digit, KeyWay::Info),
             Order::HearText(text) => {
                 self.session_does(|session| session.text(now, &text));
                 self.prompt_cut();
             }
             Order::SendDigits(digits) => self.media.send_digits(&digits),
+            Order::PlayDigits(digits) => self.play_digits(now, &digits),
         }
         self.carry(now);
     }
@@ -185,6 +205,11 @@ impl Bridge {
     /// The caller's host refused a packet of ours.
     pub fn handle_refused(&mut self, now: Instant) {
         self.media.handle_refused(now);
+    }
+
+    /// The network did not take our last packet.
+    pub fn handle_unsent(&mut self) {
+        self.media.handle_unsent();
     }
 
     /// The WebSocket of a new session is open.
@@ -276,6 +301,7 @@ impl Bridge {
             self.rate = rate;
             self.media.set_session_rate(rate);
             self.voice = VoiceDetector::new(rate, VoiceSettings::default());
+            self.listen_for_tones();
         }
         self.reports.push_back(Report::SessionReady);
     }
@@ -316,6 +342,7 @@ impl Bridge {
         while let Some(pcm) = self.media.poll_caller() {
             let length = Duration::from_millis((pcm.len() / self.rate.per_ms()) as u64);
             let voiced = self.voice.push(pcm);
+            let key = self.tones.as_mut().and_then(|tones| tones.push(pcm));
             if voiced {
                 self.caller_voice_at = Some(now);
                 self.summary.caller_talk += length;
@@ -329,12 +356,15 @@ impl Bridge {
             if let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
                 self.messages.push_audio(frame);
             }
+            if let Some(key) = key {
+                self.hear_key(now, key, KeyWay::Tone);
+            }
         }
     }
 
     fn hear_media(&mut self, now: Instant, event: media::Event) {
         match event {
-            media::Event::Digit(digit) => self.digit(now, digit),
+            media::Event::Digit(digit) => self.hear_key(now, digit, KeyWay::Event),
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
             media::Event::Finished(utterance) => self.utterance_finished(utterance),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
@@ -352,14 +382,14 @@ impl Bridge {
         // What comes next answers the digit, not the voice before it.
         self.caller_voice_at = None;
         self.reports.push_back(Report::Digit(digit));
-        if let Some(session) = &mut self.session {
+        if let Some(session) = self.session.as_mut().filter(|_| self.key_settings.told) {
             session.digit(now, digit);
         }
         self.prompt_cut();
     }
 
     fn utterance_started(&mut self, now: Instant, utterance: Utterance) {
-        if utterance == PROMPT || utterance == NOTICE {
+        if utterance >= PRESSES {
             return;
         }
         if let Some(begun) = &mut self.awaiting_said {
@@ -375,7 +405,7 @@ impl Bridge {
     fn utterance_finished(&mut self, utterance: Utterance) {
         self.prompt_finished(utterance);
         if let Some(session) = &mut self.session
-            && utterance < NOTICE
+            && utterance < PRESSES
         {
             session.finished(utterance);
         }

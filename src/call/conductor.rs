@@ -14,6 +14,7 @@ use std::{
 use super::{
     Cause, Machine, Outcome, Terms,
     bridge::Report,
+    keys,
     machine::{self, Input, Output},
     order::Order,
     recording::{self, Recording, Wanted},
@@ -75,7 +76,7 @@ pub enum Note {
     /// The agent calls a tool.
     ToolCalled(String),
     /// The other side pressed a digit.
-    Digit,
+    Digit(char),
     /// A transfer goes on: whom to, and the last status; 0 before the first.
     Transfer {
         /// Whom to.
@@ -104,6 +105,8 @@ pub struct Settings {
     pub toolbox: Toolbox,
     /// How long what a callee says first may last before it is called a machine; none is never.
     pub voicemail_after: Option<Duration>,
+    /// How keys travel.
+    pub keys: keys::Settings,
     /// Whether texts of the other side are passed on to the agent.
     pub messages: bool,
     /// When recording begins.
@@ -119,6 +122,9 @@ pub enum NotNow {
     /// A transfer is under way.
     #[error("a transfer is under way already")]
     Transferring,
+    /// The far end takes no keys in a way that the trunk allows.
+    #[error("the far end takes no keys in a way that the trunk's dtmf names")]
+    NoKeys,
     /// It does not fit what is being recorded.
     #[error(transparent)]
     Recording(recording::Misfit),
@@ -246,7 +252,7 @@ impl Conductor {
             Report::PromptHeard => self.prompted(now, true),
             Report::PromptCut => self.prompted(now, false),
             Report::MachineLikely => self.note(Note::MachineLikely),
-            Report::Digit(_) => self.note(Note::Digit),
+            Report::Digit(digit) => self.note(Note::Digit(digit)),
             Report::ToolCall {
                 call_id,
                 name,
@@ -368,6 +374,9 @@ impl Conductor {
     fn apply_terms(&mut self) {
         if let Some(agreed) = self.terms.as_ref().and_then(|terms| terms.agreed().cloned()) {
             self.note(Note::Agreed(Box::new(agreed.clone())));
+            if self.settings.keys != keys::Settings::default() {
+                self.order(Order::Keys(self.settings.keys.clone()));
+            }
             self.order(Order::Apply(Box::new(agreed)));
             self.record_if_wanted();
         }

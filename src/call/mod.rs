@@ -10,6 +10,7 @@
 pub mod bridge;
 pub mod conductor;
 pub mod facts;
+pub mod keys;
 pub mod machine;
 mod messages;
 mod monologue;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::recording::Prompt;
+use super::{keys, recording::Prompt};
 use crate::sdp::Negotiated;
 
 /// An order to [`Bridge::obey`](super::Bridge::obey).
@@ -36,10 +36,14 @@ pub enum Order {
         /// Whether the agent should say something about it.
         respond: bool,
     },
-    /// The other side pressed a digit that did not come by RTP.
+    /// How keys travel in this call.
+    Keys(keys::Settings),
+    /// The other side pressed a digit by INFO.
     HearDigit(char),
     /// The other side wrote something.
     HearText(String),
     /// Press these keys, as telephone-events.
     SendDigits(String),
+    /// Press these keys, as tones in the sound, behind what is being said.
+    PlayDigits(String),
 }

@@ -25,7 +25,21 @@ pub struct Media {
     pub silence_timeout: Option<Duration>,
     /// How long the other side may hear nothing of us before the call ends; none goes on for ever.
     pub unheard_timeout: Option<Duration>,
+    /// What the caller is sent while the agent says nothing.
+    pub silence: Silence,
 }
+
+/// What the caller is sent while the agent says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Silence {
+    /// Packets of silence.
+    #[default]
+    Send,
+    /// Nothing but a packet now and then.
+    Stop,
+}
+
+const SILENCES: &[(&str, Silence)] = &[("send", Silence::Send), ("stop", Silence::Stop)];
 
 impl Default for Media {
     fn default() -> Self {
@@ -36,6 +50,7 @@ impl Default for Media {
             playout_max: Duration::from_secs(120),
             silence_timeout: Some(Duration::from_secs(60)),
             unheard_timeout: Some(Duration::from_secs(60)),
+            silence: Silence::default(),
         }
     }
 }
@@ -56,6 +71,7 @@ impl Media {
             playout_max: section.millis("playout_ms_max", default.playout_max, 1_000..=600_000),
             silence_timeout,
             unheard_timeout,
+            silence: section.choice("silence", SILENCES, default.silence),
         };
         if media.inbound_reserve > 0 && media.inbound_reserve >= media.pairs() {
             section.wrong("inbound_reserve", "leaves no pair of ports for calls of our own");
@@ -78,6 +94,11 @@ impl Media {
         out.whole("playout_ms_max", self.playout_max.as_millis());
         out.whole("silence_timeout_s", whole_seconds(self.silence_timeout));
         out.whole("unheard_timeout_s", whole_seconds(self.unheard_timeout));
+        let silence = match self.silence {
+            Silence::Send => "send",
+            Silence::Stop => "stop",
+        };
+        out.text("silence", silence);
     }
 }
 
@@ -108,7 +129,7 @@ mod tests {
     #[test]
     fn settings_are_read() {
         let text = "[media]\nports = \"20001-20007\"\ninbound_reserve = 2\nworkers = 3\nplayout_ms_max = 5000\n\
-             silence_timeout_s = 0\nunheard_timeout_s = 7";
+             silence_timeout_s = 0\nunheard_timeout_s = 7\nsilence = \"stop\"";
         let media = Media {
             ports: 20001..=20007,
             inbound_reserve: 2,
@@ -116,6 +137,7 @@ mod tests {
             playout_max: Duration::from_secs(5),
             silence_timeout: None,
             unheard_timeout: Some(Duration::from_secs(7)),
+            silence: Silence::Stop,
         };
         assert_eq!(read(text).media, media);
     }

@@ -52,7 +52,7 @@ mod value;
 use std::{collections::BTreeMap, io, sync::Arc};
 
 pub use self::{
-    agent::{Agent, Answer, Tool},
+    agent::{Agent, Answer, DtmfRecord, Tool},
     agent_recording::{AgentRecording, RecordingPolicy},
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
@@ -62,7 +62,7 @@ pub use self::{
     limits::Limits,
     listen::{Listen, SipTransport},
     log::{Log, LogFormat},
-    media::Media,
+    media::{Media, Silence},
     place::Place,
     problem::{Problem, Problems},
     recording::{Recording, RecordingFormat, read_key as read_recording_key},
@@ -76,7 +76,7 @@ pub use self::{
     sip_tls::SipTls,
     trunk::{Credentials, Digest, Trunk},
     trunk_limits::{AllowedTransport, TrunkLimits},
-    trunk_media::{Srtp, TrunkMedia},
+    trunk_media::{KeyWay, Srtp, TrunkMedia},
     uplink::{Login, Uplink},
 };
 use self::{effective::Writer, layers::Layers};

@@ -90,14 +90,15 @@ pub async fn keep_awake() {
     poll_fn(|context| {
         BEAT.with(|beat| {
             *beat.alarm.borrow_mut() = Some(context.waker().clone());
-            let Some(at) = beat.alarm_wanted() else {
-                beat.alarm_at.set(None);
-                return Poll::Pending;
-            };
-            sleep.as_mut().reset(at.into());
-            // One that has come already leaves the rest to `rest`.
-            let waits = sleep.as_mut().poll(context).is_pending();
-            beat.alarm_at.set(waits.then_some(at));
+            // What is to come at once is left to `rest`: a sleep that is over would only have this task polled again.
+            let wanted = beat.alarm_wanted().filter(|at| *at > Instant::now());
+            if let Some(at) = wanted
+                && beat.alarm_at.get() != wanted
+            {
+                sleep.as_mut().reset(at.into());
+            }
+            let waits = wanted.is_some() && sleep.as_mut().poll(context).is_pending();
+            beat.alarm_at.set(wanted.filter(|_| waits));
             Poll::<()>::Pending
         })
     })
@@ -120,19 +121,27 @@ impl Beat {
         if self.calls.get() == 0 || self.wake_due(now) {
             return;
         }
-        let shared = self.calls.get() >= SHARED_FROM;
-        let next = self.schedule.borrow().next();
-        if shared {
-            let point = self.schedule.borrow().on_grid(now) + GRID;
-            thread::sleep(point.saturating_duration_since(now));
-        } else if let Some(next) = next.filter(|next| *next <= now + NEAR) {
-            thread::sleep(next.saturating_duration_since(now));
+        if let Some(until) = self.rest_until(now) {
+            thread::sleep(until.saturating_duration_since(now));
         }
         let now = Instant::now();
         // When nothing is due, the sockets are looked at all the same, and not waited for beyond the next deadline.
-        if !self.wake_due(now) && (shared || self.alarm_is_late(now)) {
+        if !self.wake_due(now) && (self.is_shared() || self.alarm_is_late(now)) {
             self.ring_alarm();
         }
+    }
+
+    fn rest_until(&self, now: Instant) -> Option<Instant> {
+        let schedule = self.schedule.borrow();
+        match self.is_shared() {
+            true => Some(schedule.on_grid(now) + GRID),
+            false => schedule.next().filter(|next| *next <= now + NEAR),
+        }
+    }
+
+    /// Whether there are so many calls that one wake-up serves several.
+    fn is_shared(&self) -> bool {
+        self.calls.get() >= SHARED_FROM
     }
 
     /// Whether anything was due.
@@ -145,6 +154,9 @@ impl Beat {
     }
 
     fn alarm_wanted(&self) -> Option<Instant> {
+        if self.is_shared() {
+            return None;
+        }
         self.schedule
             .borrow()
             .next()
@@ -225,7 +237,68 @@ impl<T> Schedule<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::runtime::{Builder, LocalOptions};
+
     use super::*;
+
+    #[test]
+    fn a_worker_rests_between_deadlines_with_few_calls_and_with_many() {
+        for calls in [1, SHARED_FROM * 2] {
+            let rests = Arc::new(AtomicUsize::new(0));
+            let counter = rests.clone();
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(move || {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    rest();
+                })
+                .build_local(LocalOptions::default())
+                .unwrap();
+            let began = Instant::now();
+            let polls = runtime.block_on(async {
+                tokio::task::spawn_local(keep_awake());
+                let talking: Vec<_> = (0..calls).map(|_| tokio::task::spawn_local(pace(10))).collect();
+                let mut polls = 0;
+                for call in talking {
+                    polls += call.await.unwrap();
+                }
+                polls
+            });
+            assert!(began.elapsed() >= Duration::from_millis(200));
+            // A deadline is a poll, but for a few that come early.
+            assert!((10 * calls..=25 * calls).contains(&polls), "{calls}: {polls}");
+            let points = began.elapsed().as_millis() as usize;
+            let rests = rests.load(Ordering::Relaxed);
+            assert!(rests <= 3 * points, "{calls}: {rests} rests in {points} ms");
+        }
+    }
+
+    /// Waits for so many deadlines 20 ms apart; how often it was polled.
+    async fn pace(deadlines: u32) -> usize {
+        let mut deadline = Deadline::new();
+        let start = on_grid(Instant::now());
+        let (mut met, mut polls) = (0, 0);
+        poll_fn(|context| {
+            polls += 1;
+            let now = Instant::now();
+            let due = |met: u32| start + Duration::from_millis(20) * (met + 1);
+            while met < deadlines && due(met) <= now {
+                met += 1;
+            }
+            if met == deadlines {
+                return Poll::Ready(());
+            }
+            deadline.arm(context, now, due(met));
+            Poll::Pending
+        })
+        .await;
+        polls
+    }
 
     #[test]
     fn everybody_is_woken_at_the_first_point_after_the_deadline_and_never_before() {

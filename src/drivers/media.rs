@@ -165,6 +165,7 @@ enum Next {
 impl Driver {
     fn new(start: Start, orders: mpsc::Receiver<Order>) -> io::Result<Self> {
         let PortPair { rtp, rtcp, lease } = start.ports;
+        refused::watch(&rtp);
         Ok(Self {
             bridge: Bridge::new(Instant::now(), start.settings),
             rtp: UdpSocket::from_std(rtp)?,
@@ -224,7 +225,8 @@ impl Driver {
                 (Poll::Pending, _) => return,
                 (Poll::Ready(Ok(from)), Channel::Rtp) => self.bridge.handle_rtp(now, from, buffer.filled_mut()),
                 (Poll::Ready(Ok(from)), Channel::Rtcp) => self.bridge.handle_rtcp(now, from, buffer.filled_mut()),
-                // An ICMP refusal of something we sent; there may be more behind it.
+                // There may be more behind it.
+                (Poll::Ready(Err(error)), Channel::Rtp) if refused::is_refusal(&error) => self.refused(now),
                 (Poll::Ready(Err(_)), _) => {}
             }
         }
@@ -297,16 +299,35 @@ impl Driver {
     }
 
     fn transmit(&mut self) {
+        let (mut refused, mut unsent) = (false, false);
         while let Some(packet) = self.bridge.poll_transmit() {
             let socket = match packet.channel {
                 Channel::Rtp => &self.rtp,
                 Channel::Rtcp => &self.rtcp,
             };
-            if let Err(error) = socket.try_send_to(packet.bytes, packet.to) {
+            let mut sent = socket.try_send_to(packet.bytes, packet.to);
+            if sent.as_ref().is_err_and(refused::is_refusal) {
+                // The error is that of a packet before: this one has not been tried.
+                refused = true;
+                sent = socket.try_send_to(packet.bytes, packet.to);
+            }
+            if let Err(error) = sent {
+                unsent |= packet.channel == Channel::Rtp;
                 self.metrics.queue_drop(Queue::Rtp);
                 tracing::trace!(to = %packet.to, %error, "a packet was not sent");
             }
         }
+        if refused {
+            self.refused(Instant::now());
+        }
+        if unsent {
+            self.bridge.handle_unsent();
+        }
+    }
+
+    fn refused(&mut self, now: Instant) {
+        refused::drain(&self.rtp);
+        self.bridge.handle_refused(now);
     }
 
     fn report(&mut self, report: Report) {
@@ -375,6 +396,7 @@ impl Driver {
 }
 
 mod recording;
+mod refused;
 
 fn classify(loss: &Loss) -> (FaultClass, &'static str, String) {
     match loss {

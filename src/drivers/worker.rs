@@ -2,7 +2,7 @@
 //!
 //! A call's RTP sockets, playout clock and session socket live on one worker, so a frame crosses no thread. Jobs come
 //! in through a bounded queue; a job starts a call's media driver as a local task. A panic in one call's task ends that
-//! call alone.
+//! call alone. When a worker wakes, and for whom, is told in [`beat`].
 
 use std::{
     cell::RefCell,

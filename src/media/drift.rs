@@ -21,10 +21,12 @@ pub(super) struct TimeLine {
     owed: i64,
 }
 
-/// How much waits to be played when words come in real time.
+/// How long before they are needed words come, when they come in real time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Depth {
     lows: Lows,
+    /// The last figure, to tell a clock from a burst.
+    before: Option<i64>,
     owed: i64,
     pressing: bool,
 }
@@ -36,7 +38,7 @@ struct Lows {
     low: i64,
 }
 
-/// Packets that are looked at together: two seconds of them at 20 ms.
+/// Packets or portions that are looked at together: two seconds of them at 20 ms.
 const WINDOW: u32 = 100;
 /// No more than this is paid back; past it the time line begins anew. A stall of our own is not made up for.
 const OWED_MAX: i64 = 1_000 * MS;
@@ -46,11 +48,13 @@ const PRESSING: i64 = 35 * MS;
 const INTOLERABLE: i64 = 50 * MS;
 /// As little as this is let go.
 const TRIFLE: i64 = 5 * MS;
-/// What should wait when it is least, and between which bounds nothing is done.
+/// How early they should come when they are latest, and between which bounds nothing is done.
 const DEPTH: i64 = 25 * MS;
 const SHALLOW: i64 = 8 * MS;
 const DEEP: i64 = 50 * MS;
 const PRESSING_DEEP: i64 = 80 * MS;
+/// A clock moves it by less than this from one window to the next.
+const STEADY: i64 = 15 * MS;
 /// More than this came faster than time passes, and will be over when it was said.
 const DEPTH_MAX: i64 = 250 * MS;
 const MS: i64 = TICKS_PER_MS as i64;
@@ -107,14 +111,19 @@ impl TimeLine {
 }
 
 impl Depth {
-    /// So much waits after a packet was taken.
-    pub(super) fn taken(&mut self, ticks: Ticks) {
-        let Some(low) = self.lows.push(ticks as i64) else {
+    /// Words came, so long before they are needed for sure.
+    pub(super) fn arrived(&mut self, spare: i64) {
+        let Some(low) = self.lows.push(spare) else {
             return;
         };
+        let steady = self
+            .before
+            .replace(low)
+            .is_some_and(|before| (low - before).abs() <= STEADY);
         self.pressing = !(SHALLOW / 2..PRESSING_DEEP).contains(&low);
         self.owed = match low {
             DEPTH_MAX.. | SHALLOW..DEEP => 0,
+            _ if !steady => 0,
             _ => DEPTH - low,
         };
     }
@@ -134,6 +143,7 @@ impl Depth {
     pub(super) fn pay(&mut self, ticks: i64) {
         self.owed -= ticks;
         self.lows.shift(ticks);
+        self.before = self.before.map(|low| low + ticks);
     }
 }
 
@@ -207,8 +217,8 @@ mod tests {
     fn the_playout_is_kept_neither_shallow_nor_deep_unless_it_came_in_a_burst() {
         for (level, owed) in [(2, Some(23)), (20, None), (45, None), (70, Some(-45)), (1_000, None)] {
             let mut depth = Depth::default();
-            for _ in 0..WINDOW {
-                depth.taken(level * TICKS_PER_MS);
+            for _ in 0..2 * WINDOW {
+                depth.arrived(level * MS);
             }
             assert_eq!(depth.owed().map(|(owed, _)| owed), owed.map(|ms| ms * MS));
         }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{
     Settings,
-    caller::Caller,
+    caller::{Caller, Kind, is_noise},
     control::{Control, Figures},
     doctor::{Doctor, Useless},
     event::{Event, Events},
@@ -13,7 +13,7 @@ use super::{
     pacer::{Pacer, Tick},
     playout::{Leaving, Playout},
     quality::{Meter, Received},
-    secure::{Datagram, Secure},
+    secure::{Datagram, Refused, Secure},
     sender::Sender,
     statistics::Statistics,
     tap::Tap,
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     audio::{Heard, SampleRate, Utterance},
     rtp::{Latch, Packet, telephone_event},
-    sdp::{EventFormat, Negotiated},
+    sdp::Negotiated,
 };
 
 /// One call's leg media, from the first description to the goodbye.
@@ -78,21 +78,6 @@ struct Counts {
     ticks_skipped: u64,
 }
 
-/// What a payload type carries, by the terms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// By a clock of so many Hz.
-    Audio(u32),
-    Key,
-    /// Comfort noise (RFC 3389): senders slip it in between even where it was not agreed on, and it takes a place in the
-    /// order.
-    Noise,
-}
-
-/// Packets made at one timeout, so that a worker that is behind serves its other calls in between.
-const PACKETS_PER_TIMEOUT: usize = 2;
-/// The static payload type of comfort noise.
-const COMFORT_NOISE: u8 = 13;
 /// The level of our comfort noise in -dBov (RFC 3389 section 3.1): as quiet as a good line.
 const STILLNESS: u8 = 75;
 
@@ -135,8 +120,7 @@ impl Machine {
         let (sends, receives) = (terms.direction.sends(), terms.direction.receives());
         self.watch.expect(now, sends && receives, sends);
         self.doctor.apply(now, terms);
-        self.meter
-            .apply(now, terms.send.codec, terms.send.codec, terms.ptime_ms);
+        self.meter.apply(now, terms.send.codec, terms.ptime_ms);
         if !terms.direction.sends() {
             self.playout.pause();
         }
@@ -160,8 +144,10 @@ impl Machine {
             Datagram::Dtls if self.secure.shakes_hands() => return self.handle_handshake(now, from, datagram),
             _ => {}
         }
-        let Ok(datagram) = self.secure.open(now, datagram) else {
-            return;
+        let datagram = match self.secure.open(now, datagram) {
+            Ok(datagram) => datagram,
+            Err(Refused::Srtp(_)) => return self.doctor.turn_away(now, Useless::Unverified),
+            Err(Refused::Early) => return,
         };
         match Packet::read(datagram) {
             Ok(packet) => self.receive(now, from, &packet),
@@ -182,7 +168,8 @@ impl Machine {
             self.counts.foreign += 1;
         } else if let Some(incoming) = self.control.receive(now, from, datagram) {
             let (jitter_ms, round_trip) = (self.control.remote_jitter_ms(), self.control.round_trip());
-            self.meter.hear(&incoming, self.sender.packets(), jitter_ms, round_trip);
+            self.meter
+                .hear(&incoming, self.sender.reported().0, jitter_ms, round_trip);
             self.watch.hear_report(now, &incoming, &mut self.events);
         } else {
             self.counts.malformed += 1;
@@ -192,6 +179,11 @@ impl Machine {
     /// The far end's host refused a packet of ours (ICMP port unreachable).
     pub fn handle_refused(&mut self, now: Instant) {
         self.doctor.refuse(now);
+    }
+
+    /// The network did not take our last packet.
+    pub fn handle_unsent(&mut self) {
+        self.doctor.unsend();
     }
 
     /// Whether the call is not answered yet: then nothing need come, and its absence means nothing.
@@ -369,7 +361,7 @@ impl Machine {
             self.doctor.turn_away(now, Useless::Unexpected);
             return;
         };
-        // Comfort noise was not agreed on, so it proves nothing about who sends it.
+        // Comfort noise may not have been agreed on, so it proves nothing about who sends it.
         let accepted = match kind {
             Kind::Noise => self.latch.holds(from),
             Kind::Audio(_) | Kind::Key => self.latch.accepts(now, from),
@@ -383,11 +375,10 @@ impl Machine {
         self.counts.bytes += packet.payload.len() as u64;
         self.watch.heard(now);
         self.doctor.receive(now, kind == Kind::Noise);
-        let clock_hz = match kind {
-            Kind::Audio(clock_hz) => Some(clock_hz),
-            Kind::Key | Kind::Noise => None,
-        };
-        live.caller.receive(now, packet, clock_hz);
+        if let Kind::Audio(codec) = kind {
+            self.meter.set_received(codec);
+        }
+        live.caller.receive(now, packet, kind);
         self.tap.caller(now, live.caller.tap());
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
@@ -397,14 +388,12 @@ impl Machine {
     }
 
     fn send_due(&mut self, now: Instant) {
-        for _ in 0..PACKETS_PER_TIMEOUT {
-            let Phase::Live(live) = &mut self.phase else { return };
-            let Some(tick) = live.pacer.tick(now) else { return };
-            self.counts.ticks_skipped += tick.skipped;
-            let end = live.pacer.deadline();
-            self.send(now, tick);
-            self.tap.agent(end, &mut self.playout.tap);
-        }
+        let Phase::Live(live) = &mut self.phase else { return };
+        let Some(tick) = live.pacer.tick(now) else { return };
+        self.counts.ticks_skipped += tick.skipped;
+        let end = live.pacer.deadline();
+        self.send(now, tick);
+        self.tap.agent(end, &mut self.playout.tap);
     }
 
     /// One packet time: a packet, or only the time it would have taken.
@@ -419,9 +408,10 @@ impl Machine {
             return;
         };
         self.doctor.send(now);
-        if let Some(press) = self.keypad.next(self.sender.timestamp(), ms)
-            && let Some(EventFormat { payload_type, .. }) = live.terms.event_send
+        if let Some(format) = live.terms.event_send
+            && let Some(press) = self.keypad.next(self.sender.timestamp(), ms, format.clock_hz)
         {
+            let payload_type = format.payload_type;
             let packet = self.outbox.push(to, Channel::Rtp);
             self.sender.next_event(payload_type, &press, ms).write(packet);
             return packet.extend(press.payload);
@@ -502,7 +492,8 @@ impl Live {
 
     fn apply(&mut self, terms: &Negotiated) {
         self.terms = terms.clone();
-        self.caller.apply(&terms.receive, !terms.direction.sends());
+        self.caller
+            .apply(&terms.receive, terms.comfort_noise, !terms.direction.sends());
         self.pacer.set_packet_time(terms.ptime_ms);
     }
 
@@ -518,11 +509,10 @@ impl Live {
     fn kind(&self, payload_type: u8) -> Option<Kind> {
         let audio = self.terms.receive.iter().find(|each| each.payload_type == payload_type);
         if let Some(format) = audio {
-            return Some(Kind::Audio(format.codec.clock_hz()));
+            return Some(Kind::Audio(format.codec));
         }
         let key = self.terms.events.iter().any(|each| each.payload_type == payload_type);
-        let noise = payload_type == COMFORT_NOISE || Some(payload_type) == self.terms.comfort_noise;
-        match (key, noise) {
+        match (key, is_noise(payload_type, self.terms.comfort_noise)) {
             (true, _) => Some(Kind::Key),
             (false, true) => Some(Kind::Noise),
             (false, false) => None,

@@ -4,7 +4,8 @@
 //! they are, and a ledger how much of each utterance came and how much left. What is counted as heard is what was taken
 //! out to be sent. Samples are encoded when they leave.
 //!
-//! An utterance that begins in silence waits until 40 ms of it are there, or it is complete, or 40 ms have passed:
+//! An utterance that begins in silence waits until 40 ms of it are there (more with long packets), or it is complete, or
+//! that much time has passed:
 //! deltas that trickle in real time then have room for jitter, and bursts wait for nothing. Wherever words and
 //! silence meet inside a packet they are ramped over 5 ms, so that a cut does not click.
 //!
@@ -48,8 +49,10 @@ pub(super) struct Playout {
     talking: bool,
     /// How long nothing has been said.
     silent_ms: u32,
-    /// What waits while an utterance comes no faster than it is said.
+    /// How early words come while they come no faster than they are said.
     depth: Depth,
+    /// Up to when the last packet goes, and how long it is.
+    said_until: Option<(Instant, Ticks)>,
     resampler: Resampler,
     coder: Coder,
     last: Option<Utterance>,
@@ -89,12 +92,15 @@ enum State {
 }
 
 /// How much of an utterance must be there before it begins, and how long it waits for that at most.
-const GATHERED_MS: usize = 40;
-const GATHERING_MAX: Duration = Duration::from_millis(40);
+const GATHERED_MS: u32 = 40;
+/// As much must be there besides the first packet.
+const SPARE_MS: u32 = 20;
 /// Length of a ramp between words and silence.
 const RAMP_MS: usize = 5;
 /// An utterance whose words have not come for this long counts as over for [`Playout::is_quiet`].
 const STARVED_MS_MAX: u32 = 500;
+/// However long a portion comes, it is worked on so much at a time.
+const PORTION_MS: usize = 100;
 /// How much the ring keeps allocated when it is empty.
 const RING_KEPT_MS: usize = 500;
 
@@ -111,6 +117,7 @@ impl Playout {
             talking: false,
             silent_ms: 0,
             depth: Depth::default(),
+            said_until: None,
             resampler: Resampler::new(session, SampleRate::Hz8000),
             coder: Coder::new(silence),
             last: None,
@@ -144,19 +151,24 @@ impl Playout {
     /// More of an utterance, at the session's rate.
     pub(super) fn play(&mut self, now: Instant, utterance: Utterance, pcm: &[i16], events: &mut Events) {
         self.follow_line();
-        self.resample(utterance, pcm);
-        let room = (self.ring_ms_max * self.rate.per_ms()).saturating_sub(self.ring.len());
-        let kept = match self.ledger.receive(utterance, pcm.len(), self.session) {
-            true => self.incoming.len().min(room),
-            false => 0,
-        };
-        self.ring.extend(&self.incoming[..kept]);
-        self.ledger.queue(utterance, kept);
-        self.drop_newest(utterance, self.incoming.len() - kept, events);
+        self.time(now);
+        let known = self.ledger.receive(utterance, pcm.len(), self.session);
+        for portion in pcm.chunks(PORTION_MS * self.session.per_ms()) {
+            self.queue(utterance, portion, known, events);
+        }
         self.starved_ms = 0;
         if self.state == State::Idle {
             self.state = State::Gathering(now);
         }
+    }
+
+    fn queue(&mut self, utterance: Utterance, pcm: &[i16], known: bool, events: &mut Events) {
+        self.resample(utterance, pcm);
+        let room = (self.ring_ms_max * self.rate.per_ms()).saturating_sub(self.ring.len());
+        let kept = if known { self.incoming.len().min(room) } else { 0 };
+        self.ring.extend(&self.incoming[..kept]);
+        self.ledger.queue(utterance, kept);
+        self.drop_newest(utterance, self.incoming.len() - kept, events);
     }
 
     /// No more of this utterance will come.
@@ -207,7 +219,9 @@ impl Playout {
     /// Makes the next packet.
     pub(super) fn prepare(&mut self, now: Instant, ms: u32, events: &mut Events) -> Leaving {
         let len = ms as usize * self.rate.per_ms();
-        let ready = self.is_ready(now);
+        let ready = self.is_ready(now, ms);
+        let packet = Ticks::from(ms) * TICKS_PER_MS;
+        self.said_until = Some((now + ticks::duration(packet), packet));
         self.packet.clear();
         if !self.tail.is_empty() {
             self.take_tail(len);
@@ -245,6 +259,15 @@ impl Playout {
         self.resampler.process(pcm, &mut self.incoming);
     }
 
+    /// How early words come, in the middle of others.
+    fn time(&mut self, now: Instant) {
+        if let Some((said_until, packet)) = self.said_until.filter(|_| self.talking) {
+            let waiting = ticks::of(self.ring.len(), self.rate) + ticks::elapsed(now, said_until);
+            // What is less than a packet does not help the next one.
+            self.depth.arrived(waiting as i64 - packet as i64);
+        }
+    }
+
     fn drop_newest(&mut self, utterance: Utterance, samples: usize, events: &mut Events) {
         if samples > 0 {
             let dropped_ms = samples.div_ceil(self.rate.per_ms()) as u32;
@@ -253,10 +276,11 @@ impl Playout {
         }
     }
 
-    fn is_ready(&mut self, now: Instant) -> bool {
+    fn is_ready(&mut self, now: Instant, packet_ms: u32) -> bool {
         if let State::Gathering(since) = self.state {
-            let waited = now.saturating_duration_since(since) >= GATHERING_MAX;
-            let gathered = self.ring.len() >= GATHERED_MS * self.rate.per_ms();
+            let enough = GATHERED_MS.max(packet_ms + SPARE_MS);
+            let waited = now.saturating_duration_since(since) >= Duration::from_millis(enough.into());
+            let gathered = self.ring.len() >= enough as usize * self.rate.per_ms();
             if waited || gathered || self.ledger.has_finished() {
                 self.state = State::Speaking;
             }
@@ -285,10 +309,8 @@ impl Playout {
         self.talking = full && !over;
         self.silent_ms = 0;
         self.underruns += u64::from(!full && !over);
-        if over || !full || self.ledger.has_finished() {
+        if over || !full {
             self.depth.reset();
-        } else {
-            self.depth.taken(ticks::of(self.ring.len(), self.rate));
         }
         if over {
             self.rest();

@@ -7,6 +7,8 @@
 //! The agent's time line keeps up with real time: a pause of the far end is as long as its timestamps say, and a clock
 //! that is faster or slower than ours is made up for a few milliseconds at a time (see [`TimeLine`]).
 //!
+//! A far end may describe its background before it stops sending: then that is heard instead of silence.
+//!
 //! Every payload type has a decoder of its own, made when its first packet comes. Where one takes over from another the
 //! two overlap for a few milliseconds at the session's rate.
 
@@ -21,7 +23,7 @@ use super::{
     ticks::{self, TICKS_PER_MS, Ticks, duration, per_sample},
 };
 use crate::{
-    audio::{Codec, Decoder, Resampler, SampleRate},
+    audio::{Codec, ComfortNoise, Decoder, Resampler, SampleRate},
     sdp::Format,
 };
 
@@ -38,6 +40,8 @@ pub(super) struct Voice {
     resampler: Resampler,
     /// What the last decoder would have gone on with, to overlap with what comes from another.
     leaving: Vec<i16>,
+    /// What the far end describes, since it stopped sending.
+    background: Option<ComfortNoise>,
     pub(super) tap: Side,
     time_line: TimeLine,
     /// Up to when the agent has been given audio, as far as silence is concerned.
@@ -52,6 +56,7 @@ pub(super) struct Voice {
     expected: Option<(u32, u32)>,
     /// At the line rate.
     line: Vec<i16>,
+    noise: Vec<i16>,
     /// At the session's rate, for the owner.
     frames: Vec<i16>,
     taken: usize,
@@ -92,6 +97,8 @@ pub(super) const AHEAD_MAX: Duration = Duration::from_secs(2);
 const OWED_MAX: Ticks = 1_000 * TICKS_PER_MS;
 /// Audio the owner has not asked for; past it packets are dropped and counted as excess.
 const UNTAKEN_MS_MAX: usize = 4_000;
+/// How much stays allocated when the owner has taken everything: a long packet and what comes with it.
+const KEPT_MS: usize = 120;
 /// A frame handed on, and the portion silence is made up in.
 const FRAME_MS: usize = 20;
 const FRAME: Ticks = FRAME_MS as Ticks * TICKS_PER_MS;
@@ -112,6 +119,7 @@ impl Voice {
             concealment: Concealment::new(SampleRate::Hz8000),
             resampler: Resampler::new(SampleRate::Hz8000, session),
             leaving: Vec::new(),
+            background: None,
             tap: Side::new(),
             time_line: TimeLine::default(),
             fed_until: now,
@@ -120,6 +128,7 @@ impl Voice {
             bridged: 0,
             expected: None,
             line: Vec::new(),
+            noise: Vec::new(),
             frames: Vec::new(),
             taken: 0,
             excess: 0,
@@ -180,6 +189,7 @@ impl Voice {
             self.undecodable += 1;
             return self.miss(now, 1, None);
         }
+        self.background = None;
         self.packet = self.ticks();
         self.concealment.hear(&mut self.line);
         self.made_up = 0;
@@ -189,6 +199,12 @@ impl Voice {
         self.time_line.heard(now);
         // What passed before the packet came was silence nobody made up, and is not owed.
         self.fed_until = self.fed_until.max(payload.arrived_at);
+    }
+
+    /// Takes in what the far end says of its background.
+    pub(super) fn hear_noise(&mut self, payload: &[u8]) {
+        // One without a level says nothing.
+        let _ = self.background.get_or_insert_default().describe(payload);
     }
 
     /// The far end may have paused, which its timestamps tell: the agent hears the pause in full. Never is so much made
@@ -219,8 +235,7 @@ impl Voice {
         let owed = lag.clamp(0, OWED_MAX as i64).min(unheard as i64) as Ticks;
         let whole = owed - owed % (5 * TICKS_PER_MS);
         if whole > 0 {
-            self.silence += whole;
-            self.make_up(whole);
+            self.be_silent(whole);
         }
     }
 
@@ -266,8 +281,7 @@ impl Voice {
             self.fed_until += late;
         }
         self.made_up = self.made_up.saturating_add(FRAME);
-        self.silence += FRAME;
-        self.make_up(FRAME);
+        self.be_silent(FRAME);
     }
 
     /// When silence is made up unless something comes.
@@ -279,6 +293,7 @@ impl Voice {
     pub(super) fn poll(&mut self) -> Option<&[i16]> {
         if self.taken >= self.frames.len() {
             self.frames.clear();
+            self.frames.shrink_to(KEPT_MS * self.session.per_ms());
             self.taken = 0;
             return None;
         }
@@ -342,18 +357,58 @@ impl Voice {
         self.make_up(ticks);
     }
 
-    /// By the codec itself when it can, else from the waveform.
-    fn make_up(&mut self, ticks: Ticks) {
-        self.line.clear();
+    /// What was said dies away into the background, if the far end described one.
+    fn be_silent(&mut self, mut ticks: Ticks) {
+        self.silence += ticks;
+        if self.background.is_none() {
+            return self.make_up(ticks);
+        }
         self.bridged = self.bridged.saturating_add(ticks);
-        let samples = (ticks / per_sample(self.rate)) as usize;
-        let decoder = self.current.and_then(|index| self.listeners[index].decoder.as_mut());
-        if samples > 0 && decoder.is_some_and(|decoder| decoder.conceal(samples, &mut self.line)) {
-            self.concealment.remember(&self.line);
-        } else {
-            self.concealment.make_up(samples, &mut self.line);
+        while ticks > 0 {
+            let part = ticks.min(FRAME);
+            self.rustle((part / per_sample(self.rate)) as usize);
+            ticks -= part;
+        }
+    }
+
+    fn rustle(&mut self, samples: usize) {
+        self.noise.resize(samples, 0);
+        if let Some(background) = &mut self.background {
+            background.fill(&mut self.noise);
+        }
+        self.line.clear();
+        self.concealment.make_up(samples, &mut self.line);
+        for (sample, &noise) in self.line.iter_mut().zip(&self.noise) {
+            *sample = sample.saturating_add(noise);
         }
         self.hand_on();
+    }
+
+    /// By the codec itself when it can, else from the waveform.
+    fn make_up(&mut self, mut ticks: Ticks) {
+        self.bridged = self.bridged.saturating_add(ticks);
+        while ticks > 0 {
+            let part = ticks.min(FRAME);
+            self.make_up_frame((part / per_sample(self.rate)) as usize);
+            ticks -= part;
+        }
+    }
+
+    fn make_up_frame(&mut self, samples: usize) {
+        self.line.clear();
+        let by_itself = self.conceal_by_codec(samples);
+        self.concealment.make_up(samples - by_itself, &mut self.line);
+        self.hand_on();
+    }
+
+    /// As many samples as the codec makes up by itself: all or none.
+    fn conceal_by_codec(&mut self, samples: usize) -> usize {
+        let decoder = self.current.and_then(|index| self.listeners[index].decoder.as_mut());
+        if !decoder.is_some_and(|decoder| decoder.conceal(samples, &mut self.line)) {
+            return 0;
+        }
+        self.concealment.remember(&self.line);
+        samples
     }
 
     /// Gets the packet before this one out of it.

@@ -63,8 +63,11 @@ pub struct CallRecord {
     pub barge_ins: u32,
     /// How often the session was dialled again.
     pub reconnects: u32,
-    /// Digits the caller pressed. Only how many: they may be a PIN.
+    /// How many digits the caller pressed.
     pub digits: u32,
+    /// Which, or a `*` for each, as the agent's `dtmf_record` says; at most the first 64.
+    #[serde(default)]
+    pub dtmf: Option<String>,
     /// What the INVITE said besides who calls whom: identities, diversions, `X-…`; names in lower case.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -126,6 +129,7 @@ impl CallRecord {
             barge_ins: 0,
             reconnects: 0,
             digits: 0,
+            dtmf: None,
             headers: Default::default(),
             private: false,
             variables: Default::default(),
@@ -356,6 +360,7 @@ pub(super) mod tests {
             "answered_by",
             "transfer",
             "quality",
+            "dtmf",
             "diagnoses",
             "recordings",
         ] {
@@ -394,6 +399,7 @@ pub(super) mod tests {
             barge_ins: 0,
             reconnects: 0,
             digits: 0,
+            dtmf: None,
             rtp: RtpRecord {
                 jitter_ms: 1.5,
                 ..RtpRecord::default()

@@ -189,8 +189,13 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
     } else {
         "[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"env:TOKEN\"\n"
     };
+    // More keys of a section go with those the test needs itself.
+    let (media, extra) = match extra.strip_prefix("[media]\n") {
+        Some(media) => (media, ""),
+        None => ("", extra),
+    };
     let text = format!(
-        "{sip}{http}[media]\nports = \"{}\"\nworkers = 1\n[records]\npath = \"{}\"\n\
+        "{sip}{http}[media]\nports = \"{}\"\nworkers = 1\n{media}[records]\npath = \"{}\"\n\
          [session]\nreconnect_first_ms = 50\nreconnect_ms_max = 200\nreconnect_budget_ms = 1500\n\
          [backends.operator]\nkind = \"operator\"\n{limits}{trunk}{route}{agent}{extra}",
         ports(),

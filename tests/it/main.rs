@@ -3,6 +3,7 @@
 mod calls;
 mod control;
 mod gateway;
+mod line;
 mod phone;
 mod recording;
 mod refusals;

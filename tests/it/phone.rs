@@ -75,6 +75,7 @@ struct Mouth {
     payload_type: u8,
     sound: VecDeque<i16>,
     digit: Option<(u8, u16)>,
+    shut: bool,
 }
 
 #[derive(Debug, Default)]
@@ -242,6 +243,25 @@ impl Phone {
     pub fn press(&self, digit: char) {
         let code = "0123456789*#ABCD".find(digit).unwrap() as u8;
         self.mouth.lock().unwrap().digit = Some((code, 0));
+    }
+
+    /// Sends nothing at all, or goes on.
+    pub fn shut_mouth(&self, shut: bool) {
+        self.mouth.lock().unwrap().shut = shut;
+    }
+
+    /// Sends from another port than before.
+    pub async fn move_mouth(&mut self) {
+        self.tasks.remove(0).abort();
+        let (rtp, _) = bind_pair(self.gateway.ip()).await;
+        let speak = tokio::spawn(speak(rtp, self.mouth.clone()));
+        self.tasks.insert(0, speak.abort_handle());
+    }
+
+    /// Closes its RTP port, so that whatever comes there is refused.
+    pub async fn close_rtp(&mut self) {
+        self.tasks.drain(..).for_each(|task| task.abort());
+        self.rtp = bind_pair(self.gateway.ip()).await.0;
     }
 
     /// What was heard so far.
@@ -437,7 +457,7 @@ impl Mouth {
     }
 
     fn frame(&mut self, timestamp: u32) -> Option<(SocketAddr, u8, Vec<u8>, u32)> {
-        let to = self.to?;
+        let to = self.to.filter(|_| !self.shut)?;
         if let Some((code, packets)) = self.digit {
             return Some((
                 to,

@@ -21,8 +21,8 @@ fn the_delay_is_that_of_the_mirror_filters() {
     assert_eq!(best_delay(&input, &output), 22);
 }
 
-/// The sums are of what the ITU-T's own program (G.191) makes of the same samples: noise of every loudness, then a square wave at full
-/// scale.
+/// The sums are of what the ITU-T's own program (G.191) makes of the same samples: noise of every loudness, then a
+/// square wave at full scale.
 #[test]
 fn every_bit_is_that_of_the_reference() {
     let mut state = 3_u32;

@@ -82,8 +82,8 @@ struct Plan {
     common: usize,
     /// Every how many taps one is zero.
     band: usize,
-    /// What a tap is multiplied with before it is rounded: two to the power of `shift`, and as much as makes up for the
-    /// zeros stuffed between the input's samples.
+    /// What a tap is multiplied with before it is rounded: two to the power of `shift` or just below it, and as much as
+    /// makes up for the zeros stuffed between the input's samples.
     scale: f64,
     shift: u32,
 }
@@ -96,14 +96,20 @@ impl Plan {
             6
         };
         let band = if common == 2 { 2 } else { 3 };
-        // As fine as the largest tap allows, and as two sums of half the taps can hold.
-        let shift = if inputs == 3 && outputs == 1 { 16 } else { 15 };
+        // As fine as the largest tap and the sums of a run allow.
+        let shift = if outputs == 1 { 16 } else { 15 };
+        // From 16 to 8 kHz the largest tap is a half, which would not quite fit.
+        let one = if inputs == 2 && outputs == 1 {
+            65_534.0
+        } else {
+            (1 << shift) as f64
+        };
         Self {
             inputs,
             outputs,
             common,
             band,
-            scale: (1 << shift) as f64 * (common / inputs) as f64,
+            scale: one * (common / inputs) as f64,
             shift,
         }
     }

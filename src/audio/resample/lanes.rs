@@ -1,8 +1,8 @@
 //! Filters over a line, sixteen neighbouring outputs at a time.
 //!
 //! Two taps meet two neighbouring samples, eight of them in one instruction: the even outputs take their samples from
-//! one place on, the odd ones from the next. The sums of every eight such pairs are halved before they are joined, so that
-//! none leaves 32 bits.
+//! one place on, the odd ones from the next. The sums of every eight such pairs are halved before they are joined, so
+//! that none leaves 32 bits.
 
 use wide::{i16x8, i32x4};
 
@@ -19,7 +19,8 @@ const BEGIN: [usize; 4] = [0, 1, 8, 9];
 /// Samples under the taps of a run.
 const WINDOW: usize = 2 * RUN + LANES - 1;
 
-/// Adds the products of a run of taps with the samples from the first one on to the sums of as many outputs as there are.
+/// Adds the products of a run of taps with the samples from the first one on to the sums of as many outputs as there
+/// are.
 pub(super) fn add_run(samples: &[i16], taps: &[i16x8; RUN], sums: &mut [Sums]) {
     for (at, sums) in sums.iter_mut().enumerate() {
         let window: &[i16; WINDOW] = samples[at * LANES..].first_chunk().unwrap_or(&[0; WINDOW]);

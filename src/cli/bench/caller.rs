@@ -5,8 +5,11 @@ use std::{
     net::{SocketAddr, UdpSocket},
 };
 
-use super::{clock::MS, plan::Codec};
-use crate::sip::{Message, Method, Request, Response};
+use super::clock::MS;
+use crate::{
+    audio::Codec,
+    sip::{Message, Method, Request, Response},
+};
 
 /// How long a call may take to be answered, or to end.
 const PATIENCE: u64 = 20_000 * MS;
@@ -228,10 +231,12 @@ impl Caller {
     }
 
     fn offer(&self) -> String {
-        let (port, kind, rtpmap) = (self.rtp_port, self.codec.payload_type(), self.codec.rtpmap());
+        let Self { rtp_port, codec, .. } = self;
+        let (kind, name, clock) = (codec.payload_type(), codec.name(), codec.clock_hz());
+        let channels = if codec.channels() > 1 { "/2" } else { "" };
         format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP {kind}\r\na=rtpmap:{kind} {rtpmap}\r\na=ptime:20\r\na=sendrecv\r\n"
+             m=audio {rtp_port} RTP/AVP {kind}\r\na=rtpmap:{kind} {name}/{clock}{channels}\r\na=ptime:20\r\na=sendrecv\r\n"
         )
     }
 }

@@ -1,12 +1,15 @@
 //! What a caller hears: which packets came and when, and whether the voice is the agent's.
 
 use super::{
+    mouth::SESSION_RATE,
     pitch::Meter,
-    plan::Codec,
     reports::{Heard, HeardCall},
     speech,
 };
-use crate::rtp::Packet;
+use crate::{
+    audio::{Codec, CodecError, Decoder},
+    rtp::Packet,
+};
 
 /// Packets that are laid on one grid: five seconds. A stream that shifts is measured on its new grid after that.
 const GRID_PACKETS: usize = 250;
@@ -28,6 +31,8 @@ const KEPT_MAX: usize = 4_096;
 #[derive(Debug)]
 pub struct Ear {
     codec: Codec,
+    /// None when only the packets' times are looked at.
+    decoder: Option<Decoder>,
     last: Option<Last>,
     /// How much later than by its timestamp each packet came, against one origin.
     grid: Vec<i64>,
@@ -45,15 +50,22 @@ struct Last {
 }
 
 impl Ear {
-    /// An ear for this codec.
-    pub fn new(codec: Codec) -> Self {
-        Self {
+    /// An ear for this codec, which listens to the voice or to the packets' times alone.
+    pub fn new(codec: Codec, listens: bool) -> Result<Self, CodecError> {
+        let decoder = Decoder::new(codec, SESSION_RATE)?;
+        Ok(Self {
             codec,
             last: None,
             grid: Vec::with_capacity(GRID_PACKETS),
             voice: false,
-            meter: Meter::new(codec.rate_hz()),
-        }
+            meter: Meter::new(decoder.rate().hz()),
+            decoder: listens.then_some(decoder),
+        })
+    }
+
+    /// Whether it listens to the voice.
+    pub fn listens(&self) -> bool {
+        self.decoder.is_some()
     }
 
     /// A measurement begins: packets before it are on no grid of it.
@@ -84,8 +96,12 @@ impl Ear {
             return;
         }
         self.time(at, packet, step, heard.as_deref_mut());
-        if packet.payload_type == self.codec.payload_type() {
-            self.codec.decode(packet.payload, pcm);
+        pcm.clear();
+        let decoder = self
+            .decoder
+            .as_mut()
+            .filter(|_| packet.payload_type == self.codec.payload_type());
+        if decoder.is_some_and(|decoder| decoder.decode(packet.payload, pcm).is_ok()) {
             let calls = heard.map(|heard| &mut heard.calls);
             self.listen(
                 at,
@@ -154,7 +170,7 @@ mod tests {
     use super::*;
     use crate::{
         audio::Law,
-        cli::bench::{clock::MS, pitch::tone},
+        cli::bench::{clock::MS, pitch::pcm},
     };
 
     #[test]
@@ -189,10 +205,10 @@ mod tests {
 
     /// Five seconds of a voice that begins with the tenth packet.
     fn hear(at: impl Fn(u64) -> u64, lost: impl Fn(u64) -> bool) -> (Heard, HeardCall) {
-        let mut ear = Ear::new(Codec::Pcmu);
+        let mut ear = Ear::new(Codec::Pcmu, true).unwrap();
         let mut heard = Heard::default();
         heard.calls.push(HeardCall::default());
-        let sound = tone(440.0, 8_000, 8_000.0, 160 * 250);
+        let sound = pcm(440.0, 8_000, 8_000.0, 160 * 250);
         for n in (0..250).filter(|n| !lost(*n)) {
             let silence = [0; 160];
             let begin = n as usize * 160;

@@ -15,6 +15,9 @@ use std::{
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use serde::Serialize;
 
+use super::{mouth::SESSION_RATE, pitch, speech};
+use crate::audio::{Codec, Decoder, Encoder, OpusWishes};
+
 /// A packet of G.711.
 const PACKET: [u8; 172] = [0; 172];
 
@@ -35,6 +38,12 @@ const BATCHES: usize = 400;
 
 /// Rounds between two threads that wake each other.
 const ROUNDS: usize = 20_000;
+
+/// Frames of a codec in a batch, which is a second.
+const FRAMES: usize = 50;
+
+/// Batches of a codec.
+const CODEC_BATCHES: usize = 20;
 
 /// After so long a packet between two threads is given up.
 const LOST_AFTER_MS: u16 = 2_000;
@@ -101,6 +110,27 @@ impl Floor {
     }
 }
 
+/// Microseconds that a codec takes to decode and encode 20 ms of a tone, at its own best settings.
+pub fn codec_us(codec: Codec) -> anyhow::Result<f64> {
+    let mut encoder = Encoder::new(codec, SESSION_RATE, OpusWishes::default())?;
+    let mut decoder = Decoder::new(codec, SESSION_RATE)?;
+    let samples = encoder.rate().per_ms() * 20;
+    let sound = pitch::pcm(pitch::of_caller(0), encoder.rate().hz(), speech::PEAK, samples * FRAMES);
+    let mut fastest = f64::INFINITY;
+    for _ in 0..CODEC_BATCHES {
+        let (mut payload, mut pcm) = (Vec::new(), Vec::new());
+        let began = Instant::now();
+        for frame in sound.chunks(samples) {
+            payload.clear();
+            encoder.encode(frame, &mut payload);
+            pcm.clear();
+            decoder.decode(&payload, &mut pcm)?;
+        }
+        fastest = fastest.min(began.elapsed().as_secs_f64() * 1e6 / FRAMES as f64);
+    }
+    Ok(fastest)
+}
+
 fn udp() -> anyhow::Result<(f64, f64)> {
     let (ear, mouth) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
     let to = ear.local_addr()?;
@@ -120,8 +150,8 @@ fn tcp(bytes: usize) -> anyhow::Result<(f64, f64)> {
     let message = vec![0; bytes];
     let mut buffer = vec![0; bytes];
     best(
-        || Ok(writer.write_all(&message)?),
-        || Ok(reader.read_exact(&mut buffer)?),
+        || writer.write_all(&message),
+        || reader.read_exact(&mut buffer),
         (64 << 10) / bytes.max(2 << 10),
     )
 }

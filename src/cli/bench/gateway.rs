@@ -74,16 +74,14 @@ fn remove(folder: &Path) {
 }
 
 /// Nothing in it holds calls back, and the ports are below those that the kernel gives to whoever asks.
-fn config(folder: &Path, backend: SocketAddr, _codec: Codec, audio: Audio) -> String {
-    let audio = match audio {
-        Audio::Pcm16 => "",
-    };
+fn config(folder: &Path, backend: SocketAddr, codec: Codec, audio: Audio) -> String {
+    let (codec, audio) = (codec.audio().name().to_lowercase(), audio.word());
     format!(
         "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n[media]\nports = \"16384-32767\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
          [limits]\ncalls_max = 100000\nlag_ms_max = 0\n[records]\npath = \"{}\"\n[log]\nlevel = \"warn\"\n\
-         [[trunk]]\nname = \"bench\"\nfrom = [\"127.0.0.0/8\"]\n[[route]]\nagent = \"bench\"\n\
+         [[trunk]]\nname = \"bench\"\nfrom = [\"127.0.0.0/8\"]\ncodecs = [\"{codec}\"]\n[[route]]\nagent = \"bench\"\n\
          [agents.bench]\nbackends = [\"bench\"]\n\
-         [backends.bench]\nkind = \"realtime\"\nurl = \"ws://{backend}/v1/realtime\"\nmodel = \"bench\"\n{audio}",
+         [backends.bench]\nkind = \"realtime\"\nurl = \"ws://{backend}/v1/realtime\"\nmodel = \"bench\"\naudio = \"{audio}\"\n",
         folder.join(RECORDS).display()
     )
 }
@@ -192,14 +190,14 @@ mod tests {
 
     #[test]
     fn the_configuration_is_one_the_gateway_takes() {
-        let text = config(
-            Path::new("/tmp/x"),
-            "127.0.0.1:9".parse().expect("an address"),
-            Codec::Pcmu,
-            Audio::Pcm16,
-        );
-        let read = crate::config::load("bench.toml", &text, &Default::default(), &|_| Ok(String::new()));
-        assert!(read.is_ok(), "{read:?}");
+        let backend = "127.0.0.1:9".parse().expect("an address");
+        for codec in [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus] {
+            for audio in [Audio::Pcm16, Audio::G711, Audio::Auto] {
+                let text = config(Path::new("/tmp/x"), backend, codec, audio);
+                let read = crate::config::load("bench.toml", &text, &Default::default(), &|_| Ok(String::new()));
+                assert!(read.is_ok(), "{read:?}");
+            }
+        }
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub struct Ends {
     pub right_pitch_in: usize,
     /// Calls that heard their own session's pitch, and none else.
     pub right_pitch_out: usize,
+    /// Calls that listened to it.
+    pub listened: usize,
     /// Events of the gateway that do not belong in these calls.
     pub surprises: u64,
 }
@@ -99,6 +101,7 @@ pub fn join(heard: &Heard, served: &Served, window: &Window) -> Ends {
         marks_lost: join.marks_lost,
         right_pitch_in: join.right_in,
         right_pitch_out: join.right_out,
+        listened: heard.calls.iter().filter(|call| call.listened).count(),
         surprises: served.sessions.iter().map(|session| session.surprises).sum(),
     }
 }
@@ -137,7 +140,9 @@ impl Join {
         let right = |pitch: &f32| (pitch - session.speaks_hz).abs() <= TOLERANCE_HZ;
         self.right_out += usize::from(!call.pitches.is_empty() && call.pitches.iter().all(right));
         self.marks(&call.marks, &session.marks);
-        self.responses(&session.starts, &call.onsets);
+        if call.listened {
+            self.responses(&session.starts, &call.onsets);
+        }
     }
 
     fn marks(&mut self, sent: &[Mark], came: &[Mark]) {
@@ -242,6 +247,7 @@ mod tests {
     fn heard(calls: usize) -> Heard {
         let call = |number: usize| HeardCall {
             talking: true,
+            listened: true,
             marks: (0..20).map(|n| mark(n * 10, n * 200)).collect(),
             onsets: (0..5).map(|n| (n * 5_200 + 15) * MS).collect(),
             pitches: vec![pitch::of_session(1 - number); 2],

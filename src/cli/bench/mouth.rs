@@ -2,10 +2,15 @@
 
 use super::{
     pitch::{CALLER_LOOP_PACKETS, of_caller, tone},
-    plan::Codec,
     speech::{MARK_EVERY, MARK_PEAK, PEAK},
 };
-use crate::{audio::Law, rtp::Header};
+use crate::{
+    audio::{Codec, CodecError, Encoder, OpusWishes, SampleRate},
+    rtp::Header,
+};
+
+/// Opus is coded at the rate that the gateway decodes it at.
+pub const SESSION_RATE: SampleRate = SampleRate::Hz24000;
 
 /// Bytes of the longest packet.
 const PACKET_BYTES_MAX: usize = 1_500;
@@ -23,15 +28,15 @@ pub struct Mouth {
 
 impl Mouth {
     /// The stream of this caller.
-    pub fn new(number: usize, codec: Codec) -> Self {
-        Self {
-            payloads: codec.payloads(of_caller(number)),
+    pub fn new(number: usize, codec: Codec) -> Result<Self, CodecError> {
+        Ok(Self {
+            payloads: payloads(of_caller(number), codec)?,
             payload_type: codec.payload_type(),
             ticks_per_packet: codec.clock_hz() / 50,
             ssrc: 0x5043_0000 + number as u32,
             packets: 0,
             packet: Vec::with_capacity(PACKET_BYTES_MAX),
-        }
+        })
     }
 
     /// The next packet with its number, and whether it is a mark.
@@ -57,67 +62,29 @@ fn is_marked(packet: u64) -> bool {
     packet.is_multiple_of(MARK_EVERY)
 }
 
-impl Codec {
-    /// How the session description names it.
-    pub fn rtpmap(self) -> &'static str {
-        match self {
-            Self::Pcmu => "PCMU/8000",
-            Self::Pcma => "PCMA/8000",
-        }
-    }
-
-    /// Its number in packets.
-    pub fn payload_type(self) -> u8 {
-        match self {
-            Self::Pcmu => 0,
-            Self::Pcma => 8,
-        }
-    }
-
-    /// What its timestamps count, a second.
-    pub fn clock_hz(self) -> u32 {
-        8_000
-    }
-
-    /// Samples a second of what is coded and decoded here.
-    pub fn rate_hz(self) -> u32 {
-        8_000
-    }
-
-    fn law(self) -> Law {
-        match self {
-            Self::Pcmu => Law::Mu,
-            Self::Pcma => Law::A,
-        }
-    }
-
-    /// Overwrites `pcm` with what a packet holds.
-    pub fn decode(self, payload: &[u8], pcm: &mut Vec<i16>) {
-        pcm.clear();
-        self.law().decode(payload, pcm);
-    }
-
-    /// A loop of packets with a tone and its marks.
-    fn payloads(self, hz: f32) -> Vec<Vec<u8>> {
-        let samples = self.rate_hz() as usize / 50;
-        let sound = tone(hz, self.rate_hz(), 1.0e4, samples * CALLER_LOOP_PACKETS);
-        let packets = sound.chunks(samples).enumerate();
-        packets
-            .map(|(number, packet)| {
-                let peak = if is_marked(number as u64) { MARK_PEAK } else { PEAK };
-                let pcm: Vec<i16> = packet.iter().map(|&x| (f32::from(x) * peak / 1.0e4) as i16).collect();
-                let mut payload = Vec::new();
-                self.law().encode(&pcm, &mut payload);
-                payload
-            })
-            .collect()
-    }
+/// A loop of packets with a tone and its marks. An encoder that remembers has been through the loop once before, so that
+/// its end fits its beginning.
+fn payloads(hz: f32, codec: Codec) -> Result<Vec<Vec<u8>>, CodecError> {
+    let mut encoder = Encoder::new(codec, SESSION_RATE, OpusWishes::default())?;
+    let rate = encoder.rate();
+    let samples = rate.per_ms() * 20;
+    let sound = tone(hz, rate.hz(), 1.0, samples * CALLER_LOOP_PACKETS);
+    let mut encode = |(number, packet): (usize, &[f32])| {
+        let peak = if is_marked(number as u64) { MARK_PEAK } else { PEAK };
+        let pcm: Vec<i16> = packet.iter().map(|sample| (sample * peak) as i16).collect();
+        let mut payload = Vec::new();
+        encoder.encode(&pcm, &mut payload);
+        payload
+    };
+    sound.chunks(samples).enumerate().map(&mut encode).for_each(drop);
+    Ok(sound.chunks(samples).enumerate().map(&mut encode).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
+        audio::Decoder,
         cli::bench::{pitch, speech},
         rtp::Packet,
     };
@@ -125,18 +92,21 @@ mod tests {
     #[test]
     fn a_caller_holds_its_pitch_and_marks_every_tenth_packet() {
         for codec in [Codec::Pcmu, Codec::Pcma] {
-            let mut mouth = Mouth::new(77, codec);
-            let mut meter = pitch::Meter::new(codec.rate_hz());
-            let mut pcm = Vec::new();
+            let mut mouth = Mouth::new(77, codec).unwrap();
+            let mut decoder = Decoder::new(codec, SESSION_RATE).unwrap();
+            let mut meter = pitch::Meter::new(decoder.rate().hz());
             let mut heard = None;
             for number in 0..100 {
                 let (counted, marked, packet) = mouth.next();
                 let packet = Packet::read(packet).unwrap();
                 assert_eq!((counted, packet.sequence), (number, number as u16));
-                codec.decode(packet.payload, &mut pcm);
+                let mut pcm = Vec::new();
+                decoder.decode(packet.payload, &mut pcm).unwrap();
+                let is_mark = number % MARK_EVERY == 0;
                 assert_eq!(
                     (speech::is_mark(&pcm), marked),
-                    (number % MARK_EVERY == 0, number % MARK_EVERY == 0)
+                    (is_mark, is_mark),
+                    "{codec:?} {number}"
                 );
                 heard = heard.or(meter.hear(&pcm));
             }

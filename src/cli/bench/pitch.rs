@@ -47,11 +47,16 @@ pub fn of_session(number: usize) -> f32 {
 }
 
 /// `count` samples of a tone from its beginning on.
-pub fn tone(hz: f32, rate_hz: u32, peak: f32, count: usize) -> Vec<i16> {
+pub fn tone(hz: f32, rate_hz: u32, peak: f32, count: usize) -> Vec<f32> {
     let step = f64::from(hz) / f64::from(rate_hz) * std::f64::consts::TAU;
-    (0..count)
-        .map(|n| (f64::from(peak) * (step * n as f64).sin()) as i16)
-        .collect()
+    let sample = |n: usize| (f64::from(peak) * (step * n as f64).sin()) as f32;
+    (0..count).map(sample).collect()
+}
+
+/// The same as samples.
+pub fn pcm(hz: f32, rate_hz: u32, peak: f32, count: usize) -> Vec<i16> {
+    let tone = tone(hz, rate_hz, peak, count);
+    tone.into_iter().map(|sample| sample as i16).collect()
 }
 
 /// Measures the pitch of a sound by its rising zero crossings.
@@ -131,7 +136,7 @@ mod tests {
     fn the_pitch_of_every_caller_is_told_from_its_neighbours_at_every_rate() {
         for rate in [8_000, 16_000, 24_000] {
             for number in [0, 1, 2, 500, 1_198, 1_199] {
-                let heard = measured(&tone(of_caller(number), rate, 4_000.0, rate as usize * 2), rate);
+                let heard = measured(&pcm(of_caller(number), rate, 4_000.0, rate as usize * 2), rate);
                 assert_eq!(heard.and_then(caller), Some(number), "{rate}: {heard:?}");
             }
         }
@@ -141,18 +146,18 @@ mod tests {
     fn companding_does_not_hide_a_pitch() {
         for number in [3, 700, 1_199] {
             let mut code = Vec::new();
-            Law::Mu.encode(&tone(of_caller(number), 8_000, 4_000.0, 16_000), &mut code);
-            let mut pcm = Vec::new();
-            Law::Mu.decode(&code, &mut pcm);
-            assert_eq!(measured(&pcm, 8_000).and_then(caller), Some(number));
+            Law::Mu.encode(&pcm(of_caller(number), 8_000, 4_000.0, 16_000), &mut code);
+            let mut heard = Vec::new();
+            Law::Mu.decode(&code, &mut heard);
+            assert_eq!(measured(&heard, 8_000).and_then(caller), Some(number));
         }
     }
 
     #[test]
     fn sound_at_the_wrong_speed_is_no_callers() {
         // 16 kHz taken for 24 kHz.
-        let pcm = tone(of_caller(1_000), 16_000, 4_000.0, 48_000);
-        assert_eq!(measured(&pcm, 24_000).and_then(caller), None);
+        let sound = pcm(of_caller(1_000), 16_000, 4_000.0, 48_000);
+        assert_eq!(measured(&sound, 24_000).and_then(caller), None);
         assert_eq!(caller(of_caller(5) + 0.6), None);
         assert_eq!((caller(f32::NAN), caller(1e9), caller(-1e9)), (None, None, None));
     }

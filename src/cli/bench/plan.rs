@@ -6,25 +6,60 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::pitch::CALLERS_MAX;
+use crate::audio;
 
 /// The codec of the callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// G.711 µ-law.
     Pcmu,
     /// G.711 A-law.
     Pcma,
+    /// G.722.
+    G722,
+    /// Opus, coded at 24 kHz.
+    Opus,
+}
+
+impl Codec {
+    /// The same among the codecs of a leg.
+    pub fn audio(self) -> audio::Codec {
+        match self {
+            Self::Pcmu => audio::Codec::Pcmu,
+            Self::Pcma => audio::Codec::Pcma,
+            Self::G722 => audio::Codec::G722,
+            Self::Opus => audio::Codec::Opus,
+        }
+    }
 }
 
 /// The audio of the sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Audio {
     /// 16 bit samples at 24 kHz.
     Pcm16,
+    /// G.711 straight through.
+    G711,
+    /// G.711 when the callers speak it, else 16 bit samples.
+    Auto,
+}
+
+impl Audio {
+    /// As in the gateway's configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pcm16 => "pcm16",
+            Self::G711 => "g711",
+            Self::Auto => "auto",
+        }
+    }
 }
 
 /// How the backend sends what its agent says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Deltas {
     /// Two deltas of 200 ms ahead, then one every 200 ms.
     Realtime,

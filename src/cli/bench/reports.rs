@@ -41,6 +41,8 @@ pub struct Heard {
 pub struct HeardCall {
     /// Whether it is going on.
     pub talking: bool,
+    /// Whether the caller listened to the agent's voice.
+    pub listened: bool,
     /// Louder packets: which of the call's packets, and when it was sent.
     pub marks: Vec<Mark>,
     /// When the agent's voice began after silence.

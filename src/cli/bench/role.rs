@@ -24,7 +24,7 @@ pub fn run() -> anyhow::Result<()> {
     std::io::stdin().lock().read_line(&mut line)?;
     let task = serde_json::from_str(&line).context("the first line is no task")?;
     match task {
-        Task::Callers { gateway, codec } => callers::run(gateway, codec, orders()),
+        Task::Callers { gateway, codec } => callers::run(gateway, codec.audio(), orders()),
         Task::Backend { deltas } => backend::run(deltas, orders()),
         Task::Gateway { folder } => gateway::be(&folder),
     }

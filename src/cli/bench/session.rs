@@ -155,7 +155,7 @@ impl Session {
         if !self.speech.is_due(now) {
             return Ok(());
         }
-        let begins = self.speech.delta == 0;
+        let begins = self.speech.begins();
         self.speech.write(now, &mut self.outbox);
         if begins && self.served.starts.len() < KEPT_MAX {
             self.served.starts.push(clock::now());
@@ -318,7 +318,7 @@ impl Speech {
     /// From now on there is something to say, in this format. Sessions begin at moments of their own.
     fn tune(&mut self, format: Format) {
         let samples = format.rate_hz() as u64 * DELTA_MS / 1_000;
-        let pcm = pitch::tone(
+        let pcm = pitch::pcm(
             pitch::of_session(self.number),
             format.rate_hz(),
             8_000.0,
@@ -327,6 +327,11 @@ impl Speech {
         self.audio = base64_simd::STANDARD.encode_to_string(format.encode(&pcm));
         let spread = self.number as u64 * 137 % (CYCLE / MS) * MS;
         self.begun_at = Some(clock::now() + spread);
+    }
+
+    /// Whether the next delta is the first of a response.
+    fn begins(&self) -> bool {
+        self.delta.is_multiple_of(DELTAS)
     }
 
     fn is_due(&self, now: u64) -> bool {
@@ -408,13 +413,15 @@ mod tests {
             response: 0,
         };
         let mut written = Vec::new();
-        let mut deltas = Vec::new();
+        let (mut deltas, mut starts) = (Vec::new(), Vec::new());
         for now in (0..=CYCLE).step_by(MS as usize) {
             while speech.is_due(now) {
+                starts.extend(speech.begins().then_some(now / MS));
                 speech.write(now, &mut written);
                 deltas.push(now / MS);
             }
         }
+        assert_eq!(starts, [0, 5_200]);
         assert_eq!(deltas[..4], [0, 0, 200, 400]);
         assert_eq!(deltas[23..], [4_400, 5_200, 5_200]);
         let text = String::from_utf8_lossy(&written);

@@ -32,11 +32,11 @@ pub fn is_voice(pcm: &[i16]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::bench::pitch::tone;
+    use crate::cli::bench::pitch::pcm;
 
     #[test]
     fn a_mark_is_told_from_voice_and_from_the_edge_of_a_mark() {
-        let (voice, mark) = (tone(440.0, 24_000, PEAK, 480), tone(440.0, 24_000, MARK_PEAK, 480));
+        let (voice, mark) = (pcm(440.0, 24_000, PEAK, 480), pcm(440.0, 24_000, MARK_PEAK, 480));
         assert!(is_mark(&mark) && !is_mark(&voice) && !is_mark(&[]));
         // A filter moves the end of the mark by a millisecond into what follows.
         let edge: Vec<i16> = mark[..24].iter().chain(&voice[24..]).copied().collect();
@@ -45,8 +45,8 @@ mod tests {
 
     #[test]
     fn comfort_noise_is_no_voice() {
-        assert!(is_voice(&tone(440.0, 8_000, PEAK, 160)));
-        assert!(!is_voice(&tone(440.0, 8_000, 300.0, 160)) && !is_voice(&[]));
+        assert!(is_voice(&pcm(440.0, 8_000, PEAK, 160)));
+        assert!(!is_voice(&pcm(440.0, 8_000, 300.0, 160)) && !is_voice(&[]));
         assert!(is_voice(&[i16::MIN]));
     }
 }

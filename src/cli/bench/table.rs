@@ -1,10 +1,12 @@
 //! The figures of a step as a row, and the goals they are held against.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{
+    floor::Floor,
     joined::{Ends, Times},
-    plan::{Audio, Codec},
 };
 
 /// The figures of one step.
@@ -18,6 +20,8 @@ pub struct Figures {
     pub us_per_frame: f64,
     /// Calls that would fill a core at this price; computed, not tried.
     pub calls_per_core: f64,
+    /// How long it was measured.
+    pub seconds: f64,
     /// How often a second a thread of the gateway went to sleep.
     pub waits_per_s: f64,
     /// Memory of the gateway more than without calls, for each call.
@@ -32,6 +36,8 @@ pub struct Figures {
     pub steal_percent: f64,
     /// Datagrams of the whole machine that were dropped because their socket was full.
     pub datagrams_dropped: u64,
+    /// Calls that never came to be, by what became of them.
+    pub failed: BTreeMap<String, usize>,
     /// What the ends of the calls say.
     pub ends: Ends,
 }
@@ -50,6 +56,12 @@ pub struct Goal {
     /// Whether it is reached.
     pub met: bool,
 }
+
+/// From here on the callers' own lateness is as large as what is measured.
+const CALLERS_LATE_MS_MAX: f64 = 1.0;
+
+/// The goal that a machine which is too busy cannot keep from being met.
+pub const PRICE: &str = "CPU of the gateway per call";
 
 /// The two lines above the rows.
 pub const HEAD: &str = "\
@@ -101,6 +113,13 @@ impl Figures {
         ];
         let counts = counts.iter().filter(|(count, _)| *count > 0);
         let mut remarks: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+        let failed = self.failed.iter().map(|(why, count)| format!("{count} calls: {why}"));
+        remarks.extend(failed);
+        if ends.callers_late.is_some_and(|late| late.p99_ms > CALLERS_LATE_MS_MAX) {
+            let late =
+                "the callers themselves were late: this machine is too busy, and no time here is the gateway's alone";
+            remarks.push(late.to_owned());
+        }
         if self.steal_percent >= 0.5 {
             let steal = self.steal_percent;
             remarks.push(format!("{steal:.1} % of the cores' time went to other machines"));
@@ -108,19 +127,25 @@ impl Figures {
         remarks
     }
 
-    /// The goals, held against this step.
-    pub fn goals(&self, codec: Codec, audio: Audio) -> Vec<Goal> {
+    /// How far a frame is from what it costs at least.
+    pub fn beside(&self, floor: &Floor) -> String {
+        let packets = (self.ends.packets_sent + self.ends.packets_heard).max(1) as f64;
+        format!(
+            "The system calls of a frame cost at least {:.1} µs here (--floor): it took {:.1} times that. For each packet the \
+             gateway's threads went to sleep {:.2} times.",
+            floor.frame_us(),
+            self.us_per_frame / floor.frame_us(),
+            self.waits_per_s * self.seconds / packets
+        )
+    }
+
+    /// The goals, held against this step; the price of a call has one when it is given, in percent of a core.
+    pub fn goals(&self, price: Option<f64>) -> Vec<Goal> {
         let ends = &self.ends;
         let of = |times: Option<Times>, pick: fn(Times) -> f64| times.map(pick);
-        let wrong = 2 * self.calls - ends.right_pitch_in - ends.right_pitch_out;
-        let cpu = core_percent_goal(codec, audio);
+        let wrong = self.calls + ends.listened - ends.right_pitch_in - ends.right_pitch_out;
         let goals = [
-            (
-                "CPU of the gateway per call",
-                cpu,
-                Some(self.core_percent_per_call),
-                "% of a core",
-            ),
+            (PRICE, price, Some(self.core_percent_per_call), "% of a core"),
             (
                 "packet in to append, p99",
                 Some(2.0),
@@ -163,13 +188,6 @@ impl Figures {
         let set = goals.into_iter();
         set.filter_map(|(what, at_most, measured, unit)| Goal::new(what, at_most?, measured, unit))
             .collect()
-    }
-}
-
-/// The price of a call that is aimed at.
-fn core_percent_goal(codec: Codec, audio: Audio) -> Option<f64> {
-    match (codec, audio) {
-        (Codec::Pcmu | Codec::Pcma, Audio::Pcm16) => Some(0.10),
     }
 }
 

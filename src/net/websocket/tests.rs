@@ -149,15 +149,19 @@ async fn a_trusted_certificate_is_accepted_and_a_stranger_a_wrong_name_or_an_old
 #[tokio::test]
 async fn a_message_beyond_the_limit_ends_the_connection() {
     let (ours, theirs) = duplex(64 << 10);
+    let (go_on, heard_one) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         let mut socket = accept_async(theirs).await.unwrap();
         let _ = socket.send(Message::text("x".repeat(MESSAGE_BYTES_MAX))).await;
+        // Else the end of this one and the head of the next could be read at once, and only the fault would be told.
+        heard_one.await.unwrap();
         let _ = socket.send(Message::text("x".repeat(MESSAGE_BYTES_MAX + 1))).await;
     });
     let mut socket = connect_stream(&backend("ws://operator/".to_owned()), ours)
         .await
         .unwrap();
     assert_eq!(heard(&mut socket).await.unwrap().len(), MESSAGE_BYTES_MAX);
+    go_on.send(()).unwrap();
     let ended = heard(&mut socket).await.unwrap_err();
     assert_eq!(ended, Violation::TooLong.into());
 }
