@@ -8,16 +8,16 @@ use std::{
     io::{self, Read},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
+    sync::Arc,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use ring::digest::{Context, SHA256};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{
     Key, Report, Tell,
@@ -45,7 +45,7 @@ const ENDINGS: [&str; 4] = [".wav", ".ogg", ".wav.sealed", ".ogg.sealed"];
 /// The way to the thread.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    queue: SyncSender<Job>,
+    queue: mpsc::Sender<Job>,
 }
 
 /// A recording that has been written to its end.
@@ -65,7 +65,7 @@ enum Job {
 }
 
 struct Worker {
-    queue: Receiver<Job>,
+    queue: mpsc::Receiver<Job>,
     folder: PathBuf,
     key: Option<Key>,
     retention: Option<Duration>,
@@ -81,7 +81,7 @@ impl Keeper {
         budget: Arc<Budget>,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
-        let (queue, inbox) = sync_channel(QUEUE_MAX);
+        let (queue, inbox) = mpsc::channel(QUEUE_MAX);
         let start = |upload| Uploader::start(upload, &config.path, budget.clone(), metrics.clone());
         let worker = Worker {
             queue: inbox,
@@ -93,16 +93,17 @@ impl Keeper {
             budget,
         };
         worker.count();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new()
             .name("recordings-keep".to_owned())
-            .spawn(|| worker.run())?;
+            .spawn(move || runtime.block_on(worker.run()))?;
         Ok(Self { queue })
     }
 
     /// Takes a recording over. Waits while there is no room.
     pub(super) fn finish(&self, finishing: Finishing) {
         // Without the keeper the file stays as it is, and is finished at the next start; what it holds tells so.
-        let _ = self.queue.send(Job::Finish(Box::new(finishing)));
+        let _ = self.queue.blocking_send(Job::Finish(Box::new(finishing)));
     }
 
     pub(super) async fn settle(&self) {
@@ -114,7 +115,7 @@ impl Keeper {
 }
 
 impl Worker {
-    fn run(self) {
+    async fn run(mut self) {
         self.survive(Self::repair);
         let mut sweep_at = Instant::now();
         loop {
@@ -122,15 +123,12 @@ impl Worker {
                 self.survive(Self::sweep);
                 sweep_at = Instant::now() + SWEEP_EVERY;
             }
-            match self
-                .queue
-                .recv_timeout(sweep_at.saturating_duration_since(Instant::now()))
-            {
-                Ok(Job::Finish(finishing)) => self.survive(|worker| worker.finish(*finishing)),
+            match timeout_at(sweep_at, self.queue.recv()).await {
+                Ok(Some(Job::Finish(finishing))) => self.survive(|worker| worker.finish(*finishing)),
                 // Whoever asked may have stopped waiting.
-                Ok(Job::Settle(done)) => drop(done.send(())),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Some(Job::Settle(done))) => drop(done.send(())),
+                Ok(None) => return,
+                Err(_) => {}
             }
         }
     }

@@ -1,8 +1,6 @@
 //! A call's end of a recording: where its media driver puts chunks. It never waits.
 
-use std::sync::mpsc::Receiver;
-
-use tokio::sync::mpsc::{OwnedPermit, Sender};
+use tokio::sync::mpsc::{OwnedPermit, Receiver, Sender};
 
 use super::writer::{Ending, Job};
 use crate::media::tap::{Chunk, Length};

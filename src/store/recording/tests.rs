@@ -8,6 +8,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::sync::oneshot;
+
 use super::*;
 use crate::{
     config::Recording as Config,
@@ -258,9 +260,9 @@ impl Desk {
     }
 
     /// Every writer waits until this is dropped.
-    fn hold_up(&self) -> Vec<std::sync::mpsc::Sender<()>> {
+    fn hold_up(&self) -> Vec<oneshot::Sender<()>> {
         let hold = |writer: &Writer| {
-            let (release, held) = channel();
+            let (release, held) = oneshot::channel();
             writer.hold(held);
             release
         };

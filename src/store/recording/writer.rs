@@ -8,10 +8,7 @@ use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{
-        Arc,
-        mpsc::{SyncSender, sync_channel},
-    },
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -61,7 +58,7 @@ pub(super) enum Job {
     Break,
     /// Wait until whoever holds the other end lets go of it: how the tests show what a slow disk does.
     #[cfg(test)]
-    Hold(std::sync::mpsc::Receiver<()>),
+    Hold(oneshot::Receiver<()>),
 }
 
 /// A recording to begin.
@@ -69,7 +66,7 @@ pub(super) enum Job {
 pub(super) struct Begin {
     path: PathBuf,
     rate: SampleRate,
-    buffers: SyncSender<Vec<i16>>,
+    buffers: mpsc::Sender<Vec<i16>>,
     tell: Tell,
 }
 
@@ -96,7 +93,7 @@ struct Worker {
 struct Take {
     path: PathBuf,
     rate: SampleRate,
-    buffers: SyncSender<Vec<i16>>,
+    buffers: mpsc::Sender<Vec<i16>>,
     tell: Tell,
     sound: Container,
     frames: u64,
@@ -124,7 +121,7 @@ impl Writer {
     }
 
     pub(super) fn open(&self, id: u64, path: PathBuf, opening: Opening) -> Option<Sink> {
-        let (buffers, returned) = sync_channel(BUFFERS_MAX);
+        let (buffers, returned) = mpsc::channel(BUFFERS_MAX);
         let Opening { rate, tell, .. } = opening;
         let room = (
             self.queue.clone().try_reserve_owned(),
@@ -164,7 +161,7 @@ impl Writer {
     }
 
     #[cfg(test)]
-    pub(super) fn hold(&self, held: std::sync::mpsc::Receiver<()>) {
+    pub(super) fn hold(&self, held: oneshot::Receiver<()>) {
         self.queue.try_send(Job::Hold(held)).unwrap();
     }
 
@@ -194,7 +191,7 @@ impl Worker {
             // Whoever asked may have stopped waiting.
             Job::Settle(done) => drop(done.send(())),
             #[cfg(test)]
-            Job::Hold(held) => drop(held.recv()),
+            Job::Hold(held) => drop(held.blocking_recv()),
             Job::Break => panic!("a writer of recordings was told to break"),
         }
     }
