@@ -61,7 +61,6 @@ const OWNERS: &[(&str, &str)] = &[
     ("rtcp_types", "rtp"),
     ("sdp_types", "sdp"),
     ("audiopus", "audio"),
-    ("wide", "audio"),
 ];
 
 /// Queues without a bound: what would be lost, and when, could not be said.
