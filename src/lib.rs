@@ -25,7 +25,7 @@
 //! | module | duty |
 //! |---|---|
 //! | [`audio`] | codec bytes ↔ samples ↔ sample rates, levels, voice activity |
-//! | [`rtp`] | RTP and RTCP bytes, order, loss, telephone-events |
+//! | [`rtp`] | RTP and RTCP bytes, order, loss, telephone-events; SRTP, and the DTLS handshake that makes its keys |
 //! | [`sip`] | messages, transactions, dialogs, digest |
 //! | [`config`] | file and environment → validated settings |
 //! | [`sdp`] | read an offer, choose an answer; make an offer, read the answer |
@@ -37,11 +37,11 @@
 //! | [`operator`] | the embedded session server |
 //! | [`telemetry`] | logs and the one list of metric names |
 //! | [`net`] | sockets, TLS, WebSocket, the DNS, the RTP port pool |
-//! | [`store`] | call records |
+//! | [`store`] | call records, recordings |
 //! | [`http`] | health, readiness, metrics, the control API |
 //! | [`drivers`] | the loops: sockets and a machine |
 //! | [`actors`] | the supervision tree |
-//! | [`cli`] | `serve`, `check`, `explain`, `operator`, `call`, `bench`, `version` |
+//! | [`cli`] | `serve`, `check`, `explain`, `operator`, `call`, `recording`, `bench`, `version` |
 //!
 //! # Invariants
 //!

@@ -24,9 +24,9 @@ const MODULES: &[Module] = &[
     pure("operator", &["audio", "realtime"]),
     doing("telemetry", &["config"]),
     doing("net", &["config"]),
-    doing("store", &["config", "call", "telemetry"]),
+    doing("store", &["audio", "config", "media", "call", "telemetry", "net"]),
     doing("http", &["config", "routing", "telemetry", "net"]),
-    doing("drivers", &[EVERY_PURE, "telemetry", "net"]),
+    doing("drivers", &[EVERY_PURE, "telemetry", "net", "store"]),
     doing("actors", &[EVERYTHING]),
     doing("cli", &[EVERYTHING]),
 ];
@@ -60,7 +60,9 @@ const OWNERS: &[(&str, &str)] = &[
     ("rtp_rs", "rtp"),
     ("rtcp_types", "rtp"),
     ("rtc_dtls", "rtp"),
+    ("object_store", "store"),
     ("sdp_types", "sdp"),
+    ("audiopus", "audio"),
 ];
 
 /// Queues without a bound: what would be lost, and when, could not be said.
@@ -69,7 +71,9 @@ const UNBOUNDED: &[&str] = &[
     "UnboundedSender",
     "UnboundedReceiver",
     "unbounded",
-    "std::sync::mpsc",
+    // A `sync_channel` is bounded.
+    "std::sync::mpsc::channel",
+    "std::sync::mpsc;",
 ];
 
 const PRINTS: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "dbg!"];

@@ -24,6 +24,7 @@ use crate::{
         Cause, Conductor, Facts, Outcome,
         conductor::{Act, NotNow, refuse},
         machine::Input,
+        recording::Ask,
         transfer::Asker,
     },
     config::Agent,
@@ -33,9 +34,12 @@ use crate::{
         post::{PostBox, Posted, post},
         worker::Overloaded,
     },
-    net::ports::PortPair,
+    net::ports::{PortPair, Use},
     sip::{Command, Event, LegId},
+    store::recording::Report,
 };
+
+mod recording;
 
 /// How long the media driver may take to end and hand over its figures; past it the record goes without them.
 const MEDIA_CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -65,6 +69,10 @@ pub enum Msg {
     HangUp,
     /// The control API has the other side call somebody else, perhaps in the place of a leg of ours.
     Transfer(String, Option<LegId>, RpcReplyPort<Result<(), NotNow>>),
+    /// The control API has the call recorded, or not any more.
+    Record(Ask, RpcReplyPort<Result<(), NotNow>>),
+    /// What became of a recording.
+    Recorded(Box<Report>),
     /// The control API presses keys.
     SendDigits(String, RpcReplyPort<Result<(), NotNow>>),
     /// Break on purpose: how the tests show what survives.
@@ -118,6 +126,10 @@ pub struct State {
     session_restarts: u32,
     alarm: Alarm,
     closing_by: Option<Instant>,
+    /// Recordings of which it has not been told what became of them.
+    recordings: u32,
+    /// Nothing more comes from the media, so that the record may be written.
+    complete: bool,
     ledger: Ledger,
     span: Span,
     _active: crate::telemetry::Held,
@@ -213,6 +225,8 @@ impl State {
             session_restarts: 0,
             alarm: Alarm::default(),
             closing_by: None,
+            recordings: 0,
+            complete: false,
             ledger,
             span,
             _active: service.metrics.hold(crate::telemetry::Level::CallsActive),
@@ -234,6 +248,8 @@ impl State {
             Msg::Transfer(to, replaces, port) => {
                 answer(port, self.conductor.transfer(Instant::now(), Asker::Api, to, replaces));
             }
+            Msg::Record(ask, port) => answer(port, self.conductor.record(Instant::now(), ask)),
+            Msg::Recorded(report) => self.recorded(&report),
             Msg::SendDigits(digits, port) => answer(port, self.conductor.send_digits(&digits)),
             Msg::Break => panic!("the Call actor was told to break"),
             Msg::BreakSession => self.break_session(),
@@ -327,7 +343,7 @@ impl State {
     /// The media driver has ended: in good order once the call is over, by a failure before.
     fn media_ended(&mut self) {
         if self.conductor.ended() {
-            self.ledger.finish();
+            self.completed();
         } else {
             self.hear(Input::PartFailed);
         }
@@ -343,6 +359,7 @@ impl State {
                     local_ip,
                     advertised_ip,
                 } => self.locate(myself, local_ip, advertised_ip),
+                Act::Record(step) => self.record(myself, step),
                 Act::Note(note) => self.ledger.note(note),
                 Act::End(outcome) => self.ended(outcome),
             }
@@ -356,7 +373,8 @@ impl State {
 
     /// The call we place has found its way: from here on there can be media, and a session to speak.
     fn locate(&mut self, myself: &ActorRef<Msg>, local_ip: IpAddr, advertised_ip: IpAddr) {
-        let taken = self.service.take_ports(self.ledger.trunk(), local_ip, advertised_ip);
+        let trunk = self.ledger.trunk();
+        let taken = self.service.take_ports(trunk, local_ip, advertised_ip, Use::Outbound);
         let local = taken.and_then(|(ports, local)| {
             let started = Media::start(myself, &self.service, &self.span, ports);
             self.media = Some(started.map_err(|_| Cause::Overloaded)?);
@@ -375,7 +393,7 @@ impl State {
             .as_ref()
             .is_some_and(|media| media.handle.order(Order::Close));
         if !closing {
-            self.ledger.finish();
+            self.completed();
         }
     }
 

@@ -17,8 +17,8 @@ use super::{
     inquiries::Inquiries,
 };
 use crate::{
-    call::conductor::NotNow,
-    http::{CallEvent, CallView, Control, PlaceCall, Refused, Transfer},
+    call::{conductor::NotNow, recording::Ask},
+    http::{CallEvent, CallView, Control, PlaceCall, RecordingAction, Refused, Transfer},
     tools,
 };
 
@@ -85,6 +85,12 @@ impl Switchboard {
             Ok(CallResult::Success(Err(NotNow::Transferring))) => {
                 Err(Refused::conflict("transferring", NotNow::Transferring.to_string()))
             }
+            Ok(CallResult::Success(Err(NotNow::NoKeys))) => {
+                Err(Refused::conflict("no_keys", NotNow::NoKeys.to_string()))
+            }
+            Ok(CallResult::Success(Err(NotNow::Recording(misfit)))) => {
+                Err(Refused::conflict(misfit.word(), misfit.to_string()))
+            }
             Ok(CallResult::Timeout) => Err(overloaded()),
             Ok(CallResult::SenderError) | Err(_) => Err(over()),
         }
@@ -134,6 +140,17 @@ impl Control for Switchboard {
             }
             self.ask(&id, |reply| call::Msg::SendDigits(digits, reply)).await
         })
+    }
+
+    fn record(&self, id: &str, action: RecordingAction) -> BoxFuture<'_, Result<(), Refused>> {
+        let id = id.to_owned();
+        let ask = match action {
+            RecordingAction::Start => Ask::Start,
+            RecordingAction::Stop => Ask::Stop,
+            RecordingAction::Pause => Ask::Pause,
+            RecordingAction::Resume => Ask::Resume,
+        };
+        Box::pin(async move { self.ask(&id, |reply| call::Msg::Record(ask, reply)).await })
     }
 
     fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>> {

@@ -19,15 +19,21 @@ use super::{
 };
 use crate::{
     call::{Cause, Facts, Fault, Outcome, Terms, bridge::Summary, conductor::Note},
-    config::Agent,
+    config::{Agent, DtmfRecord},
     http::{CallView, OutcomeView},
     sdp::{Local, Negotiated},
     sip::Invite,
-    store::{CallRecord, OutcomeRecord, RecordSlot, RtpRecord, TokensRecord, TransferRecord},
+    store::{
+        CallRecord, OutcomeRecord, RecordSlot, RecordingRecord, RtpRecord, TokensRecord, TransferRecord,
+        recording::Report,
+    },
     telemetry::{Metrics, log},
 };
 
 mod line;
+
+/// Keys in a record; those pressed later are only counted.
+const DTMF_MAX: usize = 64;
 
 /// The call's record until it is written.
 #[derive(Debug)]
@@ -39,7 +45,10 @@ pub struct Ledger {
     /// Since when it rings.
     rang: Option<Instant>,
     answered: Option<Instant>,
+    /// When it was over; the record may be written a little later.
+    over: Option<(Instant, Timestamp)>,
     session_seen: bool,
+    dtmf_record: DtmfRecord,
     metrics: Metrics,
     board: Arc<Board>,
     span: Span,
@@ -75,7 +84,8 @@ impl Ledger {
             to: facts.called.clone(),
             ..blank(call_id, "outbound", trunk, facts)
         };
-        let ledger = Self::new(shared, slot, record, "dialing");
+        let mut ledger = Self::new(shared, slot, record, "dialing");
+        ledger.dtmf_record = agent.dtmf_record;
         log::set_agent(&ledger.span, &agent.name);
         let record = &ledger.record;
         tracing::info!(parent: &ledger.span, from = record.from, to = record.to, "outgoing");
@@ -99,7 +109,9 @@ impl Ledger {
             started: Instant::now(),
             rang: None,
             answered: None,
+            over: None,
             session_seen: false,
+            dtmf_record: DtmfRecord::default(),
             metrics: shared.metrics.clone(),
             board: shared.board.clone(),
         }
@@ -124,6 +136,7 @@ impl Ledger {
     pub fn routed(&mut self, route: usize, agent: &Agent) {
         self.record.route = Some(format!("route[{route}]"));
         self.record.agent = Some(agent.name.clone());
+        self.dtmf_record = agent.dtmf_record;
         log::set_agent(&self.span, &agent.name);
         let name = agent.name.clone();
         self.board
@@ -152,12 +165,72 @@ impl Ledger {
             Note::Agreed(agreed) => self.agreed(&agreed),
             Note::Unusable(why) => tracing::warn!(why, "a session description was refused"),
             Note::ToolCalled(tool) => tracing::info!(tool, "the agent calls a tool"),
-            Note::Digit => self.metrics.dtmf_digit(),
+            Note::Digit(digit) => self.pressed(digit),
             Note::Transfer { to, status } => self.transferring(to, status),
             Note::MachineLikely => self.machine_likely(),
             Note::Diagnosis(diagnosis) => self.diagnosed(diagnosis),
             Note::Quality(quality) => self.sounded(quality),
+            Note::NoConsent => self.no_consent(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
+        }
+    }
+
+    /// A recording begins.
+    pub fn recording_begun(&mut self, recording: RecordingRecord) {
+        let number = recording.number;
+        tracing::info!(number, by = recording.by, told = recording.told, "recording");
+        self.record.recordings.push(recording);
+        self.tell(|_| {}, "recording", json!({ "state": "recording", "number": number }));
+    }
+
+    /// A recording is paused, or not any more.
+    pub fn recording_paused(&mut self, paused: bool) {
+        let state = if paused { "paused" } else { "recording" };
+        tracing::info!(state, "recording");
+        self.tell(|_| {}, "recording", json!({ "state": state }));
+    }
+
+    /// The caller has not heard the prompt.
+    fn no_consent(&mut self) {
+        const WORD: &str = "prompt_not_heard";
+        tracing::info!(reason = WORD, "the call is not recorded");
+        self.record.recordings.push(RecordingRecord {
+            state: "failed".to_owned(),
+            reason: Some(WORD.to_owned()),
+            ..RecordingRecord::begun(0, 0, "agent", "")
+        });
+        self.tell(|_| {}, "recording", json!({ "state": "failed", "reason": WORD }));
+    }
+
+    /// What became of a recording.
+    pub fn recorded(&mut self, report: &Report) {
+        let (state, reason) = (report.state.word(), report.state.reason());
+        if let Some(record) = self
+            .record
+            .recordings
+            .iter_mut()
+            .find(|record| record.number == report.number)
+        {
+            record.fill_in(report);
+        }
+        self.tell(
+            |_| {},
+            "recording",
+            json!({ "state": state, "number": report.number, "reason": reason }),
+        );
+    }
+
+    /// The other side pressed a key.
+    fn pressed(&mut self, digit: char) {
+        self.metrics.dtmf_digit();
+        let shown = match self.dtmf_record {
+            DtmfRecord::Full => digit,
+            DtmfRecord::Masked => '*',
+            DtmfRecord::Off => return,
+        };
+        let keys = self.record.dtmf.get_or_insert_default();
+        if keys.len() < DTMF_MAX {
+            keys.push(shown);
         }
     }
 
@@ -187,6 +260,7 @@ impl Ledger {
     fn agreed(&mut self, agreed: &Negotiated) {
         self.record.codec = Some(agreed.send.codec.name().to_owned());
         self.record.media.remote = Some(agreed.remote_rtp.to_string());
+        self.record.media.srtp = agreed.security.word().map(str::to_owned);
     }
 
     /// This backend is being dialled.
@@ -239,6 +313,7 @@ impl Ledger {
     /// crossed our answer means that there was none.
     pub fn ended(&mut self, outcome: Outcome) {
         self.outcome = outcome;
+        self.over = Some((Instant::now(), Timestamp::now()));
         if outcome.sip_code != 200 {
             (self.answered, self.record.answered_at, self.record.setup_ms) = (None, None, None);
         }
@@ -250,8 +325,10 @@ impl Ledger {
         let Outcome { cause, sip_code } = self.outcome;
         let (word, fault) = (cause.word(), cause.fault().word());
         self.ring_ends();
-        self.record.ended_at = Timestamp::now();
-        self.record.duration_ms = self.answered.map_or(0, |answered| millis(answered.elapsed()));
+        let (over, ended_at) = self.over.unwrap_or_else(|| (Instant::now(), Timestamp::now()));
+        self.record.ended_at = ended_at;
+        let talked = |answered| millis(over.saturating_duration_since(answered));
+        self.record.duration_ms = self.answered.map_or(0, talked);
         self.record.outcome = OutcomeRecord {
             cause: word.to_owned(),
             fault: fault.to_owned(),

@@ -3,16 +3,13 @@
 use std::net::IpAddr;
 
 use crate::{
-    config::{self, Config, TrunkMedia},
-    rtp::srtp::{MasterKey, Suite},
+    config::{self, TrunkMedia},
+    rtp::{
+        dtls::Identity,
+        srtp::{MasterKey, Suite},
+    },
     sdp::{Fingerprint, Local, Protection, Srtp},
 };
-
-/// How audio with a trunk is sent; `registrar` and whoever has no settings of its own have those of the phones.
-pub fn media<'a>(config: &'a Config, trunk: &str) -> &'a TrunkMedia {
-    let named = config.trunks.iter().find(|known| known.name == trunk);
-    named.map_or(&config.registrar.media, |trunk| &trunk.media)
-}
 
 /// Our side, known by this address; `certificate` is what a handshake shows.
 pub fn local(media: &TrunkMedia, address: IpAddr, rtp_port: u16, certificate: Option<&Fingerprint>) -> Local {
@@ -21,6 +18,15 @@ pub fn local(media: &TrunkMedia, address: IpAddr, rtp_port: u16, certificate: Op
         ptime_ms: media.ptime_ms,
         protection: protection(media, certificate),
         ..Local::new(address, rtp_port, super::service::random() >> 2)
+    }
+}
+
+/// What our certificate is known by in descriptions.
+pub fn fingerprint(identity: &Identity) -> Fingerprint {
+    let known_by = identity.fingerprint();
+    Fingerprint {
+        algorithm: known_by.algorithm().to_owned(),
+        bytes: known_by.bytes().to_vec(),
     }
 }
 

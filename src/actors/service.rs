@@ -1,28 +1,36 @@
 //! What all calls are served with: configuration, ports, workers, records, and the ways from one to the other.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
+
 use super::refusals;
 use crate::{
     audio::SampleRate,
-    call::{Cause, Facts, Terms, conductor, machine},
+    call::{Cause, Facts, Terms, conductor, keys, machine, recording},
     config::{self, Agent, Config},
     drivers::{dial::Dialler, realtime::Dial, worker::Workers},
     http::{HttpState, Readiness},
     media,
     net::{
-        ports::{PortPair, PortPool},
+        ports::{PortPair, PortPool, Use},
         tls::Tls,
     },
     realtime::{self, ReconnectSettings},
     routing::{self, Explainer, NoRoom, Question, Room, Routes, called_name},
+    rtp::dtls::Identity,
     sdp,
     sip::{self, Invite},
-    store::RecordWriter,
+    store::{
+        RecordWriter,
+        recording::{Recorder, read_wav},
+    },
     telemetry::{Level, Metrics},
     tools::Toolbox,
 };
@@ -47,6 +55,8 @@ pub struct Shared {
     pub ports: PortPool,
     /// The record file.
     pub records: RecordWriter,
+    /// Whoever writes recordings.
+    pub recorder: Recorder,
     /// What the HTTP server shows.
     pub http: HttpState,
     /// Every call as the control API shows it.
@@ -58,6 +68,10 @@ pub struct Shared {
     /// Says what becomes of a call, and why.
     pub explainer: Arc<Explainer>,
     dialler: Dialler,
+    /// Our certificate on media paths.
+    identity: Option<Arc<Identity>>,
+    /// What callers of agents hear before they are recorded, by the agents' names.
+    sounds: BTreeMap<String, Arc<recording::Sound>>,
 }
 
 /// What calls are served with.
@@ -95,9 +109,11 @@ impl Shared {
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let metrics = Metrics::new();
-        let ports = PortPool::new(config.media.ports.clone());
+        let ports = PortPool::new(config.media.ports.clone(), config.media.inbound_reserve);
         let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
+        let sounds = sounds(&config)?;
+        let recorder = Recorder::start(&config.recording, metrics.clone())?;
         let (board, manager) = (Arc::new(Board::new()), Arc::new(Manager::default()));
         let room = Arc::new(Mutex::new(Room::new(&config)));
         let explainer = Arc::new(Explainer::new(config.clone(), peers(&config)));
@@ -113,6 +129,7 @@ impl Shared {
             metrics,
             ports,
             records,
+            recorder,
             http,
             board,
             manager,
@@ -120,6 +137,8 @@ impl Shared {
             routes,
             explainer,
             dialler,
+            identity: identity(),
+            sounds,
         })
     }
 }
@@ -129,6 +148,31 @@ fn unix_time() -> Duration {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+/// The certificate of this process. Without one, calls that would be protected by a handshake are refused as if their
+/// trunks had `dtls = false`.
+fn identity() -> Option<Arc<Identity>> {
+    let made = Identity::generate();
+    made.inspect_err(|error| tracing::error!(%error, "no certificate could be made; DTLS is off"))
+        .ok()
+        .map(Arc::new)
+}
+
+/// Reads the sounds that callers hear before they are recorded.
+fn sounds(config: &Config) -> anyhow::Result<BTreeMap<String, Arc<recording::Sound>>> {
+    let files = config
+        .agents
+        .values()
+        .filter_map(|agent| Some((agent, agent.recording.prompt_file.as_ref()?)));
+    let read = |path: &Path| read_wav(&std::fs::read(path)?).map_err(anyhow::Error::msg);
+    files
+        .map(|(agent, path)| {
+            let place = || format!("agents.{}.recording_prompt_file {}", agent.name, path.display());
+            let (rate, pcm) = read(path).with_context(place)?;
+            Ok((agent.name.clone(), Arc::new(recording::Sound { rate, pcm })))
+        })
+        .collect()
 }
 
 /// Levels that are read when somebody looks, because nobody tells when they change.
@@ -185,11 +229,19 @@ impl Service {
 
     /// Takes ports and settles the media.
     pub fn prepare(&self, invite: &Invite) -> Result<Prepared, Cause> {
-        let (ports, local) = self.take_ports(&invite.trunk, invite.flow.local.ip(), invite.advertised_ip)?;
+        let local_ip = invite.flow.local.ip();
+        let (ports, local) = self.take_ports(&invite.trunk, local_ip, invite.advertised_ip, Use::Inbound)?;
         let terms = Terms::new(local, invite.offer.as_deref()).map_err(|refusal| {
             tracing::info!(%refusal, "the offer was refused");
             Cause::from(refusal)
         })?;
+        if matches!(
+            terms.agreed().map(|agreed| &agreed.security),
+            Some(sdp::Security::Sdes { .. })
+        ) && !invite.flow.transport.is_secure()
+        {
+            tracing::debug!("the keys of this call's audio came in signalling that is not encrypted");
+        }
         Ok(Prepared { ports, terms })
     }
 
@@ -199,18 +251,21 @@ impl Service {
         trunk: &str,
         local_ip: IpAddr,
         advertised_ip: IpAddr,
+        purpose: Use,
     ) -> Result<(PortPair, sdp::Local), Cause> {
-        let ports = self.ports.take(local_ip).map_err(|error| {
+        let ports = self.ports.take(local_ip, purpose).map_err(|error| {
             tracing::warn!(%error, "no RTP ports for a call");
             Cause::NoPorts
         })?;
-        let media = local::media(&self.config, trunk);
-        let local = local::local(media, advertised_ip, ports.lease.rtp_port(), None);
+        let media = self.config.media_of(trunk);
+        let certificate = self.identity.as_deref().map(local::fingerprint);
+        let local = local::local(media, advertised_ip, ports.lease.rtp_port(), certificate.as_ref());
         Ok((ports, local))
     }
 
     /// How one call is decided. `ring_max` is how long it may ring.
     pub fn call_settings(&self, agent: &Agent, trunk: &str, ring_max: Duration) -> conductor::Settings {
+        let ways = self.config.media_of(trunk).dtmf.clone();
         let trunk = self.config.trunks.iter().find(|known| known.name == trunk);
         let answer = match agent.answer {
             config::Answer::AtOnce => machine::Answer::AtOnce,
@@ -229,6 +284,22 @@ impl Service {
             toolbox: Toolbox::from(agent),
             voicemail_after: agent.voicemail_after,
             messages: trunk.is_none_or(|trunk| trunk.messages),
+            keys: keys::Settings {
+                ways,
+                told: agent.hears_keys,
+            },
+            recording: self.recording_policy(agent),
+        }
+    }
+
+    /// When this agent's calls are recorded.
+    fn recording_policy(&self, agent: &Agent) -> recording::Policy {
+        let words = agent.recording.prompt.clone().map(recording::Prompt::Words);
+        let prompt = words.or_else(|| self.sounds.get(&agent.name).cloned().map(recording::Prompt::Sound));
+        match (agent.recording.policy, prompt) {
+            (config::RecordingPolicy::On, _) => recording::Policy::On,
+            (config::RecordingPolicy::Consent, Some(prompt)) => recording::Policy::Consent(prompt),
+            (config::RecordingPolicy::Off | config::RecordingPolicy::Consent, _) => recording::Policy::Off,
         }
     }
 
@@ -240,6 +311,11 @@ impl Service {
             silence_timeout: configured.silence_timeout.unwrap_or(Duration::MAX),
             unheard_timeout: configured.unheard_timeout.unwrap_or(Duration::MAX),
             began_ntp: media::Settings::ntp(unix_time()),
+            identity: self.identity.clone(),
+            silence: match configured.silence {
+                config::Silence::Send => media::Silence::Send,
+                config::Silence::Stop => media::Silence::Stop,
+            },
             ..media::Settings::from_seed(random())
         }
     }

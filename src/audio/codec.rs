@@ -1,9 +1,13 @@
 //! The codecs of a leg: their names and clocks, and one decoder and encoder for all of them.
 //!
-//! A codec's **line rate** is what its samples have inside the gateway: 8 kHz for G.711, 16 kHz for G.722. Opus is opened
-//! at the session's rate directly, so that its samples are never resampled.
+//! A codec's **line rate** is what its samples have inside the gateway: 8 kHz for G.711, 16 kHz for G.722. Opus is
+//! opened at the session's rate directly, so that its samples are never resampled.
 
-use super::{Law, SampleRate};
+use super::{
+    Law, SampleRate,
+    g722::{G722Decoder, G722Encoder},
+    opus::{OpusDecoder, OpusEncoder},
+};
 
 /// An audio codec we speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,17 +112,28 @@ pub enum CodecError {
 pub struct Decoder {
     codec: Codec,
     rate: SampleRate,
-    law: Law,
+    kind: DecoderKind,
+}
+
+/// Boxed where the state is large, so that a call pays for the codec it speaks alone.
+#[derive(Debug)]
+enum DecoderKind {
+    Law(Law),
+    G722(Box<G722Decoder>),
+    Opus(OpusDecoder),
 }
 
 impl Decoder {
     /// A decoder beside a session of this rate.
     pub fn new(codec: Codec, session: SampleRate) -> Result<Self, CodecError> {
-        Ok(Self {
-            codec,
-            rate: codec.line_rate(session),
-            law: codec.law().ok_or(CodecError::Unavailable(codec.name()))?,
-        })
+        let rate = codec.line_rate(session);
+        let kind = match codec {
+            Codec::Pcmu => DecoderKind::Law(Law::Mu),
+            Codec::Pcma => DecoderKind::Law(Law::A),
+            Codec::G722 => DecoderKind::G722(Box::default()),
+            Codec::Opus => DecoderKind::Opus(OpusDecoder::new(rate)?),
+        };
+        Ok(Self { codec, rate, kind })
     }
 
     /// What it decodes.
@@ -133,24 +148,38 @@ impl Decoder {
 
     /// Appends the samples of a payload.
     pub fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), CodecError> {
-        self.law.decode(payload, out);
+        match &mut self.kind {
+            DecoderKind::Law(law) => law.decode(payload, out),
+            DecoderKind::G722(decoder) => decoder.decode(payload, out),
+            DecoderKind::Opus(decoder) => return decoder.decode(payload, out),
+        }
         Ok(())
     }
 
     /// Appends what the codec itself makes up for lost samples; false when it has no way to, and nothing was appended.
-    pub fn conceal(&mut self, _samples: usize, _out: &mut Vec<i16>) -> bool {
-        false
+    pub fn conceal(&mut self, samples: usize, out: &mut Vec<i16>) -> bool {
+        match &mut self.kind {
+            DecoderKind::Law(_) | DecoderKind::G722(_) => false,
+            DecoderKind::Opus(decoder) => decoder.conceal(samples, out),
+        }
     }
 
-    /// Appends the samples of the packet before this one as far as it carries them (in-band FEC); false when it does
-    /// not, and nothing was appended.
-    pub fn recover(&mut self, _next_payload: &[u8], _samples: usize, _out: &mut Vec<i16>) -> bool {
-        false
+    /// Appends so many samples before this packet, which it carries a copy of (in-band FEC); false when it
+    /// does not, and nothing was appended. The packet itself is still to be decoded.
+    pub fn recover(&mut self, next_payload: &[u8], samples: usize, out: &mut Vec<i16>) -> bool {
+        match &mut self.kind {
+            DecoderKind::Law(_) | DecoderKind::G722(_) => false,
+            DecoderKind::Opus(decoder) => decoder.recover(next_payload, samples, out),
+        }
     }
 
-    /// How many samples a payload holds, without decoding it.
+    /// How many samples a payload holds, without decoding it; 0 when it cannot be read.
     pub fn samples(&self, payload: &[u8]) -> usize {
-        payload.len()
+        match &self.kind {
+            DecoderKind::Law(_) => payload.len(),
+            DecoderKind::G722(_) => 2 * payload.len(),
+            DecoderKind::Opus(decoder) => decoder.samples(payload),
+        }
     }
 }
 
@@ -159,17 +188,27 @@ impl Decoder {
 pub struct Encoder {
     codec: Codec,
     rate: SampleRate,
-    law: Law,
+    kind: EncoderKind,
+}
+
+#[derive(Debug)]
+enum EncoderKind {
+    Law(Law),
+    G722(Box<G722Encoder>),
+    Opus(OpusEncoder),
 }
 
 impl Encoder {
     /// An encoder beside a session of this rate; the wishes matter to Opus alone.
-    pub fn new(codec: Codec, session: SampleRate, _wishes: OpusWishes) -> Result<Self, CodecError> {
-        Ok(Self {
-            codec,
-            rate: codec.line_rate(session),
-            law: codec.law().ok_or(CodecError::Unavailable(codec.name()))?,
-        })
+    pub fn new(codec: Codec, session: SampleRate, wishes: OpusWishes) -> Result<Self, CodecError> {
+        let rate = codec.line_rate(session);
+        let kind = match codec {
+            Codec::Pcmu => EncoderKind::Law(Law::Mu),
+            Codec::Pcma => EncoderKind::Law(Law::A),
+            Codec::G722 => EncoderKind::G722(Box::default()),
+            Codec::Opus => EncoderKind::Opus(OpusEncoder::new(rate, wishes)?),
+        };
+        Ok(Self { codec, rate, kind })
     }
 
     /// What it encodes to.
@@ -184,12 +223,24 @@ impl Encoder {
 
     /// Appends the payload of one packet, 10 to 60 ms. An empty one need not be sent (DTX).
     pub fn encode(&mut self, pcm: &[i16], out: &mut Vec<u8>) {
-        self.law.encode(pcm, out);
+        match &mut self.kind {
+            EncoderKind::Law(law) => law.encode(pcm, out),
+            EncoderKind::G722(encoder) => encoder.encode(pcm, out),
+            EncoderKind::Opus(encoder) => encoder.encode(pcm, out),
+        }
     }
 
     /// How much of what we send the far end loses, in percent: what in-band FEC is for.
-    pub fn expect_loss(&mut self, _percent: u8) {}
+    pub fn expect_loss(&mut self, percent: u8) {
+        if let EncoderKind::Opus(encoder) = &mut self.kind {
+            encoder.expect_loss(percent);
+        }
+    }
 
     /// How hard to try, 0 to 10: less under load. Opus only.
-    pub fn set_complexity(&mut self, _complexity: u8) {}
+    pub fn set_complexity(&mut self, complexity: u8) {
+        if let EncoderKind::Opus(encoder) = &mut self.kind {
+            encoder.set_complexity(complexity);
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! Samples: the leg's codecs, the sample rates of a call, levels, voice activity and the sounds the gateway makes itself.
+//! Samples: the leg's codecs, the sample rates of a call, levels, voice activity and the sounds the gateway makes
+//! itself.
 //!
 //! Three rates exist and no others: 8, 16 and 24 kHz, all mono `i16`. Everything here is a plain
 //! value that its owner feeds; nothing here knows packets, clocks or calls, and nothing allocates beyond growing the
@@ -6,20 +7,28 @@
 
 pub mod codec;
 pub mod comfort;
+pub mod comfort_noise;
+pub mod dtmf;
 pub mod g711;
+pub mod g722;
 pub mod level;
+pub mod opus;
 pub mod rate;
 pub mod resample;
 pub mod speech;
+pub mod stereo;
 pub mod tone;
 pub mod vad;
 
 pub use codec::{Codec, CodecError, Decoder, Encoder, OpusWishes};
 pub use comfort::Comfort;
+pub use comfort_noise::ComfortNoise;
+pub use dtmf::DtmfDetector;
 pub use g711::Law;
 pub use rate::Resampler;
 pub use resample::{Downsampler, Upsampler};
 pub use speech::{Heard, Utterance};
+pub use stereo::StereoEncoder;
 pub use tone::Tone;
 pub use vad::{VoiceDetector, VoiceSettings};
 

@@ -11,15 +11,32 @@ use std::{
 };
 
 use crate::{
-    audio::{Law, Resampler, SampleRate, Utterance, VoiceDetector, VoiceSettings},
+    audio::{DtmfDetector, Law, Resampler, SampleRate, Utterance, VoiceDetector, VoiceSettings},
+    config::KeyWay,
     media, realtime,
     sdp::Negotiated,
 };
 
-use super::{monologue::Monologue, order::Order};
+pub use super::messages::Message;
+use super::{
+    keys::{self, Keys},
+    messages::Messages,
+    monologue::Monologue,
+    order::Order,
+    recording::Prompt,
+};
+
+mod presses;
+mod prompt;
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
 const PROMPT: Utterance = Utterance(u32::MAX);
+
+/// The one that stands for a prompt the caller has to hear to its end.
+const NOTICE: Utterance = Utterance(u32::MAX - 1);
+
+/// The one that stands for keys we press as tones.
+const PRESSES: Utterance = Utterance(u32::MAX - 2);
 
 /// Agent audio later than this after the caller's voice is no answer to it.
 const RESPONSE_MAX: Duration = Duration::from_secs(15);
@@ -51,6 +68,10 @@ pub enum Report {
     Quiet,
     /// The agent has been heard to its end, or the caller cut in, after [`Order::AwaitSaid`].
     Said,
+    /// The prompt of [`Order::Prompt`] has been heard to its end.
+    PromptHeard,
+    /// It has not, and will not be.
+    PromptCut,
     /// The far end began to speak and went on without a pause for as long as [`Order::WatchVoice`] said, as an
     /// answering machine does.
     MachineLikely,
@@ -62,6 +83,8 @@ pub enum Report {
     Diagnosis(media::Diagnosis),
     /// How the call sounds has changed.
     Quality(media::Quality),
+    /// The media must be protected and cannot be; why, in one word.
+    SecurityFailed(&'static str),
     /// The agent's first packet after the caller's last voice left this much later.
     Responded(Duration),
     /// Agent audio came faster than there is room for it, and was lost.
@@ -101,20 +124,17 @@ pub struct Bridge {
     awaiting_quiet: bool,
     /// Whether [`Report::Said`] is owed, and whether the agent has begun.
     awaiting_said: Option<bool>,
+    /// A prompt that has not been heard to its end.
+    prompt: Option<Prompt>,
     monologue: Option<Monologue>,
+    key_settings: keys::Settings,
+    keys: Keys,
+    /// Listens for keys in the sound, where that was asked for.
+    tones: Option<Box<DtmfDetector>>,
     history: Vec<realtime::HistoryItem>,
     summary: Summary,
     reports: VecDeque<Report>,
-    messages: VecDeque<Message>,
-}
-
-/// A message for the session's WebSocket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// JSON text.
-    pub text: String,
-    /// Caller audio, which may be dropped when the backend is slow.
-    pub audio: bool,
+    messages: Messages,
 }
 
 impl Bridge {
@@ -129,11 +149,15 @@ impl Bridge {
             caller_voice_at: None,
             awaiting_quiet: false,
             awaiting_said: None,
+            prompt: None,
             monologue: None,
+            key_settings: keys::Settings::default(),
+            keys: Keys::default(),
+            tones: None,
             history: Vec::new(),
             summary: Summary::default(),
             reports: VecDeque::new(),
-            messages: VecDeque::new(),
+            messages: Messages::default(),
         }
     }
 
@@ -147,15 +171,21 @@ impl Bridge {
             Order::Apologise => self.apologise(now),
             Order::AwaitQuiet => self.awaiting_quiet = true,
             Order::AwaitSaid => self.awaiting_said = Some(false),
+            Order::Prompt(prompt) => self.prompt(now, prompt),
             Order::WatchVoice(limit) => self.monologue = Some(Monologue::new(limit)),
             Order::ToolResult {
                 call_id,
                 output,
                 respond,
             } => self.session_does(|session| session.tool_result(now, &call_id, &output, respond)),
-            Order::HearDigit(digit) => self.digit(now, digit),
-            Order::HearText(text) => self.session_does(|session| session.text(now, &text)),
+            Order::Keys(settings) => self.set_keys(settings),
+            Order::HearDigit(digit) => self.hear_key(now, digit, KeyWay::Info),
+            Order::HearText(text) => {
+                self.session_does(|session| session.text(now, &text));
+                self.prompt_cut();
+            }
             Order::SendDigits(digits) => self.media.send_digits(&digits),
+            Order::PlayDigits(digits) => self.play_digits(now, &digits),
         }
         self.carry(now);
     }
@@ -175,6 +205,11 @@ impl Bridge {
     /// The caller's host refused a packet of ours.
     pub fn handle_refused(&mut self, now: Instant) {
         self.media.handle_refused(now);
+    }
+
+    /// The network did not take our last packet.
+    pub fn handle_unsent(&mut self) {
+        self.media.handle_unsent();
     }
 
     /// The WebSocket of a new session is open.
@@ -202,6 +237,8 @@ impl Bridge {
             self.summary.usage += session.usage();
             self.history = session.into_history();
             self.media.flush(now);
+            // Whoever ordered it hears of the next session, and orders it again.
+            self.prompt = None;
         }
         self.carry(now);
     }
@@ -232,8 +269,8 @@ impl Bridge {
     }
 
     /// The next message for the session.
-    pub fn poll_message(&mut self) -> Option<Message> {
-        self.messages.pop_front()
+    pub fn poll_message(&mut self) -> Option<Message<'_>> {
+        self.messages.pop()
     }
 
     /// The next thing the call should know.
@@ -264,8 +301,14 @@ impl Bridge {
             self.rate = rate;
             self.media.set_session_rate(rate);
             self.voice = VoiceDetector::new(rate, VoiceSettings::default());
+            self.listen_for_tones();
         }
         self.reports.push_back(Report::SessionReady);
+    }
+
+    /// The leg's media, for its recording.
+    pub fn media(&mut self) -> &mut media::Machine {
+        &mut self.media
     }
 
     fn session_does(&mut self, act: impl FnOnce(&mut realtime::Machine)) {
@@ -299,6 +342,7 @@ impl Bridge {
         while let Some(pcm) = self.media.poll_caller() {
             let length = Duration::from_millis((pcm.len() / self.rate.per_ms()) as u64);
             let voiced = self.voice.push(pcm);
+            let key = self.tones.as_mut().and_then(|tones| tones.push(pcm));
             if voiced {
                 self.caller_voice_at = Some(now);
                 self.summary.caller_talk += length;
@@ -309,22 +353,25 @@ impl Bridge {
                 self.monologue = None;
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
-            let message = self.session.as_mut().and_then(|session| session.append(pcm));
-            if let Some(text) = message {
-                self.messages.push_back(Message { text, audio: true });
+            if let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
+                self.messages.push_audio(frame);
+            }
+            if let Some(key) = key {
+                self.hear_key(now, key, KeyWay::Tone);
             }
         }
     }
 
     fn hear_media(&mut self, now: Instant, event: media::Event) {
         match event {
-            media::Event::Digit(digit) => self.digit(now, digit),
+            media::Event::Digit(digit) => self.hear_key(now, digit, KeyWay::Event),
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
             media::Event::Finished(utterance) => self.utterance_finished(utterance),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
             media::Event::Unheard => self.reports.push_back(Report::Unheard),
             media::Event::Diagnosis(diagnosis) => self.reports.push_back(Report::Diagnosis(diagnosis)),
             media::Event::Quality(quality) => self.reports.push_back(Report::Quality(quality)),
+            media::Event::SecurityFailed(word) => self.reports.push_back(Report::SecurityFailed(word)),
             media::Event::Overflow { .. } => self.reports.push_back(Report::PlayoutDropped),
         }
     }
@@ -335,13 +382,14 @@ impl Bridge {
         // What comes next answers the digit, not the voice before it.
         self.caller_voice_at = None;
         self.reports.push_back(Report::Digit(digit));
-        if let Some(session) = &mut self.session {
+        if let Some(session) = self.session.as_mut().filter(|_| self.key_settings.told) {
             session.digit(now, digit);
         }
+        self.prompt_cut();
     }
 
     fn utterance_started(&mut self, now: Instant, utterance: Utterance) {
-        if utterance == PROMPT {
+        if utterance >= PRESSES {
             return;
         }
         if let Some(begun) = &mut self.awaiting_said {
@@ -355,8 +403,9 @@ impl Bridge {
     }
 
     fn utterance_finished(&mut self, utterance: Utterance) {
+        self.prompt_finished(utterance);
         if let Some(session) = &mut self.session
-            && utterance != PROMPT
+            && utterance < PRESSES
         {
             session.finished(utterance);
         }
@@ -364,7 +413,7 @@ impl Bridge {
 
     fn hear_session(&mut self, now: Instant, output: realtime::Output) {
         match output {
-            realtime::Output::Send(text) => self.messages.push_back(Message { text, audio: false }),
+            realtime::Output::Send(text) => self.messages.push(text),
             realtime::Output::Ready => self.session_ready(),
             realtime::Output::AudioDone(utterance) => self.media.finish(utterance),
             realtime::Output::Interrupt => self.interrupt(now),
@@ -388,6 +437,7 @@ impl Bridge {
     fn interrupt(&mut self, now: Instant) {
         let heard = self.media.flush(now);
         self.cut_in();
+        self.prompt_flushed(&heard);
         if !heard.is_empty() {
             self.summary.barge_ins += 1;
             // The next packet carries the fading end, the last the caller hears of the interrupted words.

@@ -14,8 +14,10 @@ use std::{
 use super::{
     Cause, Machine, Outcome, Terms,
     bridge::Report,
+    keys,
     machine::{self, Input, Output},
     order::Order,
+    recording::{self, Recording, Wanted},
     transfer::{Asker, Transfer},
 };
 use crate::{
@@ -25,6 +27,7 @@ use crate::{
     tools::{Action, Invocation, Toolbox},
 };
 
+mod record;
 mod talk;
 
 #[cfg(test)]
@@ -49,6 +52,8 @@ pub enum Act {
         /// The address for the description.
         advertised_ip: IpAddr,
     },
+    /// Have both sides recorded, or not any more.
+    Record(recording::Step),
     /// For the log, the record and whoever watches.
     Note(Note),
     /// The call is over; nothing follows but orders to nobody.
@@ -71,7 +76,7 @@ pub enum Note {
     /// The agent calls a tool.
     ToolCalled(String),
     /// The other side pressed a digit.
-    Digit,
+    Digit(char),
     /// A transfer goes on: whom to, and the last status; 0 before the first.
     Transfer {
         /// Whom to.
@@ -85,6 +90,8 @@ pub enum Note {
     Diagnosis(media::Diagnosis),
     /// How the call sounds has changed.
     Quality(media::Quality),
+    /// The caller was to be recorded and has not heard the prompt to its end, however often it was said.
+    NoConsent,
     /// The other side asked us to call somebody else, and was refused.
     TransferRefused(String),
 }
@@ -98,8 +105,12 @@ pub struct Settings {
     pub toolbox: Toolbox,
     /// How long what a callee says first may last before it is called a machine; none is never.
     pub voicemail_after: Option<Duration>,
+    /// How keys travel.
+    pub keys: keys::Settings,
     /// Whether texts of the other side are passed on to the agent.
     pub messages: bool,
+    /// When recording begins.
+    pub recording: recording::Policy,
 }
 
 /// Why something cannot be asked of a call now.
@@ -111,6 +122,12 @@ pub enum NotNow {
     /// A transfer is under way.
     #[error("a transfer is under way already")]
     Transferring,
+    /// The far end takes no keys in a way that the trunk allows.
+    #[error("the far end takes no keys in a way that the trunk's dtmf names")]
+    NoKeys,
+    /// It does not fit what is being recorded.
+    #[error(transparent)]
+    Recording(recording::Misfit),
 }
 
 /// One call's decisions, joined with what they are about.
@@ -122,6 +139,9 @@ pub struct Conductor {
     terms: Option<Terms>,
     talking: bool,
     transfer: Option<Transfer>,
+    recording: Recording,
+    /// The agent's first words wait for the end of the prompt.
+    greeting_held: bool,
     acts: VecDeque<Act>,
 }
 
@@ -133,32 +153,37 @@ impl Conductor {
         if terms.agreed().is_none() && decided.answer == machine::Answer::AfterGreeting {
             decided.answer = machine::Answer::WhenReady;
         }
-        Self::new(Machine::new(now, decided), settings, Some(terms))
+        Self::new(now, Machine::new(now, decided), settings, Some(terms))
     }
 
     /// A call that is being placed.
     pub fn placing(now: Instant, settings: Settings) -> Self {
         let machine = Machine::dial(now, settings.machine);
-        Self::new(machine, settings, None)
+        Self::new(now, machine, settings, None)
     }
 
-    fn new(machine: Machine, settings: Settings, terms: Option<Terms>) -> Self {
+    fn new(now: Instant, machine: Machine, settings: Settings, terms: Option<Terms>) -> Self {
         let mut conductor = Self {
             machine,
             settings,
             terms,
             talking: false,
             transfer: None,
+            recording: Recording::default(),
+            greeting_held: false,
             acts: VecDeque::new(),
         };
-        conductor.perform();
+        conductor.perform(now);
         conductor
     }
 
     /// Takes in what the session, the control API or the gateway report.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        if input == Input::SessionReady {
+            self.prompt_new_session(now);
+        }
         self.machine.handle(now, input);
-        self.perform();
+        self.perform(now);
     }
 
     /// Takes in what happened to the leg.
@@ -220,8 +245,14 @@ impl Conductor {
             Report::Unheard => self.handle(now, Input::Unheard),
             Report::Diagnosis(diagnosis) => self.note(Note::Diagnosis(diagnosis)),
             Report::Quality(quality) => self.note(Note::Quality(quality)),
+            Report::SecurityFailed(word) => {
+                let cause = Cause::from_word(word).unwrap_or(Cause::BadSdp);
+                self.handle(now, Input::MediaRefused(cause));
+            }
+            Report::PromptHeard => self.prompted(now, true),
+            Report::PromptCut => self.prompted(now, false),
             Report::MachineLikely => self.note(Note::MachineLikely),
-            Report::Digit(_) => self.note(Note::Digit),
+            Report::Digit(digit) => self.note(Note::Digit(digit)),
             Report::ToolCall {
                 call_id,
                 name,
@@ -240,7 +271,8 @@ impl Conductor {
     /// Takes in that time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.machine.handle_timeout(now);
-        self.perform();
+        self.perform(now);
+        self.prompt_timeout(now);
         if let Some(ended) = self.transfer.as_ref().and_then(|transfer| transfer.handle_timeout(now)) {
             self.transfer_ended(now, ended);
         }
@@ -249,7 +281,11 @@ impl Conductor {
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let transfer = self.transfer.as_ref().and_then(Transfer::poll_timeout);
-        [self.machine.poll_timeout(), transfer].into_iter().flatten().min()
+        let prompt = self.recording.poll_timeout();
+        [self.machine.poll_timeout(), transfer, prompt]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing to do.
@@ -267,14 +303,14 @@ impl Conductor {
         self.terms.as_ref()
     }
 
-    fn perform(&mut self) {
+    fn perform(&mut self, now: Instant) {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Ring => self.ring(),
                 Output::Progress => self.progress(),
                 Output::Answer => self.answer(),
                 Output::Refuse(cause) => self.acts.push_back(Act::EndLeg(refuse(cause))),
-                Output::Greet => self.order(Order::Greet),
+                Output::Greet => self.greet_or_prompt(now),
                 Output::Comfort(on) => self.order(Order::Comfort(on)),
                 Output::Apologise => self.order(Order::Apologise),
                 Output::AwaitQuiet => self.order(Order::AwaitQuiet),
@@ -301,12 +337,19 @@ impl Conductor {
     }
 
     fn answer(&mut self) {
-        self.talking = true;
-        self.note(Note::Answered);
+        self.answered();
         self.order(Order::Early(false));
         // Nothing is sent to the caller's media address while it only rings.
         self.apply_terms();
         self.answer_leg();
+    }
+
+    fn answered(&mut self) {
+        self.talking = true;
+        self.note(Note::Answered);
+        if self.settings.recording == recording::Policy::On {
+            self.recording.want(Wanted::Agent);
+        }
     }
 
     fn answer_leg(&mut self) {
@@ -331,7 +374,11 @@ impl Conductor {
     fn apply_terms(&mut self) {
         if let Some(agreed) = self.terms.as_ref().and_then(|terms| terms.agreed().cloned()) {
             self.note(Note::Agreed(Box::new(agreed.clone())));
+            if self.settings.keys != keys::Settings::default() {
+                self.order(Order::Keys(self.settings.keys.clone()));
+            }
             self.order(Order::Apply(Box::new(agreed)));
+            self.record_if_wanted();
         }
     }
 
@@ -382,8 +429,7 @@ impl Conductor {
     }
 
     fn talk(&mut self, now: Instant) {
-        self.talking = true;
-        self.note(Note::Answered);
+        self.answered();
         self.apply_terms();
         if let Some(limit) = self.settings.voicemail_after {
             self.order(Order::WatchVoice(limit));

@@ -3,17 +3,21 @@
 //! [`Machine`] decides what happens to the call (ring, answer, greet, apologise, hang up), [`Conductor`] translates what
 //! the leg, the media and the session report into its inputs and its outputs into what they are to do, [`Bridge`] joins
 //! the leg's media with the session's protocol frame by frame, [`Outage`] decides when and where a lost session is
-//! dialled again, [`Terms`] keep what offer and answer agreed on, and [`Facts`] what the agent may know of the call. All
+//! dialled again, [`Terms`] keep what offer and answer agreed on, [`Facts`] what the agent may know of the
+//! call, and [`Recording`] whether it is recorded. All
 //! are pure: the actors and drivers around them own the sockets, the clock and the random numbers.
 
 pub mod bridge;
 pub mod conductor;
 pub mod facts;
+pub mod keys;
 pub mod machine;
+mod messages;
 mod monologue;
 pub mod order;
 pub mod outage;
 pub mod outcome;
+pub mod recording;
 mod terms;
 pub mod transfer;
 
@@ -24,4 +28,5 @@ pub use machine::Machine;
 pub use order::Order;
 pub use outage::Outage;
 pub use outcome::{Cause, Fault, Outcome};
+pub use recording::Recording;
 pub use terms::Terms;

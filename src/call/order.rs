@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{keys, recording::Prompt};
 use crate::sdp::Negotiated;
 
 /// An order to [`Bridge::obey`](super::Bridge::obey).
@@ -21,6 +22,9 @@ pub enum Order {
     AwaitQuiet,
     /// Report [`Said`](super::bridge::Report::Said) once the agent has said something and it has been heard.
     AwaitSaid,
+    /// Have the other side hear this, and report [`PromptHeard`](super::bridge::Report::PromptHeard) or
+    /// [`PromptCut`](super::bridge::Report::PromptCut).
+    Prompt(Prompt),
     /// Report [`MachineLikely`](super::bridge::Report::MachineLikely) when what is heard first goes on for this long.
     WatchVoice(Duration),
     /// A tool's result.
@@ -32,10 +36,14 @@ pub enum Order {
         /// Whether the agent should say something about it.
         respond: bool,
     },
-    /// The other side pressed a digit that did not come by RTP.
+    /// How keys travel in this call.
+    Keys(keys::Settings),
+    /// The other side pressed a digit by INFO.
     HearDigit(char),
     /// The other side wrote something.
     HearText(String),
     /// Press these keys, as telephone-events.
     SendDigits(String),
+    /// Press these keys, as tones in the sound, behind what is being said.
+    PlayDigits(String),
 }

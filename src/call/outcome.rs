@@ -76,6 +76,14 @@ pub enum Cause {
     MediaTimeout,
     /// The other side heard nothing of us for too long: its host refused our packets, or its reports said so.
     Unheard,
+    /// The handshake that makes the media's keys did not come to an end (RFC 5764).
+    DtlsTimeout,
+    /// The far end showed another certificate in it than its description names.
+    DtlsFingerprint,
+    /// The far end broke it off.
+    DtlsRefused,
+    /// It failed otherwise: nothing in common, or nonsense.
+    DtlsFailed,
     /// The call reached its configured length.
     DurationMax,
     /// The gateway was stopped and the drain limit passed.
@@ -112,7 +120,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 41] = [
         Self::NoRoute,
         Self::CallsMax,
         Self::TrunkCallsMax,
@@ -134,6 +142,10 @@ impl Cause {
         Self::SessionLost,
         Self::MediaTimeout,
         Self::Unheard,
+        Self::DtlsTimeout,
+        Self::DtlsFingerprint,
+        Self::DtlsRefused,
+        Self::DtlsFailed,
         Self::DurationMax,
         Self::Drained,
         Self::AckTimeout,
@@ -208,6 +220,10 @@ impl Cause {
             Self::SessionLost => ("session_lost", Fault::Backend, 200),
             Self::MediaTimeout => ("media_timeout", Fault::Carrier, 200),
             Self::Unheard => ("unheard", Fault::Carrier, 200),
+            Self::DtlsTimeout => ("dtls_timeout", Fault::Carrier, 488),
+            Self::DtlsFingerprint => ("dtls_fingerprint", Fault::Caller, 488),
+            Self::DtlsRefused => ("dtls_refused", Fault::Caller, 488),
+            Self::DtlsFailed => ("dtls_failed", Fault::Caller, 488),
             Self::DurationMax => ("duration_max", Fault::Gateway, 200),
             Self::Drained => ("drained", Fault::Gateway, 200),
             Self::AckTimeout => ("ack_timeout", Fault::Carrier, 200),

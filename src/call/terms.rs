@@ -117,6 +117,33 @@ mod tests {
     }
 
     #[test]
+    fn a_reoffer_without_an_offer_goes_on_from_what_was_agreed() {
+        let mut terms = Terms::new(local(), Some(&renumbered())).unwrap();
+        terms.reoffer(None).unwrap();
+        let offer = String::from_utf8(terms.body().to_vec()).unwrap();
+        assert!(offer.contains("a=rtpmap:97 PCMA/8000\r\n"), "{offer}");
+        assert!(terms.acknowledge(Some(&renumbered())).unwrap());
+        assert_eq!(terms.agreed().unwrap().send.payload_type, 97);
+    }
+
+    #[test]
+    fn a_reoffer_changes_the_codec_and_the_packet_time() {
+        let mut terms = Terms::new(local(), Some(&description(4000, "0"))).unwrap();
+        let mut offer = description(4000, "9 8");
+        offer.extend_from_slice(b"a=ptime:40\r\n");
+        terms.reoffer(Some(&offer)).unwrap();
+        let agreed = terms.agreed().unwrap();
+        assert_eq!((agreed.send.codec, agreed.ptime_ms), (Codec::Pcma, 40));
+        assert_eq!(agreed.receive.len(), 2);
+    }
+
+    fn renumbered() -> Vec<u8> {
+        let mut description = description(4000, "97");
+        description.extend_from_slice(b"a=rtpmap:97 PCMA/8000\r\n");
+        description
+    }
+
+    #[test]
     fn a_reoffer_moves_the_media_and_counts_our_version_up() {
         let mut terms = Terms::new(local(), Some(&description(4000, "0"))).unwrap();
         terms.reoffer(Some(&description(6000, "0"))).unwrap();

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `explain`, `operator`, `call`, `bench`, `version`.
+//! The command line: `serve`, `check`, `explain`, `operator`, `call`, `recording`, `bench`, `version`.
 //!
 //! Exit codes: 0 fine, 1 failed while running (`explain`: the call is refused), 2 bad configuration or usage. This is the only place that prints.
 
@@ -14,6 +14,7 @@ mod call;
 mod check;
 mod explain;
 mod operator;
+mod recording;
 mod serve;
 mod signals;
 
@@ -79,6 +80,8 @@ enum Command {
     },
     /// Place a call through a running gateway and print its progress; exits with 1 when nobody answers.
     Call(call::Call),
+    /// Open sealed recordings.
+    Recording(recording::Recording),
     /// Measure on this machine what calls cost, how late their sound is, and whether the goals are reached.
     #[cfg(target_os = "linux")]
     Bench(bench::Bench),
@@ -116,6 +119,7 @@ pub fn run() -> ExitCode {
             allow_control,
         } => operator::run(listen, fault, allow_control),
         Command::Call(call) => call::run(&call),
+        Command::Recording(recording) => recording::run(&recording),
         #[cfg(target_os = "linux")]
         Command::Bench(bench) => bench::run(&bench),
         #[cfg(target_os = "linux")]

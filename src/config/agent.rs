@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde_json::Value;
 
 use super::{
+    agent_recording::AgentRecording,
     bounds::PROSE_BYTES_MAX,
     effective::Writer,
     section::{Section, one_of},
@@ -18,6 +19,14 @@ const TOOLS: &[(&str, Tool)] = &[
     ("transfer", Tool::Transfer),
     ("send_dtmf", Tool::SendDtmf),
 ];
+
+const DTMF_RECORDS: &[(&str, DtmfRecord)] = &[
+    ("masked", DtmfRecord::Masked),
+    ("full", DtmfRecord::Full),
+    ("off", DtmfRecord::Off),
+];
+
+const DTMF: &[(&str, bool)] = &[("text", true), ("off", false)];
 
 /// Most names one agent may transfer to; the model has to choose among them.
 const TARGETS_MAX: usize = 64;
@@ -51,6 +60,24 @@ pub struct Agent {
     pub transfer_targets: BTreeMap<String, String>,
     /// Whether it may transfer to numbers of the caller's choice.
     pub transfer_any: bool,
+    /// Whether its calls are recorded.
+    pub recording: AgentRecording,
+    /// Whether it is told of keys the caller presses.
+    pub hears_keys: bool,
+    /// What the record says of them.
+    pub dtmf_record: DtmfRecord,
+}
+
+/// What a call's record says of the keys that were pressed, besides how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DtmfRecord {
+    /// A `*` for each: they may be a PIN.
+    #[default]
+    Masked,
+    /// Which.
+    Full,
+    /// Nothing.
+    Off,
 }
 
 /// When a call is answered.
@@ -91,6 +118,13 @@ impl fmt::Display for Tool {
     }
 }
 
+impl fmt::Display for DtmfRecord {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = DTMF_RECORDS.iter().find(|(_, record)| record == self);
+        out.write_str(named.map_or("", |(name, _)| name))
+    }
+}
+
 impl Agent {
     pub(super) fn read(mut section: Section<'_>, name: &str) -> Self {
         let agent = Self {
@@ -109,6 +143,9 @@ impl Agent {
                 .map(Duration::from_millis),
             transfer_any: section.optional_truth("transfer_any").unwrap_or_default(),
             transfer_targets: section.texts("transfer_targets", TARGETS_MAX),
+            recording: AgentRecording::read(&mut section),
+            hears_keys: section.choice("dtmf", DTMF, true),
+            dtmf_record: section.choice("dtmf_record", DTMF_RECORDS, DtmfRecord::default()),
             turn_detection: turn_detection::read(section.inner("turn_detection")),
         };
         if agent.early_media && agent.answer == Answer::AtOnce {
@@ -117,6 +154,7 @@ impl Agent {
                 "has no use with answer = \"at_once\": nothing comes before that answer",
             );
         }
+        agent.recording.check(agent.early_media, &mut section);
         let transfers = agent.tools.contains(&Tool::Transfer);
         if transfers && agent.transfer_targets.is_empty() && !agent.transfer_any {
             section.wrong(
@@ -153,6 +191,9 @@ impl Agent {
         );
         out.whole("transfer_any", self.transfer_any);
         out.texts("transfer_targets", &self.transfer_targets);
+        self.recording.write(out);
+        out.text("dtmf", if self.hears_keys { "text" } else { "off" });
+        out.text("dtmf_record", self.dtmf_record);
         out.object(
             format_args!("[agents.{}.turn_detection]", self.name),
             &self.turn_detection,
@@ -203,13 +244,14 @@ mod tests {
             (Answer::WhenReady, &[Tool::HangUp][..])
         );
         assert_eq!(agent.turn_detection, serde_json::json!({ "type": "server_vad" }));
+        assert_eq!((agent.hears_keys, agent.dtmf_record), (true, DtmfRecord::Masked));
     }
 
     #[test]
     fn everything_can_be_set() {
         let config = read(
             "[agents.a]\nbackends = [\"operator\"]\ngreeting = \"Hi\"\ninstructions = \"\"\"\nBe\nbrief.\"\"\"\n\
-             voice = \"cedar\"\nanswer = \"at_once\"\ntools = []\ntranscription_model = \"gpt-transcribe\"",
+             voice = \"cedar\"\ndtmf = \"off\"\ndtmf_record = \"full\"\nanswer = \"at_once\"\ntools = []\ntranscription_model = \"gpt-transcribe\"",
         );
         let agent = &config.agents["a"];
         assert_eq!(
@@ -221,6 +263,7 @@ mod tests {
             ("cedar", Answer::AtOnce, 0)
         );
         assert_eq!(agent.transcription_model.as_deref(), Some("gpt-transcribe"));
+        assert_eq!((agent.hears_keys, agent.dtmf_record), (false, DtmfRecord::Full));
     }
 
     #[test]

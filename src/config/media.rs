@@ -7,11 +7,16 @@ use super::{effective::Writer, section::Section};
 /// Media threads; more than any machine this runs on has cores.
 const WORKERS_MAX: u64 = 256;
 
+/// Pairs in the whole port space.
+const PAIRS_MAX: u64 = 32_767;
+
 /// Settings of `[media]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
     /// The ports of RTP (even) and RTCP (the odd one after it); at least one pair.
     pub ports: RangeInclusive<u16>,
+    /// Pairs kept for calls that come in.
+    pub inbound_reserve: usize,
     /// Threads; 0 takes one per core.
     pub workers: usize,
     /// How much audio of the agent may wait for its time.
@@ -20,16 +25,32 @@ pub struct Media {
     pub silence_timeout: Option<Duration>,
     /// How long the other side may hear nothing of us before the call ends; none goes on for ever.
     pub unheard_timeout: Option<Duration>,
+    /// What the caller is sent while the agent says nothing.
+    pub silence: Silence,
 }
+
+/// What the caller is sent while the agent says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Silence {
+    /// Packets of silence.
+    #[default]
+    Send,
+    /// Nothing but a packet now and then.
+    Stop,
+}
+
+const SILENCES: &[(&str, Silence)] = &[("send", Silence::Send), ("stop", Silence::Stop)];
 
 impl Default for Media {
     fn default() -> Self {
         Self {
             ports: 16384..=32767,
+            inbound_reserve: 0,
             workers: 0,
             playout_max: Duration::from_secs(120),
             silence_timeout: Some(Duration::from_secs(60)),
             unheard_timeout: Some(Duration::from_secs(60)),
+            silence: Silence::default(),
         }
     }
 }
@@ -45,22 +66,39 @@ impl Media {
         let unheard_timeout = timeout("unheard_timeout_s", default.unheard_timeout);
         let media = Self {
             ports: section.parsed("ports", default.ports, read_ports),
+            inbound_reserve: section.whole("inbound_reserve", 0, 0..=PAIRS_MAX, "pairs of ports") as usize,
             workers: section.whole("workers", 0, 0..=WORKERS_MAX, "threads, 0 for one per core") as usize,
             playout_max: section.millis("playout_ms_max", default.playout_max, 1_000..=600_000),
             silence_timeout,
             unheard_timeout,
+            silence: section.choice("silence", SILENCES, default.silence),
         };
+        if media.inbound_reserve > 0 && media.inbound_reserve >= media.pairs() {
+            section.wrong("inbound_reserve", "leaves no pair of ports for calls of our own");
+        }
         section.finish();
         media
+    }
+
+    /// Pairs that the range holds.
+    fn pairs(&self) -> usize {
+        let first = usize::from(*self.ports.start()).next_multiple_of(2);
+        (usize::from(*self.ports.end()) + 1).saturating_sub(first) / 2
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
         out.table("[media]");
         out.text("ports", format_args!("{}-{}", self.ports.start(), self.ports.end()));
+        out.whole("inbound_reserve", self.inbound_reserve);
         out.whole("workers", self.workers);
         out.whole("playout_ms_max", self.playout_max.as_millis());
         out.whole("silence_timeout_s", whole_seconds(self.silence_timeout));
         out.whole("unheard_timeout_s", whole_seconds(self.unheard_timeout));
+        let silence = match self.silence {
+            Silence::Send => "send",
+            Silence::Stop => "stop",
+        };
+        out.text("silence", silence);
     }
 }
 
@@ -90,15 +128,26 @@ mod tests {
 
     #[test]
     fn settings_are_read() {
-        let text = "[media]\nports = \"20001-20003\"\nworkers = 3\nplayout_ms_max = 5000\nsilence_timeout_s = 0\nunheard_timeout_s = 7";
+        let text = "[media]\nports = \"20001-20007\"\ninbound_reserve = 2\nworkers = 3\nplayout_ms_max = 5000\n\
+             silence_timeout_s = 0\nunheard_timeout_s = 7\nsilence = \"stop\"";
         let media = Media {
-            ports: 20001..=20003,
+            ports: 20001..=20007,
+            inbound_reserve: 2,
             workers: 3,
             playout_max: Duration::from_secs(5),
             silence_timeout: None,
             unheard_timeout: Some(Duration::from_secs(7)),
+            silence: Silence::Stop,
         };
         assert_eq!(read(text).media, media);
+    }
+
+    #[test]
+    fn a_reserve_leaves_something_to_take() {
+        assert_eq!(
+            problems("[media]\nports = \"20001-20007\"\ninbound_reserve = 3"),
+            ["f.toml:3:19: media.inbound_reserve leaves no pair of ports for calls of our own"]
+        );
     }
 
     #[test]

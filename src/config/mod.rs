@@ -8,6 +8,7 @@
 //! opened, bound or looked up; whether an address is this machine's, or a backend answers, shows when it is used.
 
 mod agent;
+mod agent_recording;
 mod backend;
 mod bounds;
 mod defence;
@@ -26,6 +27,8 @@ mod nearest;
 mod parts;
 mod place;
 mod problem;
+mod recording;
+mod recording_upload;
 mod records;
 mod references;
 mod registrar;
@@ -49,7 +52,8 @@ mod value;
 use std::{collections::BTreeMap, io, sync::Arc};
 
 pub use self::{
-    agent::{Agent, Answer, Tool},
+    agent::{Agent, Answer, DtmfRecord, Tool},
+    agent_recording::{AgentRecording, RecordingPolicy},
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
     defence::Defence,
@@ -58,9 +62,11 @@ pub use self::{
     limits::Limits,
     listen::{Listen, SipTransport},
     log::{Log, LogFormat},
-    media::Media,
+    media::{Media, Silence},
     place::Place,
     problem::{Problem, Problems},
+    recording::{Recording, RecordingFormat, read_key as read_recording_key},
+    recording_upload::RecordingUpload,
     records::Records,
     registrar::{REGISTRAR, REGISTRAR_USERS_MAX, Registrar, RegistrarUser},
     route::Route,
@@ -70,7 +76,7 @@ pub use self::{
     sip_tls::SipTls,
     trunk::{Credentials, Digest, Trunk},
     trunk_limits::{AllowedTransport, TrunkLimits},
-    trunk_media::{Srtp, TrunkMedia},
+    trunk_media::{KeyWay, Srtp, TrunkMedia},
     uplink::{Login, Uplink},
 };
 use self::{effective::Writer, layers::Layers};
@@ -92,6 +98,8 @@ pub struct Config {
     pub session: Session,
     /// Where call records go.
     pub records: Records,
+    /// Where recordings of calls go.
+    pub recording: Recording,
     /// What is logged, and how.
     pub log: Log,
     /// Who may call, in the order of the file.
@@ -124,6 +132,7 @@ pub fn load(
         defence: Defence::read(layers.section("defence")),
         session: Session::read(layers.section("session")),
         records: Records::read(layers.section("records")),
+        recording: Recording::read(layers.section("recording")),
         log: Log::read(layers.section("log")),
         trunks: layers.list("trunk", TRUNKS_MAX, Trunk::read),
         registrar: Registrar::read(layers.section("registrar")),
@@ -151,6 +160,7 @@ impl Config {
         self.defence.write(&mut out);
         self.session.write(&mut out);
         self.records.write(&mut out);
+        self.recording.write(&mut out);
         self.log.write(&mut out);
         self.trunks.iter().for_each(|trunk| trunk.write(&mut out));
         self.registrar.write(&mut out);
@@ -158,6 +168,12 @@ impl Config {
         self.agents.values().for_each(|agent| agent.write(&mut out));
         self.backends.values().for_each(|backend| backend.write(&mut out));
         out.into_text()
+    }
+
+    /// How audio with a trunk is sent: a trunk of no name we know is the phones that register here.
+    pub fn media_of(&self, trunk: &str) -> &TrunkMedia {
+        let named = self.trunks.iter().find(|known| known.name == trunk);
+        named.map_or(&self.registrar.media, |trunk| &trunk.media)
     }
 
     /// What is allowed, but likely not meant; each names its trunk and what to do.

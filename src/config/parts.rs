@@ -11,6 +11,7 @@ pub(super) const PARTS: &[(&str, Shape)] = &[
     ("defence", Shape::Table),
     ("session", Shape::Table),
     ("records", Shape::Table),
+    ("recording", Shape::Table),
     ("log", Shape::Table),
     ("registrar", Shape::Table),
     ("trunk", Shape::List),

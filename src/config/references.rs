@@ -118,6 +118,15 @@ pub(super) fn resolve_secrets(
     if let Some(token) = &mut config.http.token {
         fetch(&Path::default().key("http").key("token"), token);
     }
+    if let Some(key) = &mut config.recording.key {
+        fetch(&Path::default().key("recording").key("key"), key);
+    }
+    if let Some(upload) = &mut config.recording.upload {
+        let path = Path::default().key("recording").key("upload");
+        for (key, secret) in upload.secrets() {
+            fetch(&path.key(key), secret);
+        }
+    }
     for (index, trunk) in config.trunks.iter_mut().enumerate() {
         let path = Path::default().key("trunk").index(index);
         if let Some(credentials) = &mut trunk.credentials {
@@ -136,6 +145,10 @@ pub(super) fn resolve_secrets(
         if let Some(key) = backend.api_key_mut() {
             fetch(&path, key);
         }
+    }
+    if let Err(fault) = config.recording.key_bytes() {
+        let path = Path::default().key("recording").key("key");
+        report.value(&path, format!("{path} {fault}"));
     }
     for backend in config.backends.values() {
         let path = Path::default().key("backends").key(&backend.name).key("api_key");

@@ -51,8 +51,15 @@ fn settings_left_out_of_the_sample_are_good_ones() {
         .replace("env:LOGIN_PASSWORD", "env:PASSWORD")
         .replace("env:ALICE_PASSWORD", "env:PASSWORD")
         .replace("env:PATCHCORD_HTTP_TOKEN", "env:PASSWORD")
+        .replace("env:PATCHCORD_RECORDING_KEY", "env:RECORDING_KEY")
+        .replace("env:S3_ACCESS_KEY_ID", "env:PASSWORD")
+        .replace("env:S3_SECRET_ACCESS_KEY", "env:PASSWORD")
+        .replace("bucket = \"\"", "bucket = \"b\"")
         .replace("eagerness = \"auto\"", "");
-    let env = BTreeMap::from([("PASSWORD".to_owned(), "hunter2".to_owned())]);
+    let env = BTreeMap::from([
+        ("PASSWORD".to_owned(), "hunter2".to_owned()),
+        ("RECORDING_KEY".to_owned(), "0f".repeat(32)),
+    ]);
     super::load("f.toml", &given, &env, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
 }
 
@@ -94,17 +101,17 @@ fn kind_of(header: &str) -> String {
     let header = header.trim_matches(['[', ']']);
     let last = header.rsplit('.').next().unwrap_or_default();
     match last {
-        "turn_detection" | "tls" => last.to_owned(),
+        "turn_detection" | "tls" | "upload" => last.to_owned(),
         _ if header.starts_with("registrar.users.") => "users".to_owned(),
         _ => header.split('.').next().unwrap_or_default().to_owned(),
     }
 }
 
-/// A table inside a named one, or inside `[sip]`, is a setting of it.
+/// A table inside a named one, or inside `[sip]` or `[recording]`, is a setting of it.
 fn inner_table(header: &str) -> Option<Setting> {
     match header.trim_matches(['[', ']']).split('.').collect::<Vec<_>>()[..] {
         ["registrar", "users", _] => Some(("registrar".to_owned(), "users".to_owned())),
-        [part, _, table] | [part @ "sip", table] => Some((part.to_owned(), table.to_owned())),
+        [part, _, table] | [part @ ("sip" | "recording"), table] => Some((part.to_owned(), table.to_owned())),
         _ => None,
     }
 }
@@ -120,6 +127,8 @@ fn known() -> BTreeSet<Setting> {
         "defence",
         "session",
         "records",
+        "recording",
+        "recording.upload",
         "log",
         "registrar",
     ]

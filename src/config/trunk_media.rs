@@ -1,4 +1,4 @@
-//! The keys of `[[trunk]]` and `[registrar]` about media: codecs, packet time and encryption.
+//! The keys of `[[trunk]]` and `[registrar]` about media: codecs, packet time, encryption and telephone keys.
 
 use std::fmt;
 
@@ -23,6 +23,12 @@ const SRTP: &[(&str, Srtp)] = &[
     ("required", Srtp::Required),
 ];
 
+const KEY_WAYS: &[(&str, KeyWay)] = &[
+    ("rfc4733", KeyWay::Event),
+    ("info", KeyWay::Info),
+    ("inband", KeyWay::Tone),
+];
+
 const PTIME_MS: u64 = 20;
 /// What is sent is cut into pieces of so many milliseconds.
 const PTIME_MS_STEP: u64 = 10;
@@ -40,6 +46,19 @@ pub struct TrunkMedia {
     pub srtp_suites: Vec<Suite>,
     /// Whether keys may be made by a handshake on the media path (DTLS).
     pub dtls: bool,
+    /// How keys are heard, and pressed: by the first of these ways that the far end takes; at least one, each once.
+    pub dtmf: Vec<KeyWay>,
+}
+
+/// A way for a telephone key (DTMF) to travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyWay {
+    /// As a named event in RTP (RFC 4733).
+    Event,
+    /// By an INFO inside the call.
+    Info,
+    /// As its two tones, in the sound itself.
+    Tone,
 }
 
 /// Whether a trunk's audio is encrypted.
@@ -63,6 +82,7 @@ impl Default for TrunkMedia {
             srtp: Srtp::Accepted,
             srtp_suites: Suite::ALL.to_vec(),
             dtls: true,
+            dtmf: vec![KeyWay::Event, KeyWay::Info],
         }
     }
 }
@@ -70,6 +90,7 @@ impl Default for TrunkMedia {
 impl TrunkMedia {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let default = Self::default();
+        section.refuse_empty("dtmf", "names no way: leave it out, or name one of them");
         section.refuse_empty("codecs", "names no codec: leave it out, or name one of them");
         let suites = Suite::ALL.map(|suite| (suite.name(), suite));
         let read = Self {
@@ -78,9 +99,13 @@ impl TrunkMedia {
             srtp: section.choice("srtp", SRTP, default.srtp),
             srtp_suites: section.list("srtp_suites", default.srtp_suites, |word| one_of(word, &suites)),
             dtls: section.optional_truth("dtls").unwrap_or(default.dtls),
+            dtmf: section.list("dtmf", default.dtmf, |word| one_of(word, KEY_WAYS)),
         };
         if repeats(&read.codecs) {
             section.wrong("codecs", "names a codec twice");
+        }
+        if repeats(&read.dtmf) {
+            section.wrong("dtmf", "names a way twice");
         }
         if repeats(&read.srtp_suites) {
             section.wrong("srtp_suites", "names a suite twice");
@@ -101,6 +126,7 @@ impl TrunkMedia {
         out.text("srtp", self.srtp);
         out.list("srtp_suites", self.srtp_suites.iter().map(|suite| suite.name()));
         out.whole("dtls", self.dtls);
+        out.list("dtmf", &self.dtmf);
     }
 
     /// Whether keys would stand readable in descriptions that are sent in the clear.
@@ -109,9 +135,40 @@ impl TrunkMedia {
     }
 }
 
+/// In one line, for people.
+impl fmt::Display for TrunkMedia {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let codecs: Vec<&str> = self.codecs.iter().map(|&codec| word(codec)).collect();
+        write!(
+            out,
+            "{} in packets of {} ms, SRTP {}",
+            codecs.join(", "),
+            self.ptime_ms,
+            self.srtp
+        )?;
+        let ways = [("by keys", !self.srtp_suites.is_empty()), ("by DTLS", self.dtls)];
+        let ways: Vec<&str> = ways
+            .into_iter()
+            .filter(|(_, is_on)| *is_on)
+            .map(|(way, _)| way)
+            .collect();
+        match self.srtp {
+            Srtp::Off => Ok(()),
+            Srtp::Accepted | Srtp::Offered | Srtp::Required => write!(out, " {}", ways.join(" or ")),
+        }
+    }
+}
+
 impl fmt::Display for Srtp {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = SRTP.iter().find(|(_, srtp)| srtp == self);
+        out.write_str(named.map_or("", |(name, _)| name))
+    }
+}
+
+impl fmt::Display for KeyWay {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = KEY_WAYS.iter().find(|(_, way)| way == self);
         out.write_str(named.map_or("", |(name, _)| name))
     }
 }
@@ -136,19 +193,35 @@ mod tests {
     #[test]
     fn a_trunk_speaks_every_codec_and_takes_encryption_unless_told_otherwise() {
         assert_eq!(read(TRUNK).trunks[0].media, TrunkMedia::default());
-        let text = format!(
-            "{TRUNK}codecs = [\"opus\", \"g722\", \"pcma\"]\nptime_ms = 40\nsrtp = \"required\"\n\
-             srtp_suites = [\"AEAD_AES_128_GCM\", \"AES_CM_128_HMAC_SHA1_80\"]\ndtls = false"
-        );
+        let lines = "codecs = [\"opus\", \"g722\", \"pcma\"]\nptime_ms = 40\nsrtp = \"required\"\n\
+                     srtp_suites = [\"AEAD_AES_128_GCM\", \"AES_CM_128_HMAC_SHA1_80\"]\ndtls = false\n\
+                     dtmf = [\"inband\", \"rfc4733\"]\n";
+        let config = read(&format!("{TRUNK}{lines}"));
         let media = TrunkMedia {
             codecs: vec![Codec::Opus, Codec::G722, Codec::Pcma],
             ptime_ms: 40,
             srtp: Srtp::Required,
             srtp_suites: vec![Suite::AeadAes128Gcm, Suite::AesCm128HmacSha1_80],
             dtls: false,
+            dtmf: vec![KeyWay::Tone, KeyWay::Event],
         };
-        assert_eq!(read(&text).trunks[0].media, media);
-        assert_eq!(read(&read(&text).effective_toml()).trunks[0].media, media);
+        assert_eq!(config.trunks[0].media, media);
+        assert!(config.effective_toml().contains(lines));
+    }
+
+    #[test]
+    fn a_trunk_in_one_line_says_what_it_speaks() {
+        let media = read(TRUNK).trunks[0].media.clone();
+        assert_eq!(
+            media.to_string(),
+            "pcmu, pcma, g722, opus in packets of 20 ms, SRTP accepted by keys or by DTLS"
+        );
+        let media = TrunkMedia {
+            srtp: Srtp::Off,
+            codecs: vec![Codec::Opus],
+            ..media
+        };
+        assert_eq!(media.to_string(), "opus in packets of 20 ms, SRTP off");
     }
 
     #[test]
@@ -173,6 +246,14 @@ mod tests {
             (
                 "codecs = [\"opsu\"]",
                 "f.toml:4:11: trunk[0].codecs[0] = \"opsu\" is not known: did you mean \"opus\"?",
+            ),
+            (
+                "dtmf = []",
+                "f.toml:4:8: trunk[0].dtmf names no way: leave it out, or name one of them",
+            ),
+            (
+                "dtmf = [\"info\", \"info\"]",
+                "f.toml:4:8: trunk[0].dtmf names a way twice",
             ),
             ("ptime_ms = 25", "f.toml:4:12: trunk[0].ptime_ms is no multiple of 10"),
             (

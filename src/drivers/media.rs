@@ -3,17 +3,24 @@
 //! It feeds the [`Bridge`], sends what the bridge wants sent, and posts what the call's actors should know. Sends never
 //! wait: a packet the kernel does not take is lost like any packet, and the session socket keeps a bounded outbox.
 
-use std::{io, net::SocketAddr, time::Instant};
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll},
+    time::Instant,
+};
 
-use tokio::{net::UdpSocket, sync::mpsc};
+use tokio::{io::ReadBuf, net::UdpSocket, sync::mpsc};
 use tracing::{Instrument, Span};
 
 use super::{
+    beat::{self, Deadline},
     post::Post,
     realtime::{Dial, Event as SocketEvent, Loss, SessionSocket},
-    worker::{Overloaded, Workers},
+    worker::{Overloaded, Workers, with_scratch},
 };
 use crate::{
+    audio::SampleRate,
     call::{
         self,
         bridge::{Bridge, Report, Summary},
@@ -21,6 +28,7 @@ use crate::{
     media::{self, Channel},
     net::ports::{PortLease, PortPair},
     realtime::{self, FaultClass},
+    store::recording::Sink,
     telemetry::{Held, Level, Metrics, Queue},
 };
 
@@ -37,6 +45,9 @@ pub const SESSION_REPORTS_MAX: usize = 64;
 /// Datagrams read in one go, so that a flood on one call does not starve the others on its worker.
 const BATCH_MAX: usize = 16;
 
+/// Things the session's socket may tell in one go, for the same reason.
+const SOCKET_EVENTS_MAX: usize = 16;
+
 /// The longest datagram of use; RTP audio is far shorter.
 const DATAGRAM_BYTES_MAX: usize = 2048;
 
@@ -48,6 +59,12 @@ pub enum Order {
     Dial(Box<dyn FnOnce() -> Dial + Send>, Box<realtime::Settings>),
     /// Where the Session actor hears from now on.
     ReportSession(Post<SessionReport>),
+    /// Record both sides at this rate into this sink, instead of whatever was recorded before.
+    Record(Box<Sink>, SampleRate),
+    /// Record silence, or sound again.
+    PauseRecording(bool),
+    /// End the recording.
+    EndRecording,
     /// Close the session, say goodbye on RTCP, report the summary and end.
     Close,
     /// Break on purpose: how the tests show that one call's failure stays its own.
@@ -106,7 +123,7 @@ impl MediaHandle {
         workers.run(move || async move {
             let span = start.span.clone();
             match Driver::new(start, inbox) {
-                Ok(driver) => driver.run().instrument(span).await,
+                Ok(driver) => driver.run().await,
                 Err(error) => tracing::error!(parent: &span, %error, "the call's media sockets cannot be used"),
             }
         })?;
@@ -130,6 +147,10 @@ struct Driver {
     session: Option<Post<SessionReport>>,
     metrics: Metrics,
     serving: Option<Held>,
+    recording: Option<Box<Sink>>,
+    deadline: Deadline,
+    /// Entered when there is something to log, not for every packet.
+    span: Span,
     // Held for its release: the pool gets the pair back when the driver ends, however it ends. Declared after the
     // sockets, so that these are closed first.
     _lease: PortLease,
@@ -144,6 +165,7 @@ enum Next {
 impl Driver {
     fn new(start: Start, orders: mpsc::Receiver<Order>) -> io::Result<Self> {
         let PortPair { rtp, rtcp, lease } = start.ports;
+        refused::watch(&rtp);
         Ok(Self {
             bridge: Bridge::new(Instant::now(), start.settings),
             rtp: UdpSocket::from_std(rtp)?,
@@ -155,70 +177,101 @@ impl Driver {
             session: None,
             metrics: start.metrics,
             serving: None,
+            recording: None,
+            deadline: Deadline::new(),
+            span: start.span,
             _lease: lease,
         })
     }
 
     async fn run(mut self) {
-        let mut buffer = [0; DATAGRAM_BYTES_MAX];
-        loop {
-            let deadline = self.bridge.poll_timeout();
-            tokio::select! {
-                () = super::sleep_until(deadline) => self.bridge.handle_timeout(Instant::now()),
-                _ = self.rtp.readable() => self.read_rtp(&mut buffer),
-                event = self.socket.next() => self.hear_socket(event),
-                _ = self.rtcp.readable() => self.read_rtcp(&mut buffer),
-                order = self.orders.recv() => match self.obey(order) {
-                    Next::GoOn => {}
-                    Next::Close => break,
-                },
+        poll_fn(|context| with_scratch(|scratch| self.poll(context, scratch))).await;
+        let span = self.span.clone();
+        self.close().instrument(span).await;
+    }
+
+    /// Everything that can be done now; ready when the call is over. Whatever woke us, all of it is looked at: asking
+    /// costs next to nothing where there is nothing. What leaves on RTP goes first.
+    fn poll(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
+        while let Poll::Ready(order) = self.orders.poll_recv(context) {
+            match self.obey(order) {
+                Next::GoOn => self.perform(),
+                Next::Close => return Poll::Ready(()),
+            }
+        }
+        let now = Instant::now();
+        if self.bridge.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.bridge.handle_timeout(now);
+            self.transmit();
+        }
+        self.read(Channel::Rtp, now, context, scratch);
+        self.read(Channel::Rtcp, now, context, scratch);
+        self.perform();
+        self.serve_session(now, context, scratch);
+        if let Some(deadline) = self.bridge.poll_timeout() {
+            self.deadline.arm(context, now, deadline);
+        }
+        Poll::Pending
+    }
+
+    fn read(&mut self, channel: Channel, now: Instant, context: &mut Context<'_>, scratch: &mut [u8]) {
+        for _ in 0..BATCH_MAX {
+            let mut buffer = ReadBuf::new(&mut scratch[..DATAGRAM_BYTES_MAX]);
+            let socket = match channel {
+                Channel::Rtp => &self.rtp,
+                Channel::Rtcp => &self.rtcp,
+            };
+            match (socket.poll_recv_from(context, &mut buffer), channel) {
+                (Poll::Pending, _) => return,
+                (Poll::Ready(Ok(from)), Channel::Rtp) => self.bridge.handle_rtp(now, from, buffer.filled_mut()),
+                (Poll::Ready(Ok(from)), Channel::Rtcp) => self.bridge.handle_rtcp(now, from, buffer.filled_mut()),
+                // There may be more behind it.
+                (Poll::Ready(Err(error)), Channel::Rtp) if refused::is_refusal(&error) => self.refused(now),
+                (Poll::Ready(Err(_)), _) => {}
+            }
+        }
+        // There may be more; the other calls of this worker come first.
+        context.waker().wake_by_ref();
+    }
+
+    fn serve_session(&mut self, now: Instant, context: &mut Context<'_>, scratch: &mut [u8]) {
+        for _ in 0..SOCKET_EVENTS_MAX {
+            let Self { socket, bridge, .. } = self;
+            match socket.poll(context, scratch, &mut |text| bridge.handle_session(now, text)) {
+                Poll::Pending => return,
+                Poll::Ready(SocketEvent::Heard) => {}
+                Poll::Ready(SocketEvent::Opened) => self.session_opened(now),
+                Poll::Ready(SocketEvent::Lost(loss)) => self.session_lost(now, &loss),
             }
             self.perform();
         }
-        self.close().await;
+        context.waker().wake_by_ref();
     }
 
-    fn read_rtp(&mut self, buffer: &mut [u8]) {
-        for _ in 0..BATCH_MAX {
-            let Some((length, from)) = receive(&self.rtp, buffer) else {
-                return;
-            };
-            self.bridge.handle_rtp(Instant::now(), from, &mut buffer[..length]);
+    fn session_opened(&mut self, now: Instant) {
+        if let Some(settings) = self.dialled.take() {
+            self.bridge.session_opened(now, *settings);
         }
     }
 
-    fn read_rtcp(&mut self, buffer: &mut [u8]) {
-        for _ in 0..BATCH_MAX {
-            let Some((length, from)) = receive(&self.rtcp, buffer) else {
-                return;
-            };
-            self.bridge.handle_rtcp(Instant::now(), from, &mut buffer[..length]);
-        }
-    }
-
-    fn hear_socket(&mut self, event: SocketEvent) {
-        let now = Instant::now();
-        match event {
-            SocketEvent::Opened => {
-                if let Some(settings) = self.dialled.take() {
-                    self.bridge.session_opened(now, *settings);
-                }
-            }
-            SocketEvent::Text(text) => self.bridge.handle_session(now, &text),
-            SocketEvent::Lost(loss) => {
-                self.bridge.session_lost(now);
-                self.report_lost(classify(&loss));
-            }
-        }
+    fn session_lost(&mut self, now: Instant, loss: &Loss) {
+        self.bridge.session_lost(now);
+        self.report_lost(classify(loss));
     }
 
     fn obey(&mut self, order: Option<Order>) -> Next {
-        let now = Instant::now();
+        // Packets leave at even steps from the time of the order that starts them: on the worker's grid.
+        let now = beat::on_grid(Instant::now());
+        let span = self.span.clone();
+        let _inside = span.enter();
         match order {
             None | Some(Order::Close) => return Next::Close,
             Some(Order::Bridge(order)) => self.bridge.obey(now, order),
             Some(Order::Dial(dial, settings)) => self.dial(dial(), settings),
             Some(Order::ReportSession(post)) => self.session = Some(post),
+            Some(Order::Record(sink, rate)) => self.record(sink, rate),
+            Some(Order::PauseRecording(paused)) => self.bridge.media().pause_recording(now, paused),
+            Some(Order::EndRecording) => self.end_recording(),
             Some(Order::Break) => panic!("a media driver was told to break"),
         }
         Next::GoOn
@@ -234,6 +287,7 @@ impl Driver {
 
     fn perform(&mut self) {
         self.transmit();
+        self.keep_recorded();
         while let Some(message) = self.bridge.poll_message() {
             self.socket.send(message.text, message.audio);
         }
@@ -245,16 +299,35 @@ impl Driver {
     }
 
     fn transmit(&mut self) {
+        let (mut refused, mut unsent) = (false, false);
         while let Some(packet) = self.bridge.poll_transmit() {
             let socket = match packet.channel {
                 Channel::Rtp => &self.rtp,
                 Channel::Rtcp => &self.rtcp,
             };
-            if let Err(error) = socket.try_send_to(packet.bytes, packet.to) {
+            let mut sent = socket.try_send_to(packet.bytes, packet.to);
+            if sent.as_ref().is_err_and(refused::is_refusal) {
+                // The error is that of a packet before: this one has not been tried.
+                refused = true;
+                sent = socket.try_send_to(packet.bytes, packet.to);
+            }
+            if let Err(error) = sent {
+                unsent |= packet.channel == Channel::Rtp;
                 self.metrics.queue_drop(Queue::Rtp);
                 tracing::trace!(to = %packet.to, %error, "a packet was not sent");
             }
         }
+        if refused {
+            self.refused(Instant::now());
+        }
+        if unsent {
+            self.bridge.handle_unsent();
+        }
+    }
+
+    fn refused(&mut self, now: Instant) {
+        refused::drain(&self.rtp);
+        self.bridge.handle_refused(now);
     }
 
     fn report(&mut self, report: Report) {
@@ -314,6 +387,7 @@ impl Driver {
 
     async fn close(mut self) {
         self.bridge.session_lost(Instant::now());
+        self.end_recording();
         self.bridge.bye(Instant::now());
         self.transmit();
         self.socket.close().await;
@@ -321,16 +395,8 @@ impl Driver {
     }
 }
 
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
-    loop {
-        match socket.try_recv_from(buffer) {
-            Ok(received) => return Some(received),
-            // An ICMP refusal of something we sent; there may be more behind it.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            Err(_) => return None,
-        }
-    }
-}
+mod recording;
+mod refused;
 
 fn classify(loss: &Loss) -> (FaultClass, &'static str, String) {
     match loss {

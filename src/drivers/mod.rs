@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+pub mod beat;
 pub mod dial;
 pub mod leg;
 pub mod media;

@@ -14,18 +14,24 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Sink, Stream};
-use tokio_tungstenite::tungstenite::{
-    Bytes, Error as SocketError, Message, Utf8Bytes,
-    protocol::{CloseFrame, frame::coding::CloseCode},
-};
-
 use self::pulse::Pulse;
-use crate::net::websocket::{ConnectError, WebSocket};
+use crate::net::websocket::{ConnectError, Ended, WebSocket};
 
 /// Messages that may wait for a slow backend: five seconds of caller audio. Past it the oldest audio is dropped, and
 /// when all that waits is control, the session.
 const OUTBOX_MESSAGES_MAX: usize = 250;
+
+/// Messages written in one go end with the one that makes it this long.
+const WRITE_BYTES: usize = 8 << 10;
+
+/// Buffers of messages that were written and are used again.
+const SPARE_MAX: usize = 4;
+
+/// A buffer that held a longer message is not used again.
+const SPARE_BYTES_MAX: usize = 4 << 10;
+
+/// Our own close says this (RFC 6455 section 7.4.1).
+const NORMAL: (u16, &str) = (1000, "the call has ended");
 
 /// How long our own close may take to be written.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -38,8 +44,8 @@ pub type Dial = Pin<Box<dyn Future<Output = Result<WebSocket, ConnectError>>>>;
 pub enum Event {
     /// The connection is up and the handshake done.
     Opened,
-    /// One text frame.
-    Text(Utf8Bytes),
+    /// Something came; its texts have been handed on.
+    Heard,
     /// The connection is over, or never came about.
     Lost(Loss),
 }
@@ -81,6 +87,7 @@ enum State {
 #[derive(Default)]
 struct Outbox {
     waiting: VecDeque<Outgoing>,
+    spare: Vec<String>,
     audio_dropped: u64,
     overflowed: bool,
 }
@@ -104,8 +111,8 @@ impl SessionSocket {
     }
 
     /// Queues one message. `audio` marks what may be dropped when the backend is slow.
-    pub fn send(&mut self, text: String, audio: bool) {
-        self.outbox.push(Outgoing { text, audio });
+    pub fn send(&mut self, text: &str, audio: bool) {
+        self.outbox.push(text, audio);
     }
 
     /// Caller audio messages dropped since the last call of this.
@@ -113,24 +120,29 @@ impl SessionSocket {
         std::mem::take(&mut self.outbox.audio_dropped)
     }
 
-    /// Writes what waits and reads what comes. Cancel-safe; pending for ever while there is no connection.
-    pub async fn next(&mut self) -> Event {
-        let event = poll_fn(|context| self.poll(context)).await;
-        if matches!(event, Event::Lost(_)) {
+    /// Writes what waits and reads what comes, into `scratch`; texts go to `hear`. To be polled again after every event.
+    /// Pending for ever while there is no connection.
+    pub fn poll(&mut self, context: &mut Context<'_>, scratch: &mut [u8], hear: &mut dyn FnMut(&str)) -> Poll<Event> {
+        let polled = match &mut self.state {
+            State::Idle => Poll::Pending,
+            State::Dialling(dial) => dial.as_mut().poll(context).map(|dialled| self.dialled(dialled)),
+            State::Open(connection) => connection
+                .poll(&mut self.outbox, context, scratch, hear)
+                .map(|heard| heard.map_or_else(Event::Lost, |()| Event::Heard)),
+        };
+        if matches!(polled, Poll::Ready(Event::Lost(_))) {
             self.reset();
         }
-        event
+        polled
     }
 
     /// Closes politely, within a bound.
     pub async fn close(&mut self) {
         if let State::Open(connection) = &mut self.state {
-            let frame = CloseFrame {
-                code: CloseCode::Normal,
-                reason: "the call has ended".into(),
-            };
+            connection.socket.push_close(NORMAL.0, NORMAL.1);
+            let written = poll_fn(|context| connection.socket.poll_flush(context));
             // The call is over: a backend that does not take the close is simply left.
-            let _ = tokio::time::timeout(CLOSE_MAX, connection.socket.close(Some(frame))).await;
+            let _ = tokio::time::timeout(CLOSE_MAX, written).await;
         }
         self.reset();
     }
@@ -138,16 +150,6 @@ impl SessionSocket {
     fn reset(&mut self) {
         self.state = State::Idle;
         self.outbox.clear();
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        match &mut self.state {
-            State::Idle => Poll::Pending,
-            State::Dialling(dial) => dial.as_mut().poll(context).map(|dialled| self.dialled(dialled)),
-            State::Open(connection) => connection
-                .poll(&mut self.outbox, context)
-                .map(|heard| heard.map_or_else(Event::Lost, Event::Text)),
-        }
     }
 
     fn dialled(&mut self, dialled: Result<WebSocket, ConnectError>) -> Event {
@@ -162,12 +164,31 @@ impl SessionSocket {
 }
 
 impl Outbox {
-    fn push(&mut self, message: Outgoing) {
+    fn push(&mut self, text: &str, audio: bool) {
         if self.waiting.len() >= OUTBOX_MESSAGES_MAX {
             self.make_room();
         }
         if !self.overflowed {
-            self.waiting.push_back(message);
+            let mut buffer = self.spare.pop().unwrap_or_default();
+            buffer.push_str(text);
+            self.waiting.push_back(Outgoing { text: buffer, audio });
+        }
+    }
+
+    /// Puts what waits into a socket that has nothing to write.
+    fn fill(&mut self, socket: &mut WebSocket) {
+        while socket.waiting() < WRITE_BYTES
+            && let Some(message) = self.waiting.pop_front()
+        {
+            socket.push_text(&message.text);
+            self.reuse(message.text);
+        }
+    }
+
+    fn reuse(&mut self, mut buffer: String) {
+        if self.spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
         }
     }
 
@@ -190,21 +211,28 @@ impl Outbox {
 
 impl Connection {
     fn new(socket: WebSocket) -> Self {
-        let pulse = Pulse::new(socket.get_ref().traffic());
+        let pulse = Pulse::new(socket.traffic());
         Self { socket, pulse }
     }
 
-    /// The next text, or the end. The state between two polls is all in `self`, so polling may stop at any time.
-    fn poll(&mut self, outbox: &mut Outbox, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Loss>> {
+    /// Ready when something was read, or with the end. The state between two polls is all in `self`, so polling may stop
+    /// at any time.
+    fn poll(
+        &mut self,
+        outbox: &mut Outbox,
+        context: &mut Context<'_>,
+        scratch: &mut [u8],
+        hear: &mut dyn FnMut(&str),
+    ) -> Poll<Result<(), Loss>> {
         if outbox.overflowed {
             return Poll::Ready(Err(Loss::Stalled));
         }
         loop {
             let all_taken = self.write(outbox, context)?;
-            if let Poll::Ready(read) = self.read(context) {
-                return Poll::Ready(read);
+            if let Poll::Ready(read) = self.socket.poll_read(context, scratch, hear) {
+                return Poll::Ready(read.map_err(Loss::from));
             }
-            match self.pulse.poll(context, self.socket.get_ref().traffic(), all_taken) {
+            match self.pulse.poll(context, self.socket.traffic(), all_taken) {
                 Poll::Pending => return Poll::Pending,
                 // There is a ping to write.
                 Poll::Ready(Ok(())) => {}
@@ -215,62 +243,28 @@ impl Connection {
 
     /// Whether nothing is left that the backend, or what lies in between, has not taken.
     fn write(&mut self, outbox: &mut Outbox, context: &mut Context<'_>) -> Result<bool, Loss> {
-        let mut socket = Pin::new(&mut self.socket);
-        while self.pulse.ping_is_due() || !outbox.waiting.is_empty() {
-            match socket.as_mut().poll_ready(context) {
-                Poll::Ready(ready) => ready.map_err(broken)?,
+        loop {
+            match self.socket.poll_flush(context) {
+                Poll::Ready(flushed) => flushed.map_err(Loss::from)?,
                 Poll::Pending => return Ok(false),
             }
-            let message = if self.pulse.take_ping() {
-                Message::Ping(Bytes::new())
-            } else if let Some(message) = outbox.waiting.pop_front() {
-                Message::text(message.text)
-            } else {
-                break;
-            };
-            socket.as_mut().start_send(message).map_err(broken)?;
-        }
-        match socket.as_mut().poll_flush(context) {
-            Poll::Ready(flushed) => flushed.map_err(broken).map(|()| true),
-            Poll::Pending => Ok(false),
-        }
-    }
-
-    fn read(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Loss>> {
-        loop {
-            let message = match Pin::new(&mut self.socket).poll_next(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(Err(closed(None))),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error))),
-                Poll::Ready(Some(Ok(message))) => message,
-            };
-            match message {
-                Message::Text(text) => return Poll::Ready(Ok(text)),
-                Message::Close(frame) => return Poll::Ready(Err(closed(frame))),
-                // Pings are answered by the library; binary frames are not part of the protocol.
-                Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_) => {}
+            if self.pulse.take_ping() {
+                self.socket.push_ping();
+            }
+            outbox.fill(&mut self.socket);
+            if self.socket.waiting() == 0 {
+                return Ok(true);
             }
         }
     }
 }
 
-fn closed(frame: Option<CloseFrame>) -> Loss {
-    match frame {
-        Some(frame) => Loss::Closed {
-            code: frame.code.into(),
-            reason: frame.reason.to_string(),
-        },
-        None => Loss::Closed {
-            code: 1006,
-            reason: String::new(),
-        },
-    }
-}
-
-fn broken(error: SocketError) -> Loss {
-    match error {
-        SocketError::ConnectionClosed | SocketError::AlreadyClosed => closed(None),
-        error => Loss::Broken(error.to_string()),
+impl From<Ended> for Loss {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Closed { code, reason } => Self::Closed { code, reason },
+            Ended::Broken(why) => Self::Broken(why),
+        }
     }
 }
 

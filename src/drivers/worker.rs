@@ -2,9 +2,10 @@
 //!
 //! A call's RTP sockets, playout clock and session socket live on one worker, so a frame crosses no thread. Jobs come
 //! in through a bounded queue; a job starts a call's media driver as a local task. A panic in one call's task ends that
-//! call alone.
+//! call alone. When a worker wakes, and for whom, is told in [`beat`].
 
 use std::{
+    cell::RefCell,
     future::Future,
     io,
     pin::Pin,
@@ -16,8 +17,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, task::LocalSet};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::mpsc,
+};
 
+use super::beat;
 use crate::{
     routing::Lag,
     telemetry::{Held, Level, Metrics},
@@ -25,6 +30,21 @@ use crate::{
 
 /// Jobs that may wait for a worker; past it new calls are refused with `overloaded`.
 const JOBS_MAX: usize = 256;
+
+/// Tasks that a worker runs between two looks at its sockets; a look costs a system call.
+const TASKS_PER_LOOK: u32 = 256;
+
+/// Read at a time by a worker, whatever it reads: longer than any datagram, and than most of what a backend sends at once.
+const SCRATCH_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
+}
+
+/// Lends the thread's read buffer. What was read is taken out of it before anybody else reads.
+pub fn with_scratch<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
+    SCRATCH.with_borrow_mut(|scratch| read(scratch))
+}
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 type Job = Box<dyn FnOnce() -> Task + Send>;
@@ -110,11 +130,24 @@ impl Worker {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
         let lag = Arc::new(Mutex::new(Lag::new(Instant::now())));
         let gauge = lag.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // The runtime stays on its thread, so whether it can be built is told from there.
+        let (built, told) = std::sync::mpsc::sync_channel(1);
         thread::Builder::new().name(format!("media-{index}")).spawn(move || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .event_interval(TASKS_PER_LOOK)
+                .on_thread_park(beat::rest)
+                .build_local(LocalOptions::default());
+            let (runtime, outcome) = match runtime {
+                Ok(runtime) => (Some(runtime), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            // Whoever started the worker waits for this.
+            let _ = built.send(outcome);
             let _told = OnDrop(ended);
-            LocalSet::new().block_on(&runtime, work(inbox, metrics, gauge));
+            runtime.map(|runtime| runtime.block_on(work(inbox, metrics, gauge)));
         })?;
+        told.recv().map_err(io::Error::other)??;
         Ok(Self {
             jobs,
             tasks: Arc::default(),
@@ -156,6 +189,7 @@ impl Drop for Counted {
 
 async fn work(mut inbox: mpsc::Receiver<Job>, metrics: Metrics, gauge: Gauge) {
     let lag = tokio::task::spawn_local(measure_lag(metrics, gauge));
+    let awake = tokio::task::spawn_local(beat::keep_awake());
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
@@ -168,6 +202,7 @@ async fn work(mut inbox: mpsc::Receiver<Job>, metrics: Metrics, gauge: Gauge) {
     }
     while tasks.join_next().await.is_some() {}
     lag.abort();
+    awake.abort();
 }
 
 async fn measure_lag(metrics: Metrics, gauge: Gauge) {

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     body::{self, Fields},
-    control::{Control, PlaceCall, Refused, Transfer},
+    control::{Control, PlaceCall, RecordingAction, Refused, Transfer},
     events, openapi,
     routes::HttpState,
     token::Token,
@@ -67,6 +67,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(Method::DELETE, "/v1/calls/{id}", |method| on(method, hang_up)),
     operation(Method::POST, "/v1/calls/{id}/transfer", |method| on(method, transfer)),
     operation(Method::POST, "/v1/calls/{id}/dtmf", |method| on(method, send_digits)),
+    operation(Method::POST, "/v1/calls/{id}/recording/{action}", |method| {
+        on(method, record)
+    }),
     operation(Method::GET, "/v1/calls/{id}/events", |method| {
         on(method, events::listen)
     }),
@@ -187,6 +190,20 @@ async fn send_digits(
     let digits = fields.text("digits")?;
     fields.finish()?;
     api.control.send_digits(&id, digits).await?;
+    Ok(answer(StatusCode::ACCEPTED, &json!({})))
+}
+
+async fn record(
+    State(state): State<HttpState>,
+    Path((id, action)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let api = admit(&state, &request)?;
+    let action = RecordingAction::read(&action).ok_or_else(|| {
+        let detail = "what is to become of the recording: start, stop, pause or resume";
+        Refused::not_found("no_such_action", None, detail)
+    })?;
+    api.control.record(&id, action).await?;
     Ok(answer(StatusCode::ACCEPTED, &json!({})))
 }
 

@@ -22,6 +22,8 @@ pub trait Control: Send + Sync {
     fn transfer(&self, id: &str, transfer: Transfer) -> BoxFuture<'_, Result<(), Refused>>;
     /// Presses keys at the other side.
     fn send_digits(&self, id: &str, digits: String) -> BoxFuture<'_, Result<(), Refused>>;
+    /// Has a call recorded, or not any more.
+    fn record(&self, id: &str, action: RecordingAction) -> BoxFuture<'_, Result<(), Refused>>;
     /// What happened to a call after the event of this number; nothing when there is no such call.
     fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>>;
     /// Changes whenever something happens to any call.
@@ -60,6 +62,32 @@ pub struct Transfer {
     pub to: String,
     /// The id of a call of ours whose place that one takes.
     pub replaces: Option<String>,
+}
+
+/// What is to become of a call's recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingAction {
+    /// It begins.
+    Start,
+    /// It ends.
+    Stop,
+    /// It goes on in silence.
+    Pause,
+    /// It goes on with sound.
+    Resume,
+}
+
+impl RecordingAction {
+    /// Reads its word.
+    pub fn read(word: &str) -> Option<Self> {
+        match word {
+            "start" => Some(Self::Start),
+            "stop" => Some(Self::Stop),
+            "pause" => Some(Self::Pause),
+            "resume" => Some(Self::Resume),
+            _ => None,
+        }
+    }
 }
 
 /// A call as clients see it.
@@ -111,8 +139,8 @@ pub struct OutcomeView {
 pub struct CallEvent {
     /// Its number among the events of the call, from 1.
     pub number: u64,
-    /// What: `dialing`, `ringing`, `early`, `answered`, `machine_likely`, `transfer`, `diagnosis`, `diagnosis_cleared`,
-    /// `quality` or `ended`.
+    /// What: `dialing`, `ringing`, `early`, `answered`, `machine_likely`, `transfer`, `recording`, `diagnosis`,
+    /// `diagnosis_cleared`, `quality` or `ended`.
     pub event: &'static str,
     /// When, RFC 3339.
     pub at: String,

@@ -17,7 +17,7 @@ mod server;
 mod token;
 mod trunks;
 
-pub use control::{CallEvent, CallView, Control, OutcomeView, PlaceCall, Refused, Transfer};
+pub use control::{CallEvent, CallView, Control, OutcomeView, PlaceCall, RecordingAction, Refused, Transfer};
 pub use readiness::Readiness;
 pub use routes::HttpState;
 pub use server::serve;

@@ -7,13 +7,31 @@ use std::time::Instant;
 
 use super::{
     statistics::Statistics,
+    tap::Side,
     voice::{Payload, Voice},
 };
 use crate::{
-    audio::SampleRate,
+    audio::{Codec, SampleRate},
     rtp::{Arrival, Losses, Packet, Reception, Released, Reorder, reception::Block},
     sdp::Format,
 };
+
+/// What a payload type carries, by the terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Audio(Codec),
+    Key,
+    /// Comfort noise (RFC 3389): senders slip it in between even where it was not agreed on.
+    Noise,
+}
+
+/// The static payload type of comfort noise.
+const COMFORT_NOISE: u8 = 13;
+
+/// Whether this is comfort noise, by number or by agreement.
+pub(super) fn is_noise(payload_type: u8, agreed: Option<u8>) -> bool {
+    payload_type == COMFORT_NOISE || Some(payload_type) == agreed
+}
 
 /// The receiving half of a leg.
 #[derive(Debug)]
@@ -21,6 +39,8 @@ pub(super) struct Caller {
     reception: Reception,
     reorder: Reorder,
     voice: Voice,
+    /// The payload type of comfort noise that was agreed on.
+    noise: Option<u8>,
     /// On hold: what comes is music at best, and not for the agent.
     muted: bool,
     losses: Losses,
@@ -37,6 +57,7 @@ impl Caller {
             reception: Reception::new(),
             reorder: Reorder::new(),
             voice: Voice::new(now, session),
+            noise: None,
             muted: false,
             losses: Losses::default(),
             lost: 0,
@@ -47,8 +68,9 @@ impl Caller {
     }
 
     /// New terms.
-    pub(super) fn apply(&mut self, formats: &[Format], muted: bool) {
+    pub(super) fn apply(&mut self, formats: &[Format], noise: Option<u8>, muted: bool) {
         self.voice.set_formats(formats);
+        self.noise = noise;
         self.muted = muted;
     }
 
@@ -56,12 +78,15 @@ impl Caller {
         self.voice.set_session_rate(session);
     }
 
-    /// Takes in a packet from the far end, with the clock of its timestamp when it is audio. What is not only holds its
-    /// place in the order.
-    pub(super) fn receive(&mut self, now: Instant, packet: &Packet<'_>, clock_hz: Option<u32>) {
+    /// Takes in a packet from the far end. One that is nothing to be heard only holds its place in the order.
+    pub(super) fn receive(&mut self, now: Instant, packet: &Packet<'_>, kind: Kind) {
+        let clock_hz = match kind {
+            Kind::Audio(codec) => Some(codec.clock_hz()),
+            Kind::Key | Kind::Noise => None,
+        };
         self.reception.receive(now, packet, clock_hz);
         self.reorder.set_jitter(self.reception.jitter());
-        let audible = clock_hz.is_some() && !self.muted;
+        let audible = kind != Kind::Key && !self.muted;
         let payload = if audible { packet.payload } else { &[] };
         match self.reorder.push(now, &Packet { payload, ..*packet }) {
             Arrival::Next | Arrival::Restart => {}
@@ -102,6 +127,11 @@ impl Caller {
         self.late
     }
 
+    /// What the agent was given, for the recording.
+    pub(super) fn tap(&mut self) -> &mut Side {
+        &mut self.voice.tap
+    }
+
     /// Figures for an RTCP report.
     pub(super) fn block(&mut self) -> Option<Block> {
         self.reception.block()
@@ -129,21 +159,24 @@ impl Caller {
                 Released::Packet {
                     payload_type,
                     arrived_at,
+                    timestamp,
                     payload,
-                    ..
                 } => {
                     self.losses.received();
                     let payload = Payload {
                         arrived_at,
                         payload_type,
+                        timestamp,
                         bytes: payload,
                     };
                     if missing > 0 {
                         self.voice.miss(now, missing, Some(&payload));
                         missing = 0;
                     }
-                    if !payload.bytes.is_empty() {
-                        self.voice.hear(now, &payload);
+                    match payload.bytes {
+                        [] => {}
+                        noise if is_noise(payload_type, self.noise) => self.voice.hear_noise(noise),
+                        _ => self.voice.hear(now, &payload),
                     }
                 }
             }

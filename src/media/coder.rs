@@ -24,13 +24,12 @@ pub(super) struct Coder {
     /// The last samples handed in.
     recent: Vec<i16>,
     silence: Silence,
-    comfort: Option<(Comfort, Resampler)>,
+    comfort: Option<Comfort>,
     /// The encoder found nothing worth sending (DTX): the next words say that they begin.
     resting: bool,
     /// Since something was sent, while we are silent.
     unsent_ms: u32,
     sound: Vec<i16>,
-    beep: Vec<i16>,
     payload: Vec<u8>,
 }
 
@@ -68,7 +67,6 @@ impl Coder {
             resting: false,
             unsent_ms: 0,
             sound: Vec::new(),
-            beep: Vec::new(),
             payload: Vec::new(),
         }
     }
@@ -131,10 +129,7 @@ impl Coder {
     /// A sign of life in place of silence.
     pub(super) fn set_comfort(&mut self, on: bool) {
         match (on, &self.comfort) {
-            (true, None) => {
-                let resampler = Resampler::new(SampleRate::Hz8000, self.rate());
-                self.comfort = Some((Comfort::new(), resampler));
-            }
+            (true, None) => self.comfort = Some(Comfort::at(self.rate())),
             (true, Some(_)) => {}
             (false, _) => self.comfort = None,
         }
@@ -160,11 +155,13 @@ impl Coder {
     pub(super) fn silence(&mut self, ms: u32, begins: bool) -> Coded {
         if self.silence == Silence::Stop && self.comfort.is_none() {
             let alive = self.unsent_ms >= KEEP_ALIVE_MS;
-            self.unsent_ms = if alive { 0 } else { self.unsent_ms.saturating_add(ms) };
+            self.unsent_ms = if alive { ms } else { self.unsent_ms.saturating_add(ms) };
             if begins || alive {
                 self.still(ms);
                 return Coded::Noise;
             }
+            self.sound.clear();
+            self.sound.resize(ms as usize * self.rate().per_ms(), 0);
             return Coded::Nothing;
         }
         self.still(ms)
@@ -174,18 +171,19 @@ impl Coder {
         &self.payload
     }
 
+    /// The samples of the silence last encoded.
+    pub(super) fn stillness(&self) -> &[i16] {
+        &self.sound
+    }
+
     /// Encodes silence, or the sign of life.
     fn still(&mut self, ms: u32) -> Coded {
         let rate = self.rate();
         let len = ms as usize * rate.per_ms();
         self.sound.clear();
-        match &mut self.comfort {
-            Some((comfort, resampler)) => {
-                self.beep.resize(ms as usize * SampleRate::Hz8000.per_ms(), 0);
-                comfort.fill(&mut self.beep);
-                resampler.process(&self.beep, &mut self.sound);
-            }
-            None => self.sound.resize(len, 0),
+        self.sound.resize(len, 0);
+        if let Some(comfort) = &mut self.comfort {
+            comfort.fill(&mut self.sound);
         }
         self.recent.clear();
         encode(&mut self.encoder, &mut self.resting, &self.sound, &mut self.payload)

@@ -63,7 +63,9 @@ impl Concealment {
 
     /// Appends `samples` of what might have been said.
     pub(super) fn make_up(&mut self, samples: usize, out: &mut Vec<i16>) {
-        self.begin();
+        if samples > 0 {
+            self.begin();
+        }
         for _ in 0..samples {
             let sample = self.next();
             out.push(sample);

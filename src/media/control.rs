@@ -485,6 +485,7 @@ mod tests {
             ptime_ms: 20,
             direction: Direction::SendRecv,
             security: Security::None,
+            profile: crate::sdp::Profile::default(),
             voip_metrics: false,
         }
     }

@@ -130,7 +130,8 @@ pub(super) struct Doctor {
     heard: bool,
     /// Something was heard since the last look.
     sound: bool,
-    sent: Option<Instant>,
+    /// When the last packet left, and the one before it.
+    sent: [Option<Instant>; 2],
     refused: Option<Refusal>,
     present: Option<(Ailment, Instant)>,
     sums: AilmentSums,
@@ -189,7 +190,7 @@ impl Doctor {
             silent_since: None,
             heard: false,
             sound: false,
-            sent: None,
+            sent: [None; 2],
             refused: None,
             present: None,
             sums: AilmentSums::default(),
@@ -248,7 +249,12 @@ impl Doctor {
 
     /// A packet of ours left.
     pub(super) fn send(&mut self, now: Instant) {
-        self.sent = Some(now);
+        self.sent = [Some(now), self.sent[0]];
+    }
+
+    /// The last packet of ours did not leave after all.
+    pub(super) fn unsend(&mut self) {
+        self.sent[0] = self.sent[1];
     }
 
     /// A packet of ours was refused by the far end's host.
@@ -333,14 +339,14 @@ impl Doctor {
         if going_on.is_some_and(|refusal| refusal.last - refusal.first >= REFUSED_FOR) {
             return Some(Ailment::Refused);
         }
-        let last = self.sent.map_or(since, |sent| sent.max(since));
+        let last = self.sent[0].map_or(since, |sent| sent.max(since));
         (now.saturating_duration_since(last) >= MISSING_FOR).then_some(Ailment::NotSending)
     }
 
     fn silence(&self, now: Instant, terms: &Terms) -> Option<Ailment> {
-        terms.receiving.filter(|_| !self.early && !self.paused)?;
+        let since = terms.receiving.filter(|_| !self.early && !self.paused)?;
         let patience = if self.heard { SILENT_LATER } else { SILENT_AT_FIRST };
-        let long = now.saturating_duration_since(self.silent_since?) >= patience;
+        let long = now.saturating_duration_since(self.silent_since?.max(since)) >= patience;
         long.then_some(Ailment::AllSilence)
     }
 

@@ -22,6 +22,8 @@ pub enum Event {
     Diagnosis(Diagnosis),
     /// How the call sounds has changed.
     Quality(Quality),
+    /// The media must be protected and cannot be; why, in one word.
+    SecurityFailed(&'static str),
     /// More came to be played than there was room for; the newest was dropped.
     Overflow {
         /// Whose words.

@@ -36,10 +36,10 @@ impl Keypad {
         self.waiting.is_empty() && self.packets.is_empty()
     }
 
-    /// The packet of the packet time that begins at `timestamp`; none leaves it to audio.
-    pub(super) fn next(&mut self, timestamp: u32, packet_time_ms: u32) -> Option<Event> {
+    /// The packet of the packet time that begins at `timestamp`, by a clock of so many Hz; none leaves it to audio.
+    pub(super) fn next(&mut self, timestamp: u32, packet_time_ms: u32, clock_hz: u32) -> Option<Event> {
         if self.packets.is_empty() && self.pause_ms == 0 {
-            self.begin(timestamp, packet_time_ms);
+            self.begin(timestamp, packet_time_ms, clock_hz / 1_000);
         }
         let event = self.packets.pop_front();
         self.pause_ms = match (&event, self.packets.is_empty()) {
@@ -54,19 +54,18 @@ impl Keypad {
         *self = Self::default();
     }
 
-    fn begin(&mut self, timestamp: u32, packet_time_ms: u32) {
+    /// A press of this length fits the duration field at any clock.
+    fn begin(&mut self, timestamp: u32, packet_time_ms: u32, ticks_per_ms: u32) {
         let Some(key) = self.waiting.pop_front() else { return };
-        let packet_samples = (packet_time_ms * SAMPLES_PER_MS) as u16;
-        let held = HELD_MS.next_multiple_of(packet_time_ms.max(1)) * SAMPLES_PER_MS;
+        let packet_ticks = (packet_time_ms * ticks_per_ms) as u16;
+        let held = HELD_MS.next_multiple_of(packet_time_ms.max(1)) * ticks_per_ms;
         self.packets.extend(
-            telephone_event::press(key, timestamp, held as u16, packet_samples)
+            telephone_event::press(key, timestamp, held as u16, packet_ticks)
                 .into_iter()
                 .flatten(),
         );
     }
 }
-
-const SAMPLES_PER_MS: u32 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -74,21 +73,25 @@ mod tests {
 
     #[test]
     fn keys_are_held_ended_three_times_and_kept_apart() {
-        let mut keypad = Keypad::default();
-        keypad.press("1x#");
-        let mut reader = telephone_event::Reader::default();
-        let (mut told, mut packets, mut pauses) = (String::new(), 0, 0);
-        for tick in 0..40_u32 {
-            match keypad.next(tick * 160, 20) {
-                Some(event) => {
-                    packets += 1;
-                    told.extend(reader.read(event.timestamp, event.marker, &event.payload));
+        for clock_hz in [8_000, 16_000, 48_000] {
+            let mut keypad = Keypad::default();
+            keypad.press("1x#");
+            let mut reader = telephone_event::Reader::default();
+            let (mut told, mut packets, mut pauses, mut longest) = (String::new(), 0, 0, 0);
+            for tick in 0..40_u32 {
+                match keypad.next(tick * clock_hz / 50, 20, clock_hz) {
+                    Some(event) => {
+                        packets += 1;
+                        longest = longest.max(u16::from_be_bytes([event.payload[2], event.payload[3]]));
+                        told.extend(reader.read(event.timestamp, event.marker, &event.payload));
+                    }
+                    None if !keypad.is_idle() => pauses += 1,
+                    None => {}
                 }
-                None if !keypad.is_idle() => pauses += 1,
-                None => {}
             }
+            assert_eq!((told.as_str(), packets, pauses), ("1#", 2 * (8 + 3), 5));
+            assert_eq!(u32::from(longest), HELD_MS * clock_hz / 1_000);
         }
-        assert_eq!((told.as_str(), packets, pauses), ("1#", 2 * (8 + 3), 5));
     }
 
     #[test]

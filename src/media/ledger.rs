@@ -5,7 +5,10 @@
 
 use std::collections::VecDeque;
 
-use super::event::Event;
+use super::{
+    event::Event,
+    ticks::{self, TICKS_PER_MS, Ticks},
+};
 use crate::audio::{Heard, SampleRate, Utterance};
 
 /// Accounts of the utterances that are not over, and the order their samples stand in.
@@ -19,9 +22,9 @@ pub(super) struct Ledger {
 struct Account {
     utterance: Utterance,
     /// Ticks that came.
-    received: u64,
+    received: Ticks,
     /// Ticks that left.
-    sent: u64,
+    sent: Ticks,
     /// Samples that wait.
     queued: usize,
     finished: bool,
@@ -46,7 +49,7 @@ impl Ledger {
         let Some(account) = self.account(utterance) else {
             return false;
         };
-        account.received += ticks(samples, rate);
+        account.received += ticks::of(samples, rate);
         true
     }
 
@@ -119,7 +122,7 @@ impl Ledger {
         if account.sent == 0 {
             tell(Event::Started(utterance));
         }
-        account.sent += ticks(sent, rate);
+        account.sent += ticks::of(sent, rate);
         account.queued = account.queued.saturating_sub(sent);
         if self.settle(utterance) {
             tell(Event::Finished(utterance));
@@ -162,13 +165,7 @@ impl Account {
     }
 }
 
-const TICKS_PER_MS: u64 = 48;
-
-fn ticks(samples: usize, rate: SampleRate) -> u64 {
-    samples as u64 * (TICKS_PER_MS / rate.per_ms() as u64)
-}
-
-fn millis(ticks: u64) -> u32 {
+fn millis(ticks: Ticks) -> u32 {
     u32::try_from(ticks / TICKS_PER_MS).unwrap_or(u32::MAX)
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{
     Settings,
-    caller::Caller,
+    caller::{Caller, Kind, is_noise},
     control::{Control, Figures},
     doctor::{Doctor, Useless},
     event::{Event, Events},
@@ -13,15 +13,16 @@ use super::{
     pacer::{Pacer, Tick},
     playout::{Leaving, Playout},
     quality::{Meter, Received},
-    secure::{Datagram, Secure},
+    secure::{Datagram, Refused, Secure},
     sender::Sender,
     statistics::Statistics,
+    tap::Tap,
     watch::Watch,
 };
 use crate::{
     audio::{Heard, SampleRate, Utterance},
     rtp::{Latch, Packet, telephone_event},
-    sdp::{EventFormat, Negotiated},
+    sdp::Negotiated,
 };
 
 /// One call's leg media, from the first description to the goodbye.
@@ -46,6 +47,7 @@ pub struct Machine {
     meter: Meter,
     events: Events,
     counts: Counts,
+    tap: Tap,
 }
 
 #[derive(Debug)]
@@ -76,21 +78,6 @@ struct Counts {
     ticks_skipped: u64,
 }
 
-/// What a payload type carries, by the terms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// By a clock of so many Hz.
-    Audio(u32),
-    Key,
-    /// Comfort noise (RFC 3389): senders slip it in between even where it was not agreed on, and it takes a place in the
-    /// order.
-    Noise,
-}
-
-/// Packets made at one timeout, so that a worker that is behind serves its other calls in between.
-const PACKETS_PER_TIMEOUT: usize = 2;
-/// The static payload type of comfort noise.
-const COMFORT_NOISE: u8 = 13;
 /// The level of our comfort noise in -dBov (RFC 3389 section 3.1): as quiet as a good line.
 const STILLNESS: u8 = 75;
 
@@ -100,7 +87,7 @@ impl Machine {
         Self {
             session: SampleRate::Hz24000,
             phase: Phase::New,
-            secure: Secure::new(),
+            secure: Secure::new(settings.identity.clone()),
             latch: Latch::new(),
             keys: telephone_event::Reader::default(),
             control: Control::new(now, &settings),
@@ -113,6 +100,7 @@ impl Machine {
             meter: Meter::new(),
             events: Events::default(),
             counts: Counts::default(),
+            tap: Tap::default(),
         }
     }
 
@@ -123,8 +111,8 @@ impl Machine {
         }
         let Phase::Live(live) = &mut self.phase else { return };
         live.apply(terms);
-        self.secure.apply(now, &terms.security);
         self.latch.signal(terms.remote_rtp);
+        self.secure.apply(now, &terms.security);
         self.playout.set_format(&terms.send);
         self.sender.set_clock(terms.send.codec.clock_hz());
         self.control.apply(now, terms);
@@ -132,11 +120,11 @@ impl Machine {
         let (sends, receives) = (terms.direction.sends(), terms.direction.receives());
         self.watch.expect(now, sends && receives, sends);
         self.doctor.apply(now, terms);
-        self.meter
-            .apply(now, terms.send.codec, terms.send.codec, terms.ptime_ms);
+        self.meter.apply(now, terms.send.codec, terms.ptime_ms);
         if !terms.direction.sends() {
             self.playout.pause();
         }
+        self.shake_hands();
     }
 
     /// The rate of what [`poll_caller`](Self::poll_caller) gives and [`play`](Self::play) takes; 24 kHz unless said
@@ -151,11 +139,15 @@ impl Machine {
 
     /// A datagram on the RTP port; a protected one is unprotected where it stands.
     pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
-        if self.shares_port() && Datagram::of(datagram) == Datagram::Rtcp {
-            return self.handle_rtcp(now, from, datagram);
+        match Datagram::of(datagram) {
+            Datagram::Rtcp if self.shares_port() => return self.handle_rtcp(now, from, datagram),
+            Datagram::Dtls if self.secure.shakes_hands() => return self.handle_handshake(now, from, datagram),
+            _ => {}
         }
-        let Ok(datagram) = self.secure.open(now, datagram) else {
-            return;
+        let datagram = match self.secure.open(now, datagram) {
+            Ok(datagram) => datagram,
+            Err(Refused::Srtp(_)) => return self.doctor.turn_away(now, Useless::Unverified),
+            Err(Refused::Early) => return,
         };
         match Packet::read(datagram) {
             Ok(packet) => self.receive(now, from, &packet),
@@ -176,7 +168,8 @@ impl Machine {
             self.counts.foreign += 1;
         } else if let Some(incoming) = self.control.receive(now, from, datagram) {
             let (jitter_ms, round_trip) = (self.control.remote_jitter_ms(), self.control.round_trip());
-            self.meter.hear(&incoming, self.sender.packets(), jitter_ms, round_trip);
+            self.meter
+                .hear(&incoming, self.sender.reported().0, jitter_ms, round_trip);
             self.watch.hear_report(now, &incoming, &mut self.events);
         } else {
             self.counts.malformed += 1;
@@ -188,6 +181,11 @@ impl Machine {
         self.doctor.refuse(now);
     }
 
+    /// The network did not take our last packet.
+    pub fn handle_unsent(&mut self) {
+        self.doctor.unsend();
+    }
+
     /// Whether the call is not answered yet: then nothing need come, and its absence means nothing.
     pub fn set_early(&mut self, now: Instant, early: bool) {
         self.doctor.set_early(now, early);
@@ -197,6 +195,9 @@ impl Machine {
     pub fn handle_timeout(&mut self, now: Instant) {
         let Phase::Live(live) = &mut self.phase else { return };
         live.caller.handle_timeout(now);
+        self.tap.caller(now, live.caller.tap());
+        self.secure.handle_timeout(now);
+        self.shake_hands();
         self.watch.handle_timeout(now, &mut self.events);
         self.look_after(now);
         if self.control.is_due(now) {
@@ -210,7 +211,11 @@ impl Machine {
         let Phase::Live(live) = &self.phase else { return None };
         let sure = live.caller.poll_timeout().min(live.pacer.deadline());
         // The doctor and the meter look when a packet time has passed anyway.
-        let perhaps = [self.watch.poll_timeout(), self.control.poll_timeout()];
+        let perhaps = [
+            self.watch.poll_timeout(),
+            self.control.poll_timeout(),
+            self.secure.poll_timeout(),
+        ];
         perhaps.into_iter().flatten().chain([sure]).min()
     }
 
@@ -281,6 +286,8 @@ impl Machine {
     pub fn bye(&mut self, now: Instant) {
         self.report(now, true);
         self.doctor.close(now);
+        self.secure.close(now);
+        self.shake_hands();
         self.phase = match std::mem::replace(&mut self.phase, Phase::New) {
             Phase::Live(live) => Phase::Over(live),
             phase => phase,
@@ -317,6 +324,28 @@ impl Machine {
         self.secure.srtp_failures()
     }
 
+    /// A part of a handshake. It comes from where media will come from.
+    fn handle_handshake(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if self.latch.accepts(now, from) {
+            self.secure.handle_handshake(now, datagram);
+            self.shake_hands();
+        } else {
+            self.counts.foreign += 1;
+        }
+    }
+
+    /// Sends what the handshake has to say, and tells how it failed.
+    fn shake_hands(&mut self) {
+        while let Some(datagram) = self.secure.poll_handshake() {
+            if let Some(to) = self.latch.target() {
+                self.outbox.push(to, Channel::Rtp).extend(datagram);
+            }
+        }
+        if let Some(word) = self.secure.poll_failure() {
+            self.events.push(Event::SecurityFailed(word));
+        }
+    }
+
     /// Whether reports come on the RTP port (RFC 5761).
     fn shares_port(&self) -> bool {
         matches!(&self.phase, Phase::Live(live) if live.terms.rtcp_mux)
@@ -332,7 +361,7 @@ impl Machine {
             self.doctor.turn_away(now, Useless::Unexpected);
             return;
         };
-        // Comfort noise was not agreed on, so it proves nothing about who sends it.
+        // Comfort noise may not have been agreed on, so it proves nothing about who sends it.
         let accepted = match kind {
             Kind::Noise => self.latch.holds(from),
             Kind::Audio(_) | Kind::Key => self.latch.accepts(now, from),
@@ -346,11 +375,11 @@ impl Machine {
         self.counts.bytes += packet.payload.len() as u64;
         self.watch.heard(now);
         self.doctor.receive(now, kind == Kind::Noise);
-        let clock_hz = match kind {
-            Kind::Audio(clock_hz) => Some(clock_hz),
-            Kind::Key | Kind::Noise => None,
-        };
-        live.caller.receive(now, packet, clock_hz);
+        if let Kind::Audio(codec) = kind {
+            self.meter.set_received(codec);
+        }
+        live.caller.receive(now, packet, kind);
+        self.tap.caller(now, live.caller.tap());
         if kind == Kind::Key
             && let Some(key) = self.keys.read(packet.timestamp, packet.marker, packet.payload)
         {
@@ -359,12 +388,12 @@ impl Machine {
     }
 
     fn send_due(&mut self, now: Instant) {
-        for _ in 0..PACKETS_PER_TIMEOUT {
-            let Phase::Live(live) = &mut self.phase else { return };
-            let Some(tick) = live.pacer.tick(now) else { return };
-            self.counts.ticks_skipped += tick.skipped;
-            self.send(now, tick);
-        }
+        let Phase::Live(live) = &mut self.phase else { return };
+        let Some(tick) = live.pacer.tick(now) else { return };
+        self.counts.ticks_skipped += tick.skipped;
+        let end = live.pacer.deadline();
+        self.send(now, tick);
+        self.tap.agent(end, &mut self.playout.tap);
     }
 
     /// One packet time: a packet, or only the time it would have taken.
@@ -379,9 +408,10 @@ impl Machine {
             return;
         };
         self.doctor.send(now);
-        if let Some(press) = self.keypad.next(self.sender.timestamp(), ms)
-            && let Some(EventFormat { payload_type, .. }) = live.terms.event_send
+        if let Some(format) = live.terms.event_send
+            && let Some(press) = self.keypad.next(self.sender.timestamp(), ms, format.clock_hz)
         {
+            let payload_type = format.payload_type;
             let packet = self.outbox.push(to, Channel::Rtp);
             self.sender.next_event(payload_type, &press, ms).write(packet);
             return packet.extend(press.payload);
@@ -462,7 +492,8 @@ impl Live {
 
     fn apply(&mut self, terms: &Negotiated) {
         self.terms = terms.clone();
-        self.caller.apply(&terms.receive, !terms.direction.sends());
+        self.caller
+            .apply(&terms.receive, terms.comfort_noise, !terms.direction.sends());
         self.pacer.set_packet_time(terms.ptime_ms);
     }
 
@@ -478,11 +509,10 @@ impl Live {
     fn kind(&self, payload_type: u8) -> Option<Kind> {
         let audio = self.terms.receive.iter().find(|each| each.payload_type == payload_type);
         if let Some(format) = audio {
-            return Some(Kind::Audio(format.codec.clock_hz()));
+            return Some(Kind::Audio(format.codec));
         }
         let key = self.terms.events.iter().any(|each| each.payload_type == payload_type);
-        let noise = payload_type == COMFORT_NOISE || Some(payload_type) == self.terms.comfort_noise;
-        match (key, noise) {
+        match (key, is_noise(payload_type, self.terms.comfort_noise)) {
             (true, _) => Some(Kind::Key),
             (false, true) => Some(Kind::Noise),
             (false, false) => None,
@@ -490,5 +520,6 @@ impl Live {
     }
 }
 
+mod recording;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ mod coder;
 mod conceal;
 mod control;
 mod doctor;
+mod drift;
 mod event;
 mod keypad;
 mod ledger;
@@ -25,6 +26,9 @@ mod secure;
 mod sender;
 mod settings;
 mod statistics;
+mod stretch;
+pub mod tap;
+mod ticks;
 mod voice;
 mod watch;
 

@@ -4,7 +4,8 @@
 //! they are, and a ledger how much of each utterance came and how much left. What is counted as heard is what was taken
 //! out to be sent. Samples are encoded when they leave.
 //!
-//! An utterance that begins in silence waits until 40 ms of it are there, or it is complete, or 40 ms have passed:
+//! An utterance that begins in silence waits until 40 ms of it are there (more with long packets), or it is complete, or
+//! that much time has passed:
 //! deltas that trickle in real time then have room for jitter, and bursts wait for nothing. Wherever words and
 //! silence meet inside a packet they are ramped over 5 ms, so that a cut does not click.
 //!
@@ -18,10 +19,14 @@ use std::{
 
 use super::{
     coder::{Coded, Coder},
+    drift::Depth,
     event::{Event, Events},
     ledger::Ledger,
     settings::Silence,
     statistics::Statistics,
+    stretch::{self, STRETCH_MS_MAX},
+    tap::Side,
+    ticks::{self, TICKS_PER_MS, Ticks, per_sample},
 };
 use crate::{
     audio::{Heard, Resampler, SampleRate, Utterance},
@@ -44,6 +49,10 @@ pub(super) struct Playout {
     talking: bool,
     /// How long nothing has been said.
     silent_ms: u32,
+    /// How early words come while they come no faster than they are said.
+    depth: Depth,
+    /// Up to when the last packet goes, and how long it is.
+    said_until: Option<(Instant, Ticks)>,
     resampler: Resampler,
     coder: Coder,
     last: Option<Utterance>,
@@ -51,9 +60,11 @@ pub(super) struct Playout {
     packet: Vec<i16>,
     starved_ms: u32,
     underruns: u64,
-    /// Words that left, in 1/48000 s.
-    spoken: u64,
+    /// Words that left.
+    spoken: Ticks,
+    stretched: Ticks,
     dropped_ms: u64,
+    pub(super) tap: Side,
 }
 
 /// What leaves in a packet time.
@@ -81,12 +92,15 @@ enum State {
 }
 
 /// How much of an utterance must be there before it begins, and how long it waits for that at most.
-const GATHERED_MS: usize = 40;
-const GATHERING_MAX: Duration = Duration::from_millis(40);
+const GATHERED_MS: u32 = 40;
+/// As much must be there besides the first packet.
+const SPARE_MS: u32 = 20;
 /// Length of a ramp between words and silence.
 const RAMP_MS: usize = 5;
 /// An utterance whose words have not come for this long counts as over for [`Playout::is_quiet`].
 const STARVED_MS_MAX: u32 = 500;
+/// However long a portion comes, it is worked on so much at a time.
+const PORTION_MS: usize = 100;
 /// How much the ring keeps allocated when it is empty.
 const RING_KEPT_MS: usize = 500;
 
@@ -102,6 +116,8 @@ impl Playout {
             tail: Vec::new(),
             talking: false,
             silent_ms: 0,
+            depth: Depth::default(),
+            said_until: None,
             resampler: Resampler::new(session, SampleRate::Hz8000),
             coder: Coder::new(silence),
             last: None,
@@ -110,7 +126,9 @@ impl Playout {
             starved_ms: 0,
             underruns: 0,
             spoken: 0,
+            stretched: 0,
             dropped_ms: 0,
+            tap: Side::new(),
         }
     }
 
@@ -133,19 +151,24 @@ impl Playout {
     /// More of an utterance, at the session's rate.
     pub(super) fn play(&mut self, now: Instant, utterance: Utterance, pcm: &[i16], events: &mut Events) {
         self.follow_line();
-        self.resample(utterance, pcm);
-        let room = (self.ring_ms_max * self.rate.per_ms()).saturating_sub(self.ring.len());
-        let kept = match self.ledger.receive(utterance, pcm.len(), self.session) {
-            true => self.incoming.len().min(room),
-            false => 0,
-        };
-        self.ring.extend(&self.incoming[..kept]);
-        self.ledger.queue(utterance, kept);
-        self.drop_newest(utterance, self.incoming.len() - kept, events);
+        self.time(now);
+        let known = self.ledger.receive(utterance, pcm.len(), self.session);
+        for portion in pcm.chunks(PORTION_MS * self.session.per_ms()) {
+            self.queue(utterance, portion, known, events);
+        }
         self.starved_ms = 0;
         if self.state == State::Idle {
             self.state = State::Gathering(now);
         }
+    }
+
+    fn queue(&mut self, utterance: Utterance, pcm: &[i16], known: bool, events: &mut Events) {
+        self.resample(utterance, pcm);
+        let room = (self.ring_ms_max * self.rate.per_ms()).saturating_sub(self.ring.len());
+        let kept = if known { self.incoming.len().min(room) } else { 0 };
+        self.ring.extend(&self.incoming[..kept]);
+        self.ledger.queue(utterance, kept);
+        self.drop_newest(utterance, self.incoming.len() - kept, events);
     }
 
     /// No more of this utterance will come.
@@ -167,6 +190,7 @@ impl Playout {
             self.ledger.send(len, self.rate, |event| events.push(event));
             fade_out(&mut self.tail, RAMP_MS * self.rate.per_ms());
         }
+        self.depth.reset();
         self.ring.clear();
         self.ring.shrink_to(RING_KEPT_MS * self.rate.per_ms());
         self.resampler.reset();
@@ -195,7 +219,9 @@ impl Playout {
     /// Makes the next packet.
     pub(super) fn prepare(&mut self, now: Instant, ms: u32, events: &mut Events) -> Leaving {
         let len = ms as usize * self.rate.per_ms();
-        let ready = self.is_ready(now);
+        let ready = self.is_ready(now, ms);
+        let packet = Ticks::from(ms) * TICKS_PER_MS;
+        self.said_until = Some((now + ticks::duration(packet), packet));
         self.packet.clear();
         if !self.tail.is_empty() {
             self.take_tail(len);
@@ -218,7 +244,8 @@ impl Playout {
 
     pub(super) fn fill_in(&self, statistics: &mut Statistics) {
         statistics.playout_dropped_ms = self.dropped_ms;
-        statistics.spoken_ms = self.spoken / 48;
+        statistics.spoken_ms = self.spoken / TICKS_PER_MS;
+        statistics.playout_stretched_ms = self.stretched / TICKS_PER_MS;
         statistics.underruns = self.underruns;
     }
 
@@ -232,6 +259,15 @@ impl Playout {
         self.resampler.process(pcm, &mut self.incoming);
     }
 
+    /// How early words come, in the middle of others.
+    fn time(&mut self, now: Instant) {
+        if let Some((said_until, packet)) = self.said_until.filter(|_| self.talking) {
+            let waiting = ticks::of(self.ring.len(), self.rate) + ticks::elapsed(now, said_until);
+            // What is less than a packet does not help the next one.
+            self.depth.arrived(waiting as i64 - packet as i64);
+        }
+    }
+
     fn drop_newest(&mut self, utterance: Utterance, samples: usize, events: &mut Events) {
         if samples > 0 {
             let dropped_ms = samples.div_ceil(self.rate.per_ms()) as u32;
@@ -240,10 +276,11 @@ impl Playout {
         }
     }
 
-    fn is_ready(&mut self, now: Instant) -> bool {
+    fn is_ready(&mut self, now: Instant, packet_ms: u32) -> bool {
         if let State::Gathering(since) = self.state {
-            let waited = now.saturating_duration_since(since) >= GATHERING_MAX;
-            let gathered = self.ring.len() >= GATHERED_MS * self.rate.per_ms();
+            let enough = GATHERED_MS.max(packet_ms + SPARE_MS);
+            let waited = now.saturating_duration_since(since) >= Duration::from_millis(enough.into());
+            let gathered = self.ring.len() >= enough as usize * self.rate.per_ms();
             if waited || gathered || self.ledger.has_finished() {
                 self.state = State::Speaking;
             }
@@ -256,33 +293,64 @@ impl Playout {
         let ahead = self.coder.ahead();
         let words = self.ring.len().min(words + ahead);
         let len = len + ahead;
-        self.draw(words);
-        self.spoken += (words * 48 / self.rate.per_ms()) as u64;
+        let words = self.draw(words);
+        self.spoken += ticks::of(words, self.rate);
         self.ledger.send(words, self.rate, |event| events.push(event));
         let over = self.ring.is_empty() && self.ledger.is_empty();
         let ramp = self.ramp();
         if !self.talking {
             fade_in(&mut self.packet, ramp);
         }
-        if words < len || over {
+        let full = self.packet.len() == len;
+        if !full || over {
             fade_out(&mut self.packet, ramp);
         }
         self.packet.resize(len, 0);
-        self.talking = words == len && !over;
+        self.talking = full && !over;
         self.silent_ms = 0;
-        self.underruns += u64::from(words < len && !over);
+        self.underruns += u64::from(!full && !over);
+        if over || !full {
+            self.depth.reset();
+        }
         if over {
             self.rest();
         }
     }
 
-    /// Moves samples from the ring to the packet.
-    fn draw(&mut self, samples: usize) {
+    /// Moves samples from the ring to the packet: as many as are wanted, or a few more or fewer that sound like as many,
+    /// when the session's clock is another than ours. Answers how many.
+    fn draw(&mut self, samples: usize) -> usize {
+        let drawn = match self.depth.owed() {
+            None => {
+                self.copy(samples);
+                samples
+            }
+            Some((owed, liberty)) => {
+                let most = (owed.unsigned_abs() / per_sample(self.rate)) as usize;
+                let room = (self.ring.len() - samples).min(STRETCH_MS_MAX * self.rate.per_ms());
+                let drawn = if owed > 0 {
+                    self.copy(samples);
+                    samples - stretch::lengthen(&mut self.packet, self.rate, most.min(samples / 2), liberty)
+                } else {
+                    self.copy(samples + room);
+                    samples + stretch::shorten(&mut self.packet, self.rate, most.min(room), liberty)
+                };
+                self.packet.truncate(samples);
+                let saved = (samples as i64 - drawn as i64) * per_sample(self.rate) as i64;
+                self.depth.pay(saved);
+                self.stretched += saved.unsigned_abs();
+                drawn
+            }
+        };
+        self.ring.drain(..drawn);
+        drawn
+    }
+
+    fn copy(&mut self, samples: usize) {
         let (front, back) = self.ring.as_slices();
         let from_front = front.len().min(samples);
         self.packet.extend_from_slice(&front[..from_front]);
         self.packet.extend_from_slice(&back[..samples - from_front]);
-        self.ring.drain(..samples);
     }
 
     fn be_silent(&mut self, ms: u32) -> Leaving {
@@ -297,6 +365,7 @@ impl Playout {
             self.follow_line();
         }
         let coded = self.coder.silence(ms, begins);
+        self.tap.hear(self.coder.rate(), self.coder.stillness());
         self.leave(coded, false)
     }
 
@@ -309,6 +378,7 @@ impl Playout {
 
     /// Encodes the packet: everything that was said leaves here.
     fn code(&mut self, spurt: bool) -> Leaving {
+        self.tap.hear(self.rate, &self.packet);
         let coded = self.coder.code(&self.packet);
         self.leave(coded, spurt)
     }

@@ -1,6 +1,8 @@
 //! What a leg's media starts with.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use crate::rtp::dtls::Identity;
 
 /// Given once, before anything is negotiated. The numbers should be random: RFC 3550 section 5.1 wants them
 /// unpredictable.
@@ -8,7 +10,8 @@ use std::time::Duration;
 pub struct Settings {
     /// Our synchronisation source.
     pub ssrc: u32,
-    /// Sequence number of the first packet.
+    /// Sequence number of the first packet; below 2^15, so that a few lost packets at the beginning hide no rollover
+    /// from a far end that counts them (RFC 3711 section 3.3.1).
     pub first_sequence: u16,
     /// Timestamp of the first packet.
     pub first_timestamp: u32,
@@ -24,6 +27,8 @@ pub struct Settings {
     pub unheard_timeout: Duration,
     /// The NTP timestamp of the beginning (1/2^32 s since 1900), for RTCP; the leg's clock goes on from there.
     pub began_ntp: u64,
+    /// Our certificate, for legs whose keys come from a handshake. Without it those fail.
+    pub identity: Option<Arc<Identity>>,
     /// What leaves while there is nothing to say.
     pub silence: Silence,
 }
@@ -53,11 +58,12 @@ impl Settings {
         let mut random = Random::new(seed);
         Self {
             ssrc: random.next() as u32,
-            first_sequence: random.next() as u16,
+            first_sequence: random.next() as u16 & 0x7FFF,
             first_timestamp: random.next() as u32,
             seed: random.next(),
             playout_ms_max: Self::PLAYOUT_MS_MAX,
             silence_timeout: Self::SILENCE_TIMEOUT,
+            identity: None,
             silence: Silence::default(),
             unheard_timeout: Self::UNHEARD_TIMEOUT,
             began_ntp: Self::ntp(Duration::ZERO),

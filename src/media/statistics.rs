@@ -45,10 +45,14 @@ pub struct Statistics {
     pub recovered_ms: u64,
     /// Silence made up because nothing came.
     pub silence_ms: u64,
+    /// Caller audio put in or taken out because the far end's clock is another than ours.
+    pub stretched_ms: u64,
     /// Agent audio that left.
     pub spoken_ms: u64,
     /// Agent audio dropped because too much was waiting.
     pub playout_dropped_ms: u64,
+    /// Agent audio put in or taken out because the session's clock is another than ours.
+    pub playout_stretched_ms: u64,
     /// How often the agent's words ran out in the middle of an utterance.
     pub underruns: u64,
     /// Packet times passed over because we were far too late for them.

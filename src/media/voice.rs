@@ -4,14 +4,26 @@
 //! agent's turn detection moves on only with audio. What was made up counts against what a gap still owes, so that an
 //! outage is not heard twice.
 //!
+//! The agent's time line keeps up with real time: a pause of the far end is as long as its timestamps say, and a clock
+//! that is faster or slower than ours is made up for a few milliseconds at a time (see [`TimeLine`]).
+//!
+//! A far end may describe its background before it stops sending: then that is heard instead of silence.
+//!
 //! Every payload type has a decoder of its own, made when its first packet comes. Where one takes over from another the
 //! two overlap for a few milliseconds at the session's rate.
 
 use std::time::{Duration, Instant};
 
-use super::{conceal::Concealment, statistics::Statistics};
+use super::{
+    conceal::Concealment,
+    drift::TimeLine,
+    statistics::Statistics,
+    stretch,
+    tap::Side,
+    ticks::{self, TICKS_PER_MS, Ticks, duration, per_sample},
+};
 use crate::{
-    audio::{Codec, Decoder, Resampler, SampleRate},
+    audio::{Codec, ComfortNoise, Decoder, Resampler, SampleRate},
     sdp::Format,
 };
 
@@ -28,14 +40,23 @@ pub(super) struct Voice {
     resampler: Resampler,
     /// What the last decoder would have gone on with, to overlap with what comes from another.
     leaving: Vec<i16>,
-    /// Up to when the agent has been given audio.
+    /// What the far end describes, since it stopped sending.
+    background: Option<ComfortNoise>,
+    pub(super) tap: Side,
+    time_line: TimeLine,
+    /// Up to when the agent has been given audio, as far as silence is concerned.
     fed_until: Instant,
     /// The length of the last packet, which is how long a lost one probably was.
     packet: Ticks,
     /// Made up since the last packet that was heard, not yet set against a loss.
     made_up: Ticks,
+    /// All that was made up since then.
+    bridged: Ticks,
+    /// The clock and the timestamp the next packet has unless something is missing.
+    expected: Option<(u32, u32)>,
     /// At the line rate.
     line: Vec<i16>,
+    noise: Vec<i16>,
     /// At the session's rate, for the owner.
     frames: Vec<i16>,
     taken: usize,
@@ -44,6 +65,7 @@ pub(super) struct Voice {
     concealed: Ticks,
     recovered: Ticks,
     silence: Ticks,
+    stretched: Ticks,
 }
 
 /// A payload that may come.
@@ -59,11 +81,9 @@ struct Listener {
 pub(super) struct Payload<'a> {
     pub(super) arrived_at: Instant,
     pub(super) payload_type: u8,
+    pub(super) timestamp: u32,
     pub(super) bytes: &'a [u8],
 }
-
-/// A length of audio at no particular rate: 1/48000 s, of which a sample of every line rate has a whole number.
-type Ticks = u64;
 
 /// How long the agent is left without audio before silence is made up: past it even a bad network's packets have come.
 pub(super) const HANGOVER: Duration = Duration::from_millis(80);
@@ -77,12 +97,15 @@ pub(super) const AHEAD_MAX: Duration = Duration::from_secs(2);
 const OWED_MAX: Ticks = 1_000 * TICKS_PER_MS;
 /// Audio the owner has not asked for; past it packets are dropped and counted as excess.
 const UNTAKEN_MS_MAX: usize = 4_000;
+/// How much stays allocated when the owner has taken everything: a long packet and what comes with it.
+const KEPT_MS: usize = 120;
 /// A frame handed on, and the portion silence is made up in.
 const FRAME_MS: usize = 20;
 const FRAME: Ticks = FRAME_MS as Ticks * TICKS_PER_MS;
 /// Over how much one decoder takes over from another.
 const TAKE_OVER_MS: usize = 8;
-const TICKS_PER_MS: Ticks = 48;
+/// A jump of the timestamp that is longer than this is no pause.
+const PAUSE_MS_MAX: u32 = 60_000;
 /// Payload types that may come at once; those agreed on behind them stay unheard, and are counted as undecodable.
 const LISTENERS_MAX: usize = 8;
 
@@ -96,10 +119,16 @@ impl Voice {
             concealment: Concealment::new(SampleRate::Hz8000),
             resampler: Resampler::new(SampleRate::Hz8000, session),
             leaving: Vec::new(),
+            background: None,
+            tap: Side::new(),
+            time_line: TimeLine::default(),
             fed_until: now,
             packet: FRAME,
             made_up: 0,
+            bridged: 0,
+            expected: None,
             line: Vec::new(),
+            noise: Vec::new(),
             frames: Vec::new(),
             taken: 0,
             excess: 0,
@@ -107,6 +136,7 @@ impl Voice {
             concealed: 0,
             recovered: 0,
             silence: 0,
+            stretched: 0,
         }
     }
 
@@ -152,18 +182,76 @@ impl Voice {
             return;
         };
         self.turn_to(index);
+        self.pause(now, index, payload);
         self.line.clear();
         let decoder = self.listeners[index].decoder.as_mut();
         if decoder.is_none_or(|decoder| decoder.decode(payload.bytes, &mut self.line).is_err()) {
             self.undecodable += 1;
             return self.miss(now, 1, None);
         }
-        self.concealment.hear(&mut self.line);
+        self.background = None;
         self.packet = self.ticks();
+        self.concealment.hear(&mut self.line);
         self.made_up = 0;
+        self.bridged = 0;
+        self.keep_time();
         self.hand_on();
+        self.time_line.heard(now);
         // What passed before the packet came was silence nobody made up, and is not owed.
         self.fed_until = self.fed_until.max(payload.arrived_at);
+    }
+
+    /// Takes in what the far end says of its background.
+    pub(super) fn hear_noise(&mut self, payload: &[u8]) {
+        // One without a level says nothing.
+        let _ = self.background.get_or_insert_default().describe(payload);
+    }
+
+    /// The far end may have paused, which its timestamps tell: the agent hears the pause in full. Never is so much made
+    /// up that it would be ahead of real time, whatever timestamps say.
+    fn pause(&mut self, now: Instant, index: usize, payload: &Payload<'_>) {
+        let listener = &self.listeners[index];
+        let samples = listener
+            .decoder
+            .as_ref()
+            .map_or(0, |decoder| decoder.samples(payload.bytes));
+        let packet = ticks::of(samples, self.rate);
+        let clock_hz = listener.codec.clock_hz();
+        let per_ms = clock_hz / 1_000;
+        let next = payload.timestamp.wrapping_add((packet / TICKS_PER_MS) as u32 * per_ms);
+        let before = self.expected.replace((clock_hz, next));
+        let Some((_, expected)) = before.filter(|(clock, _)| *clock == clock_hz) else {
+            return;
+        };
+        let passed = payload.timestamp.wrapping_sub(expected);
+        let paused = u64::from(passed / per_ms) * TICKS_PER_MS;
+        let Some(unheard) = paused
+            .checked_sub(self.bridged)
+            .filter(|_| passed < PAUSE_MS_MAX * per_ms)
+        else {
+            return;
+        };
+        let lag = self.time_line.lag(now).unwrap_or(0) - packet as i64;
+        let owed = lag.clamp(0, OWED_MAX as i64).min(unheard as i64) as Ticks;
+        let whole = owed - owed % (5 * TICKS_PER_MS);
+        if whole > 0 {
+            self.be_silent(whole);
+        }
+    }
+
+    /// Makes the line's samples a little more or fewer when the far end's clock is another than ours.
+    fn keep_time(&mut self) {
+        let Some((owed, liberty)) = self.time_line.owed() else {
+            return;
+        };
+        let most = (owed.unsigned_abs() / per_sample(self.rate)) as usize;
+        let changed = if owed > 0 {
+            ticks::of(stretch::lengthen(&mut self.line, self.rate, most, liberty), self.rate) as i64
+        } else {
+            -(ticks::of(stretch::shorten(&mut self.line, self.rate, most, liberty), self.rate) as i64)
+        };
+        self.time_line.pay(changed);
+        self.stretched += changed.unsigned_abs();
     }
 
     /// Makes up for lost packets, as far as that has not been done while nothing came; the last of them from the packet
@@ -193,8 +281,7 @@ impl Voice {
             self.fed_until += late;
         }
         self.made_up = self.made_up.saturating_add(FRAME);
-        self.silence += FRAME;
-        self.make_up(FRAME);
+        self.be_silent(FRAME);
     }
 
     /// When silence is made up unless something comes.
@@ -206,6 +293,7 @@ impl Voice {
     pub(super) fn poll(&mut self) -> Option<&[i16]> {
         if self.taken >= self.frames.len() {
             self.frames.clear();
+            self.frames.shrink_to(KEPT_MS * self.session.per_ms());
             self.taken = 0;
             return None;
         }
@@ -220,6 +308,7 @@ impl Voice {
         statistics.concealed_ms = self.concealed / TICKS_PER_MS;
         statistics.recovered_ms = self.recovered / TICKS_PER_MS;
         statistics.silence_ms = self.silence / TICKS_PER_MS;
+        statistics.stretched_ms = self.stretched / TICKS_PER_MS;
     }
 
     fn is_ahead(&self, now: Instant) -> bool {
@@ -268,17 +357,58 @@ impl Voice {
         self.make_up(ticks);
     }
 
-    /// By the codec itself when it can, else from the waveform.
-    fn make_up(&mut self, ticks: Ticks) {
+    /// What was said dies away into the background, if the far end described one.
+    fn be_silent(&mut self, mut ticks: Ticks) {
+        self.silence += ticks;
+        if self.background.is_none() {
+            return self.make_up(ticks);
+        }
+        self.bridged = self.bridged.saturating_add(ticks);
+        while ticks > 0 {
+            let part = ticks.min(FRAME);
+            self.rustle((part / per_sample(self.rate)) as usize);
+            ticks -= part;
+        }
+    }
+
+    fn rustle(&mut self, samples: usize) {
+        self.noise.resize(samples, 0);
+        if let Some(background) = &mut self.background {
+            background.fill(&mut self.noise);
+        }
         self.line.clear();
-        let samples = (ticks / per_sample(self.rate)) as usize;
-        let decoder = self.current.and_then(|index| self.listeners[index].decoder.as_mut());
-        if samples > 0 && decoder.is_some_and(|decoder| decoder.conceal(samples, &mut self.line)) {
-            self.concealment.remember(&self.line);
-        } else {
-            self.concealment.make_up(samples, &mut self.line);
+        self.concealment.make_up(samples, &mut self.line);
+        for (sample, &noise) in self.line.iter_mut().zip(&self.noise) {
+            *sample = sample.saturating_add(noise);
         }
         self.hand_on();
+    }
+
+    /// By the codec itself when it can, else from the waveform.
+    fn make_up(&mut self, mut ticks: Ticks) {
+        self.bridged = self.bridged.saturating_add(ticks);
+        while ticks > 0 {
+            let part = ticks.min(FRAME);
+            self.make_up_frame((part / per_sample(self.rate)) as usize);
+            ticks -= part;
+        }
+    }
+
+    fn make_up_frame(&mut self, samples: usize) {
+        self.line.clear();
+        let by_itself = self.conceal_by_codec(samples);
+        self.concealment.make_up(samples - by_itself, &mut self.line);
+        self.hand_on();
+    }
+
+    /// As many samples as the codec makes up by itself: all or none.
+    fn conceal_by_codec(&mut self, samples: usize) -> usize {
+        let decoder = self.current.and_then(|index| self.listeners[index].decoder.as_mut());
+        if !decoder.is_some_and(|decoder| decoder.conceal(samples, &mut self.line)) {
+            return 0;
+        }
+        self.concealment.remember(&self.line);
+        samples
     }
 
     /// Gets the packet before this one out of it.
@@ -296,24 +426,27 @@ impl Voice {
             return false;
         }
         self.recovered += self.ticks();
+        self.bridged += self.ticks();
         self.concealment.hear(&mut self.line);
         self.hand_on();
         true
     }
 
     fn ticks(&self) -> Ticks {
-        self.line.len() as Ticks * per_sample(self.rate)
+        ticks::of(self.line.len(), self.rate)
     }
 
     /// Brings the line's samples to the owner, unless it does not take them, and the agent's time forward. Everything
     /// the agent hears passes here.
     fn hand_on(&mut self) {
+        self.tap.hear(self.rate, &self.line);
         if !self.is_full() {
             let begin = self.frames.len();
             self.resampler.process(&self.line, &mut self.frames);
             self.take_over(begin);
         }
         self.fed_until += duration(self.ticks());
+        self.time_line.advance(self.ticks());
     }
 
     /// Overlaps what comes from another decoder with what the last would have gone on with.
@@ -336,15 +469,6 @@ impl Listener {
             decoder: None,
         }
     }
-}
-
-/// Ticks in a sample.
-const fn per_sample(rate: SampleRate) -> Ticks {
-    TICKS_PER_MS / rate.per_ms() as Ticks
-}
-
-fn duration(ticks: Ticks) -> Duration {
-    Duration::from_nanos(ticks.saturating_mul(62_500) / 3)
 }
 
 #[cfg(test)]

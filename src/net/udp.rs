@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_peer_on_loopback_reaches_a_wildcard_socket_on_loopback() {
-        assert_eq!(everywhere().facing((LOOPBACK, 9999).into()), (LOOPBACK, 5060).into());
+        let facing = everywhere().facing((LOOPBACK, 9999).into());
+        assert_eq!(facing, SocketAddr::from((LOOPBACK, 5060)));
     }
 
     #[test]

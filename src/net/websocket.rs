@@ -2,42 +2,34 @@
 //!
 //! A connection is dialled by [`connect`], which owns every step from the name to the upgrade under one deadline, or
 //! made over a stream that is there already by [`connect_stream`]: the operator of this process is reached that way,
-//! through the same code. What is said over it is the business of the realtime driver.
+//! through the same code. The library does the handshake; the frames behind it are read and written by [`WebSocket`]
+//! itself, because every frame of a call passes there. What is said is the business of the realtime driver.
 
 use std::{fmt, future::Future, io, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
-use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{
-        Error as SocketError,
-        client::IntoClientRequest,
-        handshake::client::{Request, Response},
-        http::{HeaderValue, header},
-        protocol::WebSocketConfig,
-    },
+use tokio_tungstenite::tungstenite::{
+    Error as SocketError,
+    client::IntoClientRequest,
+    handshake::client::{Request, Response},
+    http::{HeaderValue, header},
 };
 
 use super::{Stream, connect_error::excerpt, dial, target::Target, tls::Tls};
 
+pub use self::socket::{Ended, WebSocket};
 pub use super::connect_error::{ConnectError, Stage};
+
+mod frames;
+mod socket;
+mod upgrade;
 
 /// The longest message taken from a backend. A delta of agent audio is some hundred kilobytes at most; a longer message
 /// ends the connection.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes that may wait for a slow peer inside the WebSocket; past it a write fails and the connection is lost. Writing
-/// stops long before, because every message is offered to the socket at once.
-const WRITE_BUFFER_BYTES_MAX: usize = 8 << 20;
-
-/// Read buffer of one connection; it is allocated at once, for every call.
-const READ_BUFFER_BYTES: usize = 16 << 10;
-
 /// How we name ourselves to backends.
 const USER_AGENT: &str = concat!("patchcord/", env!("CARGO_PKG_VERSION"));
-
-/// An open WebSocket to a backend.
-pub type WebSocket = WebSocketStream<Stream>;
 
 /// How to reach a backend.
 #[derive(Debug, Clone)]
@@ -156,21 +148,8 @@ fn authorization(bearer: &Secret) -> Result<HeaderValue, ConnectError> {
 }
 
 async fn upgrade(backend: &Connect, request: Request, stream: Stream, limit: Limit) -> Result<WebSocket, ConnectError> {
-    let handshake = client_async_with_config(request, stream, Some(limits()));
-    match limit.step(Stage::Handshake, handshake).await? {
-        Ok((socket, _)) => Ok(socket),
-        Err(error) => Err(failed(error, backend.bearer.as_ref().map(Secret::reveal))),
-    }
-}
-
-fn limits() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        // Every message is offered to the socket as it is written, so that a slow peer is noticed at once.
-        .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX))
+    let upgraded = limit.step(Stage::Handshake, upgrade::upgrade(stream, request)).await?;
+    upgraded.map_err(|error| failed(error, backend.bearer.as_ref().map(Secret::reveal)))
 }
 
 fn failed(error: SocketError, secret: Option<&str>) -> ConnectError {

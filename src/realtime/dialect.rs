@@ -29,10 +29,10 @@ impl Dialect {
         }
     }
 
-    /// Writes one frame of caller audio.
-    pub fn write_append(self, format: AudioFormat, pcm: &[i16], scratch: &mut Vec<u8>) -> String {
+    /// Writes one frame of caller audio over what was in `text`.
+    pub fn write_append(self, format: AudioFormat, pcm: &[i16], scratch: &mut Vec<u8>, text: &mut String) {
         match self {
-            Self::Ga => ga::write_append(format, pcm, scratch),
+            Self::Ga => ga::write_append(format, pcm, scratch, text),
         }
     }
 }

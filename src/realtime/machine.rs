@@ -81,6 +81,7 @@ pub struct Machine {
     format: AudioFormat,
     /// What is asked for should the server not take the format.
     second_choice: Option<AudioFormat>,
+    appended: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +114,7 @@ impl Machine {
             scratch: Vec::new(),
             format,
             second_choice,
+            appended: String::new(),
         }
     }
 
@@ -197,9 +199,14 @@ impl Machine {
     }
 
     /// One frame of caller audio at the rate of [`Self::format`]: the text to send, or none while the session cannot hear.
-    pub fn append(&mut self, pcm: &[i16]) -> Option<String> {
-        self.is_ready()
-            .then(|| self.settings.dialect.write_append(self.format, pcm, &mut self.scratch))
+    pub fn append(&mut self, pcm: &[i16]) -> Option<&str> {
+        if !self.is_ready() {
+            return None;
+        }
+        self.settings
+            .dialect
+            .write_append(self.format, pcm, &mut self.scratch, &mut self.appended);
+        Some(&self.appended)
     }
 
     /// Lets the agent say its greeting; without one the caller speaks first.
@@ -209,6 +216,18 @@ impl Machine {
         };
         let instructions = format!("Greet the caller with exactly these words and nothing else: {greeting}");
         self.wish(now, Some(instructions));
+    }
+
+    /// Has the agent say exactly these words. [`Self::is_prompt`] knows them again.
+    pub fn recite(&mut self, now: Instant, words: &str) {
+        let instructions = format!("Say exactly these words and nothing else: {words}");
+        self.put(now, Wish::prompt(instructions));
+    }
+
+    /// Whether this utterance is the one that was last to be recited.
+    pub fn is_prompt(&self, utterance: Utterance) -> bool {
+        let response = self.parts.response_of(utterance);
+        response.is_some_and(|response| self.responses.is_prompt(response))
     }
 
     /// The caller pressed a digit: it interrupts, and asks for an answer.
@@ -326,7 +345,11 @@ impl Machine {
     }
 
     fn wish(&mut self, now: Instant, instructions: Option<String>) {
-        if !self.responses.wish(Wish::new(instructions)) {
+        self.put(now, Wish::new(instructions));
+    }
+
+    fn put(&mut self, now: Instant, wish: Wish) {
+        if !self.responses.wish(wish) {
             self.response_dropped();
         }
         self.ask(now);

@@ -17,8 +17,8 @@ use super::{
 /// model takes it for heard.
 const PARTS_MAX: usize = 64;
 
-/// The number the gateway's own prompts have; no utterance of a session gets it.
-const RESERVED: u32 = u32::MAX;
+/// The numbers from here on are those of the gateway's own prompts; no utterance of a session gets one.
+const RESERVED: u32 = u32::MAX - 1;
 
 /// The utterances whose audio has not all been heard.
 #[derive(Debug)]
@@ -130,6 +130,12 @@ impl Parts {
             content_index: part.content_index,
             audio_end_ms: heard.sent_ms.min(part.received_ms(self.format)),
         })
+    }
+
+    /// The response an utterance is part of.
+    pub fn response_of(&self, utterance: Utterance) -> Option<&str> {
+        let part = self.parts.iter().find(|part| part.utterance == utterance)?;
+        Some(&part.response)
     }
 
     /// Forgets everything: it was cut off.

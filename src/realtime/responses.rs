@@ -31,6 +31,8 @@ const ATTEMPTS_MAX: u8 = 5;
 pub(super) struct Wish {
     /// For this response only.
     pub instructions: Option<String>,
+    /// Whether it is known again when it is heard, see [`Responses::is_prompt`].
+    prompt: bool,
     refusals: u8,
 }
 
@@ -41,6 +43,8 @@ pub(super) struct Responses {
     /// The wish last put to the server with the number of its event, kept because a refusal may come late.
     asked: Option<(u64, Wish)>,
     queue: VecDeque<Wish>,
+    /// The response to the last prompt.
+    prompt: Option<String>,
     muted: VecDeque<String>,
 }
 
@@ -71,7 +75,16 @@ impl Wish {
     pub fn new(instructions: Option<String>) -> Self {
         Self {
             instructions,
+            prompt: false,
             refusals: 0,
+        }
+    }
+
+    /// A response to these instructions that is known again when it is heard.
+    pub fn prompt(instructions: String) -> Self {
+        Self {
+            prompt: true,
+            ..Self::new(Some(instructions))
         }
     }
 }
@@ -105,8 +118,11 @@ impl Responses {
     /// A response began. True when it is to be cancelled at once: it answers a wish that has been overtaken.
     pub fn created(&mut self, now: Instant, id: &str) -> bool {
         let unwanted = matches!(self.state, State::Asked { unwanted: true, .. });
+        let asked = matches!(self.state, State::Asked { .. });
         if unwanted {
             self.mute(id);
+        } else if asked && self.asked.as_ref().is_some_and(|(_, wish)| wish.prompt) {
+            self.prompt = Some(id.to_owned());
         }
         self.state = State::Active {
             id: id.to_owned(),
@@ -132,6 +148,10 @@ impl Responses {
         let Some((_, mut wish)) = self.take_asked(event_id) else {
             return true;
         };
+        if wish.prompt {
+            // What began instead answers somebody else.
+            self.prompt = None;
+        }
         let mut unwanted = false;
         if let State::Asked {
             unwanted: overtaken, ..
@@ -203,6 +223,11 @@ impl Responses {
     /// Whether this response was cut off.
     pub fn is_muted(&self, id: &str) -> bool {
         self.muted.iter().any(|muted| muted == id)
+    }
+
+    /// Whether this is the response to the last prompt.
+    pub fn is_prompt(&self, id: &str) -> bool {
+        self.prompt.as_deref() == Some(id)
     }
 
     /// When [`Self::handle_timeout`] wants to be called.

@@ -321,6 +321,7 @@ impl Walk<'_> {
             agent.backends.join(", then ")
         );
         self.say(line);
+        self.say(format!("media: {}", self.explainer.config.media_of(trunk)));
         Ok(Verdict {
             status: 200,
             reason: "",

@@ -89,21 +89,30 @@ enum Phase {
     Over,
 }
 
-/// Why there are no keys; its text is one word, for records and metrics.
+/// Why there are no keys; its text is its word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{}", self.word())]
 pub enum Failure {
     /// The far end was not heard, or not to the end.
-    #[error("dtls_timeout")]
     Timeout,
     /// The far end's certificate is not the one its description names.
-    #[error("dtls_fingerprint")]
     Fingerprint,
     /// The far end ended the handshake.
-    #[error("dtls_refused")]
     Refused,
     /// The two sides have no cipher or no SRTP profile in common, or what came makes no sense.
-    #[error("dtls_failed")]
     Failed,
+}
+
+impl Failure {
+    /// The same in log, metric and record.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Timeout => "dtls_timeout",
+            Self::Fingerprint => "dtls_fingerprint",
+            Self::Refused => "dtls_refused",
+            Self::Failed => "dtls_failed",
+        }
+    }
 }
 
 /// How long a handshake may take. Whoever waits longer for a voice has hung up.

@@ -71,7 +71,9 @@ impl Press {
     /// new timestamp and no marker (section 2.5.1.3), right where the last one left off.
     fn continues(&mut self, seen: &Self, marker: bool) -> bool {
         let moved = seen.began.wrapping_sub(self.began);
-        let goes_on = !marker && !self.ended && seen.event == self.event && moved <= u32::from(self.duration);
+        // Packets of the first part may be lost; the second begins where the first could go no further.
+        let behind = moved <= u32::from(self.duration) || moved == u32::from(u16::MAX);
+        let goes_on = !marker && !self.ended && seen.event == self.event && behind;
         if moved != 0 && !goes_on {
             return false;
         }
@@ -187,6 +189,15 @@ mod tests {
         assert_eq!(reader.read(0xFFFF, false, &[9, 10, 0, 160]), None);
         assert_eq!(reader.read(0xFFFF, false, &[9, 10 | END, 1, 0]), None);
         assert_eq!(reader.read(0xFFFF + 160, false, &[9, 10, 0, 160]), Some('9'));
+    }
+
+    #[test]
+    fn a_long_press_is_one_although_packets_around_its_segments_are_lost() {
+        let mut reader = Reader::default();
+        assert_eq!(reader.read(0, true, &[9, 10, 0xE0, 0]), Some('9'));
+        assert_eq!(reader.read(0xFFFF, false, &[9, 10, 3, 0xC0]), None);
+        assert_eq!(reader.read(0xFFFF, false, &[9, 10 | END, 9, 0]), None);
+        assert_eq!(reader.read(0x3_0000, true, &[9, 10, 3, 0xC0]), Some('9'));
     }
 
     #[test]

@@ -103,8 +103,7 @@ impl Fingerprint {
     pub(super) fn read(value: &str) -> Option<Self> {
         let (algorithm, digits) = value.trim().split_once(char::is_whitespace)?;
         let algorithm = algorithm.to_ascii_lowercase();
-        let byte = |pair: &str| (pair.len() == 2).then(|| u8::from_str_radix(pair, 16).ok()).flatten();
-        let bytes: Option<Vec<u8>> = digits.trim().split(':').map(byte).collect();
+        let bytes: Option<Vec<u8>> = digits.trim().split(':').map(read_byte).collect();
         let bytes = bytes.filter(|bytes| HASHES.contains(&(algorithm.as_str(), bytes.len())))?;
         Some(Self { algorithm, bytes })
     }
@@ -113,6 +112,11 @@ impl Fingerprint {
         let bytes: Vec<String> = self.bytes.iter().map(|byte| format!("{byte:02X}")).collect();
         format!("{} {}", self.algorithm, bytes.join(":"))
     }
+}
+
+fn read_byte(digits: &str) -> Option<u8> {
+    let is_hex = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
 }
 
 /// `a=rtcp:53020` or `a=rtcp:53020 IN IP4 126.16.64.4`.

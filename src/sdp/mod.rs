@@ -208,6 +208,17 @@ pub enum Security {
     },
 }
 
+impl Security {
+    /// What records call it; nothing when packets are not protected.
+    pub const fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Sdes { ours, .. } => Some(ours.suite.name()),
+            Self::Dtls { .. } => Some("dtls"),
+        }
+    }
+}
+
 /// The hash of a certificate (RFC 8122).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {

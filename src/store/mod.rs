@@ -1,12 +1,13 @@
-//! What outlives a call: its record, one JSON line in a file.
+//! What outlives a call: its record, one JSON line in a file, and its [recordings](recording).
 //!
-//! Recordings and webhooks are not kept here.
+//! Webhooks are not kept here.
 
 mod file;
 mod quality;
 mod record;
+pub mod recording;
 mod writer;
 
 pub use quality::{DiagnosisRecord, QualityRecord, SoundRecord};
-pub use record::{CallRecord, MediaAddresses, OutcomeRecord, RtpRecord, TokensRecord, TransferRecord};
+pub use record::{CallRecord, MediaAddresses, OutcomeRecord, RecordingRecord, RtpRecord, TokensRecord, TransferRecord};
 pub use writer::{RecordSlot, RecordWriter};

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::quality::{DiagnosisRecord, QualityRecord};
+use super::{
+    quality::{DiagnosisRecord, QualityRecord},
+    recording::Report,
+};
 
 /// Everything worth knowing about one call after it has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,8 +63,11 @@ pub struct CallRecord {
     pub barge_ins: u32,
     /// How often the session was dialled again.
     pub reconnects: u32,
-    /// Digits the caller pressed. Only how many: they may be a PIN.
+    /// How many digits the caller pressed.
     pub digits: u32,
+    /// Which, or a `*` for each, as the agent's `dtmf_record` says; at most the first 64.
+    #[serde(default)]
+    pub dtmf: Option<String>,
     /// What the INVITE said besides who calls whom: identities, diversions, `X-…`; names in lower case.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -77,6 +83,9 @@ pub struct CallRecord {
     /// The last transfer that was tried.
     #[serde(default)]
     pub transfer: Option<TransferRecord>,
+    /// What was recorded, one after the other.
+    #[serde(default)]
+    pub recordings: Vec<RecordingRecord>,
     /// The leg's packets.
     pub rtp: RtpRecord,
     /// How it sounded.
@@ -120,11 +129,13 @@ impl CallRecord {
             barge_ins: 0,
             reconnects: 0,
             digits: 0,
+            dtmf: None,
             headers: Default::default(),
             private: false,
             variables: Default::default(),
             answered_by: None,
             transfer: None,
+            recordings: Vec::new(),
             rtp: RtpRecord::default(),
             quality: QualityRecord::default(),
             diagnoses: Vec::new(),
@@ -136,6 +147,77 @@ impl CallRecord {
             },
             explanation: Vec::new(),
         }
+    }
+}
+
+/// A recording of the call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordingRecord {
+    /// The how manieth of the call, from 1; 0 for one that could not begin because the caller was not told.
+    pub number: u32,
+    /// `finished`: it is all there; `cut_off`: it ended early; `failed`: there is none; `open`: what became of it was
+    /// not known when this was written.
+    pub state: String,
+    /// Why it is not whole.
+    pub reason: Option<String>,
+    /// On whose word it began: `agent` or `api`.
+    pub by: String,
+    /// Whether the caller had heard the prompt to its end.
+    pub told: bool,
+    /// When it began.
+    #[serde(with = "rfc3339")]
+    pub started_at: Timestamp,
+    /// The file.
+    pub path: Option<String>,
+    /// Where it is uploaded to.
+    pub url: Option<String>,
+    /// What the file is: `wav` or `ogg`.
+    pub format: String,
+    /// Whether it is sealed.
+    pub sealed: bool,
+    /// Samples per second, in each of the two channels.
+    pub rate_hz: u32,
+    /// How long it is.
+    pub seconds: f64,
+    /// How much of that was paused.
+    pub paused_seconds: f64,
+    /// How much of it is silence because the disk did not keep up.
+    pub lost_ms: u64,
+    /// Of the file, in hexadecimal.
+    pub sha256: Option<String>,
+}
+
+impl RecordingRecord {
+    /// One that begins now.
+    pub fn begun(number: u32, rate_hz: u32, by: &str, format: &str) -> Self {
+        Self {
+            number,
+            state: "open".to_owned(),
+            reason: None,
+            by: by.to_owned(),
+            told: false,
+            format: format.to_owned(),
+            sealed: false,
+            started_at: Timestamp::now(),
+            path: None,
+            url: None,
+            rate_hz,
+            seconds: 0.0,
+            paused_seconds: 0.0,
+            lost_ms: 0,
+            sha256: None,
+        }
+    }
+
+    /// What became of it.
+    pub fn fill_in(&mut self, report: &Report) {
+        self.state = report.state.word().to_owned();
+        self.reason = report.state.reason().map(str::to_owned);
+        self.path = report.path.as_ref().map(|path| path.display().to_string());
+        self.url.clone_from(&report.url);
+        (self.seconds, self.paused_seconds) = (report.seconds, report.paused_seconds);
+        self.lost_ms = report.lost_ms;
+        self.sha256.clone_from(&report.sha256);
     }
 }
 
@@ -160,6 +242,9 @@ pub struct MediaAddresses {
     pub local: Option<String>,
     /// The caller's, where its packets last came from.
     pub remote: Option<String>,
+    /// What protects packets: a crypto suite, or `dtls`; none when nothing does.
+    #[serde(default)]
+    pub srtp: Option<String>,
 }
 
 /// The leg's packets, counted.
@@ -275,7 +360,9 @@ pub(super) mod tests {
             "answered_by",
             "transfer",
             "quality",
+            "dtmf",
             "diagnoses",
+            "recordings",
         ] {
             json.as_object_mut().unwrap().remove(name);
         }
@@ -305,12 +392,14 @@ pub(super) mod tests {
             variables: BTreeMap::new(),
             answered_by: None,
             transfer: None,
+            recordings: Vec::new(),
             duration_ms: 0,
             caller_talk_ms: 0,
             agent_talk_ms: 0,
             barge_ins: 0,
             reconnects: 0,
             digits: 0,
+            dtmf: None,
             rtp: RtpRecord {
                 jitter_ms: 1.5,
                 ..RtpRecord::default()

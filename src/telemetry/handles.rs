@@ -55,6 +55,12 @@ pub(super) struct Handles {
     pub(super) tokens: IntCounterVec,
     pub(super) records_written: IntCounter,
     pub(super) records_failed: IntCounter,
+    pub(super) recordings_active: IntGauge,
+    pub(super) recording_bytes: IntCounter,
+    pub(super) recording_lost: Counter,
+    pub(super) recordings_failed: IntCounterVec,
+    pub(super) recording_uploads_pending: IntGauge,
+    pub(super) recording_uploads: IntCounterVec,
     pub(super) dtmf_digits: IntCounter,
     pub(super) build_info: IntGaugeVec,
     pub(super) process: Mutex<ProcessMetrics>,
@@ -113,6 +119,12 @@ impl Handles {
             tokens: make.counter_vec(Metric::Tokens),
             records_written: make.counter(Metric::RecordsWritten),
             records_failed: make.counter(Metric::RecordsFailed),
+            recordings_active: make.gauge(Metric::RecordingsActive),
+            recording_bytes: make.counter(Metric::RecordingBytes),
+            recording_lost: make.real_counter(Metric::RecordingLost),
+            recordings_failed: make.counter_vec(Metric::RecordingsFailed),
+            recording_uploads_pending: make.gauge(Metric::RecordingUploadsPending),
+            recording_uploads: make.counter_vec(Metric::RecordingUploads),
             dtmf_digits: make.counter(Metric::DtmfDigits),
             build_info: make.gauge_vec(Metric::BuildInfo),
             process: Mutex::new(make.process()),
@@ -140,6 +152,10 @@ struct Maker<'a>(&'a Registry);
 impl Maker<'_> {
     fn counter(&self, metric: Metric) -> IntCounter {
         self.register(IntCounter::with_opts(options(metric)))
+    }
+
+    fn real_counter(&self, metric: Metric) -> Counter {
+        self.register(Counter::with_opts(options(metric)))
     }
 
     fn counter_vec(&self, metric: Metric) -> IntCounterVec {

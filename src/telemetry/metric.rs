@@ -79,6 +79,18 @@ pub enum Metric {
     RecordsWritten,
     /// Failed attempts to write a call record.
     RecordsFailed,
+    /// Recordings being made now.
+    RecordingsActive,
+    /// Bytes of sound recorded.
+    RecordingBytes,
+    /// Sound that is silence in a recording for want of room.
+    RecordingLost,
+    /// Recordings that are not whole.
+    RecordingsFailed,
+    /// Recordings that wait to be uploaded.
+    RecordingUploadsPending,
+    /// Attempts to upload a recording.
+    RecordingUploads,
     /// DTMF digits received.
     DtmfDigits,
     /// The version running.
@@ -119,7 +131,7 @@ struct Row {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 51] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -156,6 +168,12 @@ impl Metric {
         Self::Tokens,
         Self::RecordsWritten,
         Self::RecordsFailed,
+        Self::RecordingsActive,
+        Self::RecordingBytes,
+        Self::RecordingLost,
+        Self::RecordingsFailed,
+        Self::RecordingUploadsPending,
+        Self::RecordingUploads,
         Self::DtmfDigits,
         Self::BuildInfo,
         Self::ProcessCpu,
@@ -441,6 +459,50 @@ const ROWS: &[(Metric, Row)] = &[
             "patchcord_records_failed_total",
             "Failed attempts to write call records; each is tried again.",
         ),
+    ),
+    (
+        Metric::RecordingsActive,
+        gauge(
+            "patchcord_recordings_active",
+            "Recordings being made now, paused ones included.",
+        ),
+    ),
+    (
+        Metric::RecordingBytes,
+        counter(
+            "patchcord_recording_bytes_total",
+            "Bytes of sound recorded, before they are coded or sealed.",
+        ),
+    ),
+    (
+        Metric::RecordingLost,
+        counter(
+            "patchcord_recording_lost_seconds_total",
+            "Sound that is silence in a recording because the disk did not keep up.",
+        ),
+    ),
+    (
+        Metric::RecordingsFailed,
+        counter(
+            "patchcord_recordings_failed_total",
+            "Recordings that could not be begun or ended before their call, by reason word.",
+        )
+        .by(&["reason"]),
+    ),
+    (
+        Metric::RecordingUploadsPending,
+        gauge(
+            "patchcord_recording_uploads_pending",
+            "Finished recordings that wait to be uploaded.",
+        ),
+    ),
+    (
+        Metric::RecordingUploads,
+        counter(
+            "patchcord_recording_uploads_total",
+            "Attempts to upload a recording, by result: ok or failed; a failed one is tried again.",
+        )
+        .by(&["result"]),
     ),
     (
         Metric::DtmfDigits,

@@ -66,6 +66,10 @@ pub enum Level {
     RegistrarContacts,
     /// RTP/RTCP port pairs taken.
     RtpPortsInUse,
+    /// Recordings being made.
+    RecordingsActive,
+    /// Finished recordings that wait to be uploaded.
+    RecordingUploadsPending,
 }
 
 /// The bounded queues whose overflow is counted.
@@ -291,6 +295,26 @@ impl Metrics {
         self.handles.records_failed.inc();
     }
 
+    /// So many bytes of sound were recorded.
+    pub fn recorded(&self, bytes: u64) {
+        self.handles.recording_bytes.inc_by(bytes);
+    }
+
+    /// So much of a recording is silence because there was no room for the sound.
+    pub fn recording_lost(&self, sound: Duration) {
+        self.handles.recording_lost.inc_by(sound.as_secs_f64());
+    }
+
+    /// A recording could not be begun, or ended before its call, for this reason word.
+    pub fn recording_failed(&self, reason: &str) {
+        self.handles.recordings_failed.with_label_values(&[word(reason)]).inc();
+    }
+
+    /// An attempt to upload a recording; `result` is `ok` or `failed`.
+    pub fn recording_upload(&self, result: &str) {
+        self.handles.recording_uploads.with_label_values(&[word(result)]).inc();
+    }
+
     /// A caller pressed a key.
     pub fn dtmf_digit(&self) {
         self.handles.dtmf_digits.inc();
@@ -307,6 +331,8 @@ impl Metrics {
             Level::SipConnections => &self.handles.sip_connections,
             Level::RegistrarContacts => &self.handles.registrar_contacts,
             Level::RtpPortsInUse => &self.handles.rtp_ports_in_use,
+            Level::RecordingsActive => &self.handles.recordings_active,
+            Level::RecordingUploadsPending => &self.handles.recording_uploads_pending,
         }
     }
 

@@ -35,6 +35,18 @@ fn rtp_bytes_never_panic_and_never_run_away() {
     replay("rtp", feed::rtp, &seeds, &seeds);
 }
 
+#[test]
+fn protected_bytes_never_panic_and_never_run_away() {
+    let seeds = seeds("tests/fuzz/corpus/secure");
+    replay("secure", feed::secure, &seeds, &seeds);
+}
+
+#[test]
+fn codec_bytes_never_panic_and_never_run_away() {
+    let seeds = seeds("tests/fuzz/corpus/codec");
+    replay("codec", feed::codec, &seeds, &seeds);
+}
+
 /// As long as the reader takes, and filled with what costs most to read: nothing grows faster than its input.
 #[test]
 fn the_heaviest_messages_are_read_in_time() {
@@ -223,6 +235,8 @@ const TOKENS: &[&[u8]] = &[
     b"[::1]",
     b"\x80\x00",
     b"\x80\xC8",
+    b"\x16\xFE\xFD",
+    b"\x14\xFE\xFD\x00\x00",
     b"\xBE\xDE\xFF\xFF",
 ];
 

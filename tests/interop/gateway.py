@@ -118,6 +118,7 @@ def settings(
     api=False,
     early_media=False,
     defence="",
+    recording="",
     greeting="Hello, this is the operator. Say something, and I will say it back to you.",
 ):
     """The whole configuration file of one scenario."""
@@ -145,6 +146,8 @@ path = "{folder / 'records.jsonl'}"
 
 [defence]
 {defence}
+
+{recording}
 
 [limits]
 drain_s_max = {drain_s_max}

@@ -29,6 +29,7 @@ import events_scenario
 import kamailio_scenarios
 import phone_scenarios
 import sipp_scenarios
+import storage_scenario
 import tls_scenarios
 import trunk_scenarios
 import wire
@@ -275,6 +276,8 @@ def main():
         tally.run("measures", measures)
     if chosen("events"):
         tally.run("events", lambda notes: events_scenario.run(options, notes))
+    if chosen("storage"):
+        tally.run("storage", lambda notes: storage_scenario.run(options, notes))
 
     small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS | codec_scenarios.SCENARIOS | SERVERS
     ports = {name: Ports(slot, PHONE_RTP + PHONE_RTP_COUNT * slot, PHONE_RTP_COUNT) for slot, name in enumerate(small)}

@@ -17,6 +17,12 @@ use crate::phone::PATIENCE;
 /// What opens the control API.
 pub const TOKEN: &str = "open sesame";
 
+/// What recordings are sealed with, where they are: 32 bytes in hexadecimal.
+pub const RECORDING_KEY: &str = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
+
+/// What opens the storage that recordings are uploaded to, id and secret alike.
+pub const S3_SECRET: &str = "open bucket";
+
 /// A running gateway and what it was given.
 pub struct TestGateway {
     /// The gateway.
@@ -183,14 +189,20 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
     } else {
         "[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"env:TOKEN\"\n"
     };
+    // More keys of a section go with those the test needs itself.
+    let (media, extra) = match extra.strip_prefix("[media]\n") {
+        Some(media) => (media, ""),
+        None => ("", extra),
+    };
     let text = format!(
-        "{sip}{http}[media]\nports = \"{}\"\nworkers = 1\n[records]\npath = \"{}\"\n\
+        "{sip}{http}[media]\nports = \"{}\"\nworkers = 1\n{media}[records]\npath = \"{}\"\n\
          [session]\nreconnect_first_ms = 50\nreconnect_ms_max = 200\nreconnect_budget_ms = 1500\n\
          [backends.operator]\nkind = \"operator\"\n{limits}{trunk}{route}{agent}{extra}",
         ports(),
         records.display()
     );
-    let env = BTreeMap::from([("TOKEN".to_owned(), TOKEN.to_owned())]);
+    let env = [("TOKEN", TOKEN), ("RECORDING_KEY", RECORDING_KEY), ("S3", S3_SECRET)];
+    let env: BTreeMap<String, String> = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     config::load("test.toml", &text, &env, &|path| std::fs::read_to_string(path))
         .unwrap_or_else(|problems| panic!("{problems}"))
 }

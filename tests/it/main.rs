@@ -3,7 +3,9 @@
 mod calls;
 mod control;
 mod gateway;
+mod line;
 mod phone;
+mod recording;
 mod refusals;
 mod survival;
 mod transports;

@@ -58,11 +58,16 @@ pub enum Offer {
     Pcmu,
     /// PCMA, with telephone-events.
     Pcma,
+    /// PCMU, encrypted and nothing else, with a key in the offer.
+    Encrypted,
     /// A codec the gateway does not speak.
     Unknown,
     /// No session description at all; the gateway is to offer.
     None,
 }
+
+/// A key in an offer.
+const KEY: &str = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
 
 #[derive(Default)]
 struct Mouth {
@@ -70,6 +75,7 @@ struct Mouth {
     payload_type: u8,
     sound: VecDeque<i16>,
     digit: Option<(u8, u16)>,
+    shut: bool,
 }
 
 #[derive(Debug, Default)]
@@ -239,6 +245,25 @@ impl Phone {
         self.mouth.lock().unwrap().digit = Some((code, 0));
     }
 
+    /// Sends nothing at all, or goes on.
+    pub fn shut_mouth(&self, shut: bool) {
+        self.mouth.lock().unwrap().shut = shut;
+    }
+
+    /// Sends from another port than before.
+    pub async fn move_mouth(&mut self) {
+        self.tasks.remove(0).abort();
+        let (rtp, _) = bind_pair(self.gateway.ip()).await;
+        let speak = tokio::spawn(speak(rtp, self.mouth.clone()));
+        self.tasks.insert(0, speak.abort_handle());
+    }
+
+    /// Closes its RTP port, so that whatever comes there is refused.
+    pub async fn close_rtp(&mut self) {
+        self.tasks.drain(..).for_each(|task| task.abort());
+        self.rtp = bind_pair(self.gateway.ip()).await.0;
+    }
+
     /// What was heard so far.
     pub fn heard(&self) -> Vec<Packet> {
         self.ear.lock().unwrap().clone()
@@ -335,12 +360,17 @@ impl Phone {
         let (formats, codec) = match offer {
             Offer::Pcmu => ("0 101", "a=rtpmap:0 PCMU/8000\r\n"),
             Offer::Pcma => ("8 101", "a=rtpmap:8 PCMA/8000\r\n"),
+            Offer::Encrypted => ("0 101", "a=rtpmap:0 PCMU/8000\r\n"),
             Offer::Unknown => ("96 101", "a=rtpmap:96 iLBC/8000\r\n"),
             Offer::None => return String::new(),
         };
+        let (profile, key) = match offer {
+            Offer::Encrypted => ("RTP/SAVP", KEY),
+            _ => ("RTP/AVP", ""),
+        };
         format!(
             "v=0\r\no=- 1 1 IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP {formats}\r\n{codec}a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n\
+             m=audio {port} {profile} {formats}\r\n{codec}{key}a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n\
              a=ptime:20\r\na=sendrecv\r\n"
         )
     }
@@ -427,7 +457,7 @@ impl Mouth {
     }
 
     fn frame(&mut self, timestamp: u32) -> Option<(SocketAddr, u8, Vec<u8>, u32)> {
-        let to = self.to?;
+        let to = self.to.filter(|_| !self.shut)?;
         if let Some((code, packets)) = self.digit {
             return Some((
                 to,

@@ -19,6 +19,30 @@ async fn an_offer_with_no_codec_of_ours_is_not_acceptable() {
 }
 
 #[tokio::test]
+async fn encrypted_audio_is_refused_where_the_trunk_is_never_encrypted() {
+    let gateway = TestGateway::start_with(&lan("srtp = \"off\"")).await;
+    refused(&gateway, "operator", Offer::Encrypted, 488, "srtp_refused").await;
+}
+
+#[tokio::test]
+async fn plain_audio_is_refused_where_the_trunk_is_always_encrypted() {
+    let gateway = TestGateway::start_with(&lan("srtp = \"required\"")).await;
+    refused(&gateway, "operator", Offer::Pcmu, 488, "srtp_required").await;
+}
+
+#[tokio::test]
+async fn encrypted_audio_in_no_suite_of_the_trunk_is_refused() {
+    let gateway = TestGateway::start_with(&lan("srtp_suites = [\"AEAD_AES_128_GCM\"]")).await;
+    refused(&gateway, "operator", Offer::Encrypted, 488, "no_common_suite").await;
+}
+
+#[tokio::test]
+async fn a_codec_the_trunk_does_not_list_is_not_spoken() {
+    let gateway = TestGateway::start_with(&lan("codecs = [\"pcma\", \"opus\"]")).await;
+    refused(&gateway, "operator", Offer::Pcmu, 488, "no_common_codec").await;
+}
+
+#[tokio::test]
 async fn one_call_more_than_allowed_is_refused() {
     let gateway = TestGateway::start_with("[limits]\ncalls_max = 1\nlag_ms_max = 0\n").await;
     let mut first = Phone::new(gateway.sip()).await;

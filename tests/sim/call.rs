@@ -268,5 +268,7 @@ fn settings(rules: Rules) -> conductor::Settings {
         toolbox: Toolbox::default(),
         voicemail_after: None,
         messages: true,
+        keys: patchcord::call::keys::Settings::default(),
+        recording: Default::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{
     Act, Action, Asker, Command, Conductor, DIGIT_LENGTH, Input, Invocation, LegId, NotNow, Note, Order, Transfer,
 };
-use crate::{call::transfer::Ended, sip::Uri};
+use crate::{call::transfer::Ended, config::KeyWay, sip::Uri};
 
 /// The longest text of a MESSAGE that the agent is told, in bytes; the rest is cut off.
 const MESSAGE_BYTES_MAX: usize = 4096;
@@ -28,24 +28,32 @@ impl Conductor {
         Ok(())
     }
 
-    /// Presses keys at the far end: as telephone-events where they were agreed on, else by INFO.
+    /// Presses keys at the far end, by the first of the trunk's ways that it takes: telephone-events where they were
+    /// agreed on; INFO and tones it is taken to know.
     pub fn send_digits(&mut self, digits: &str) -> Result<(), NotNow> {
         if !self.talking {
             return Err(NotNow::NotTalking);
         }
         let agreed = self.terms.as_ref().and_then(|terms| terms.agreed());
-        if agreed.is_some_and(|agreed| agreed.event_send.is_some()) {
-            self.order(Order::SendDigits(digits.to_owned()));
-        } else {
-            let commands = digits.chars().map(|digit| {
-                Act::Leg(Command::SendDigit {
-                    digit,
-                    duration: DIGIT_LENGTH,
-                })
-            });
-            self.acts.extend(commands);
+        let events = agreed.is_some_and(|agreed| agreed.event_send.is_some());
+        let mut ways = self.settings.keys.ways.iter();
+        match ways.find(|way| **way != KeyWay::Event || events) {
+            Some(KeyWay::Event) => self.order(Order::SendDigits(digits.to_owned())),
+            Some(KeyWay::Info) => self.send_infos(digits),
+            Some(KeyWay::Tone) => self.order(Order::PlayDigits(digits.to_owned())),
+            None => return Err(NotNow::NoKeys),
         }
         Ok(())
+    }
+
+    fn send_infos(&mut self, digits: &str) {
+        let commands = digits.chars().map(|digit| {
+            Act::Leg(Command::SendDigit {
+                digit,
+                duration: DIGIT_LENGTH,
+            })
+        });
+        self.acts.extend(commands);
     }
 
     pub(super) fn tool_call(&mut self, now: Instant, call_id: String, name: &str, arguments: &str) {
@@ -111,7 +119,7 @@ impl Conductor {
     }
 
     pub(super) fn digit_by_info(&mut self, digit: char) {
-        self.note(Note::Digit);
+        // It may be the echo of one that came by RTP: the bridge knows, and reports it.
         self.order(Order::HearDigit(digit));
     }
 

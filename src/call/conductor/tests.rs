@@ -1,7 +1,12 @@
 //! What the conductor does with a call, from event to act.
 
 use super::*;
-use crate::{call::machine::Answer, config::Tool, sdp::Codec};
+use crate::{
+    call::machine::Answer,
+    config::{KeyWay, Tool},
+};
+
+mod recording;
 
 #[test]
 fn a_call_we_place_is_offered_answered_and_greeted() {
@@ -122,6 +127,23 @@ fn digits_leave_as_telephone_events_or_by_info() {
 }
 
 #[test]
+fn digits_leave_in_the_first_of_the_trunks_ways_that_the_far_end_takes() {
+    let ways = |ways: &[KeyWay]| {
+        let mut call = Call::located();
+        call.conductor.settings.keys.ways = ways.to_vec();
+        call.leg(Event::Answered {
+            answer: Some(answer("0")),
+        });
+        call.conductor.send_digits("1").map(|()| call.acts())
+    };
+    assert_eq!(ways(&[KeyWay::Event]), Err(NotNow::NoKeys));
+    let tones = ways(&[KeyWay::Event, KeyWay::Tone, KeyWay::Info]).unwrap();
+    assert_eq!(tones, [Act::Media(Order::PlayDigits("1".to_owned()))]);
+    let info = ways(&[KeyWay::Info, KeyWay::Tone]).unwrap();
+    assert!(matches!(info[..], [Act::Leg(Command::SendDigit { digit: '1', .. })]));
+}
+
+#[test]
 fn a_stranger_does_not_make_us_call() {
     let mut call = Call::talking();
     let acts = call.leg(Event::TransferAsked {
@@ -139,7 +161,8 @@ fn digits_by_info_and_texts_reach_the_agent() {
         digit: '5',
         duration: None,
     });
-    assert_eq!(acts, [Act::Note(Note::Digit), Act::Media(Order::HearDigit('5'))]);
+    assert_eq!(acts, [Act::Media(Order::HearDigit('5'))]);
+    assert_eq!(call.report(Report::Digit('5')), [Act::Note(Note::Digit('5'))]);
     let acts = call.leg(Event::MessageReceived { text: "hi".to_owned() });
     assert_eq!(acts, [Act::Media(Order::HearText("hi".to_owned()))]);
 }
@@ -156,9 +179,11 @@ fn early_media_answers_the_offer_before_the_call() {
     };
     assert_eq!(call.acts(), [Act::Leg(Command::Ring), Act::Note(Note::Ringing)]);
     let acts = call.hear(Input::SessionReady);
-    assert!(matches!(acts[1], Act::Media(Order::Apply(_))), "{acts:?}");
-    assert!(matches!(acts[2], Act::Leg(Command::Progress { .. })), "{acts:?}");
+    assert_eq!(acts[0], Act::Media(Order::Early(true)));
+    assert!(matches!(acts[2], Act::Media(Order::Apply(_))), "{acts:?}");
+    assert!(matches!(acts[3], Act::Leg(Command::Progress { .. })), "{acts:?}");
     let acts = call.report(Report::Said);
+    assert!(acts.contains(&Act::Media(Order::Early(false))), "{acts:?}");
     assert!(
         matches!(acts.last(), Some(Act::Leg(Command::Answer { .. }))),
         "{acts:?}"
@@ -263,6 +288,8 @@ fn settings() -> Settings {
         ),
         voicemail_after: Some(Duration::from_secs(4)),
         messages: true,
+        recording: Default::default(),
+        keys: keys::Settings::default(),
     }
 }
 

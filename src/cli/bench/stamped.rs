@@ -87,17 +87,21 @@ mod tests {
         let ear = UdpSocket::bind("127.0.0.1:0").unwrap();
         let mouth = UdpSocket::bind("127.0.0.1:0").unwrap();
         prepare(&ear).unwrap();
-        let before = clock::now();
-        mouth.send_to(b"hello", ear.local_addr().unwrap()).unwrap();
-        let after = clock::now();
-        clock::sleep_until(after + 30 * clock::MS);
         let mut buffer = [0; 100];
-        let got = Receiver::new().receive(&ear, &mut buffer).unwrap();
-        assert_eq!(
-            (&buffer[..got.bytes], got.port),
-            (&b"hello"[..], mouth.local_addr().unwrap().port())
-        );
-        assert!((before..=after).contains(&got.at), "{before} {} {after}", got.at);
+        // The kernel begins to take times a little after it was asked to; what came before has that of its reading.
+        let in_time = (0..100).any(|_| {
+            let before = clock::now();
+            mouth.send_to(b"hello", ear.local_addr().unwrap()).unwrap();
+            let after = clock::now();
+            clock::sleep_until(after + 30 * clock::MS);
+            let got = Receiver::new().receive(&ear, &mut buffer).unwrap();
+            assert_eq!(
+                (&buffer[..got.bytes], got.port),
+                (&b"hello"[..], mouth.local_addr().unwrap().port())
+            );
+            (before..=after).contains(&got.at)
+        });
+        assert!(in_time, "every packet has the time of its reading");
         let nothing = Receiver::new().receive(&ear, &mut buffer).unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
     }

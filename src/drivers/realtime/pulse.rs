@@ -50,13 +50,9 @@ impl Pulse {
         }
     }
 
-    pub(super) fn ping_is_due(&self) -> bool {
-        matches!(self.ping, Ping::Due)
-    }
-
     /// Whether a ping is to be sent now; it then counts as sent.
     pub(super) fn take_ping(&mut self) -> bool {
-        let due = self.ping_is_due();
+        let due = matches!(self.ping, Ping::Due);
         if due {
             self.ping = Ping::At(Instant::now() + PING_EVERY);
         }

@@ -73,7 +73,7 @@ async fn without_the_token_nothing_is_shown_or_done() {
         .iter()
         .filter(|operation| operation.path != "/v1/openapi.json")
     {
-        let path = operation.path.replace("{id}", "call_1");
+        let path = operation.path.replace("{id}", "call_1").replace("{action}", "start");
         for token in [None, Some("wrong")] {
             let response = desk.send(operation.method.as_str(), &path, "{}", token).await;
             assert_eq!(response.status().as_u16(), 401, "{} {path}", operation.method);
@@ -84,6 +84,20 @@ async fn without_the_token_nothing_is_shown_or_done() {
     assert_eq!((status, answer["error"].as_str()), (403, Some("no_token_configured")));
     let open = closed.send("GET", "/healthz", "", None).await;
     assert_eq!(open.status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn a_recording_is_begun_and_its_actions_are_known() {
+    let desk = Desk::new();
+    for (path, status, word) in [
+        ("call_1/recording/start", 202, None),
+        ("call_1/recording/pause", 409, Some("not_recording")),
+        ("call_1/recording/erase", 404, Some("no_such_action")),
+        ("nobody/recording/start", 404, Some("no_such_call")),
+    ] {
+        let (answered, answer) = desk.ask("POST", &format!("/v1/calls/{path}"), "").await;
+        assert_eq!((answered, answer["error"].as_str()), (status, word), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -288,6 +302,14 @@ impl Control for Fake {
     fn send_digits(&self, id: &str, _digits: String) -> BoxFuture<'_, Result<(), Refused>> {
         let checked = Self::check(id);
         Box::pin(async { checked })
+    }
+
+    fn record(&self, id: &str, action: RecordingAction) -> BoxFuture<'_, Result<(), Refused>> {
+        let done = Self::check(id).and_then(|()| match action {
+            RecordingAction::Start => Ok(()),
+            _ => Err(Refused::conflict("not_recording", "none")),
+        });
+        Box::pin(async { done })
     }
 
     fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>> {

@@ -15,6 +15,7 @@ struct Patient {
     /// What each packet time brings.
     comes: Comes,
     sends: bool,
+    unsent: bool,
     refused: bool,
 }
 
@@ -109,6 +110,17 @@ fn nothing_of_ours_that_leaves() {
     patient.run(3_000);
     assert_eq!(patient.told(), [(Ailment::NotSending, None)]);
     patient.sends = true;
+    patient.run(500);
+    assert!(matches!(patient.told()[..], [(Ailment::NotSending, Some(_))]));
+}
+
+#[test]
+fn nothing_of_ours_that_the_network_takes() {
+    let mut patient = Patient::healthy();
+    patient.unsent = true;
+    patient.run(3_000);
+    assert_eq!(patient.told(), [(Ailment::NotSending, None)]);
+    patient.unsent = false;
     patient.run(500);
     assert!(matches!(patient.told()[..], [(Ailment::NotSending, Some(_))]));
 }
@@ -245,7 +257,7 @@ fn the_record_knows_what_was_wrong_how_often_and_how_long() {
         .seen()
         .map(|(word, times, lasted)| (word.word(), times, lasted.as_secs()))
         .collect();
-    assert_eq!(seen, [("srtp_failures", 1, 8), ("packets_stopped", 2, 16)]);
+    assert_eq!(seen, [("srtp_failures", 1, 8), ("packets_stopped", 2, 17)]);
 }
 
 #[test]
@@ -269,6 +281,7 @@ impl Patient {
             start: now,
             comes: Comes::Speech,
             sends: true,
+            unsent: false,
             refused: false,
         };
         patient.apply(Direction::SendRecv);
@@ -293,6 +306,9 @@ impl Patient {
             self.now += Duration::from_millis(20);
             if self.sends {
                 self.doctor.send(self.now);
+            }
+            if self.unsent {
+                self.doctor.unsend();
             }
             if self.refused {
                 self.doctor.refuse(self.now);
@@ -356,6 +372,7 @@ fn terms(direction: Direction) -> Negotiated {
         ptime_ms: 20,
         direction,
         security: Security::None,
+        profile: crate::sdp::Profile::default(),
         voip_metrics: false,
     }
 }

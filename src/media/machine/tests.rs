@@ -11,7 +11,10 @@ use crate::{
 
 mod agent;
 mod caller;
+mod codecs;
 mod line;
+mod link;
+mod secured;
 use line::{Line, SIGNALLED, far, terms};
 
 const ONE: Utterance = Utterance(1);

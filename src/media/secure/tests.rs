@@ -5,7 +5,7 @@ use crate::rtp::{Header, srtp::Suite};
 
 #[test]
 fn without_protection_packets_pass_as_they_are() {
-    let mut secure = Secure::new();
+    let mut secure = Secure::new(None);
     let mut packet = packet(1);
     assert_eq!(secure.open(Instant::now(), &mut packet.clone()), Ok(&packet[..]));
     let before = packet.clone();
@@ -60,7 +60,7 @@ fn the_same_keys_again_keep_their_counters() {
     assert!(far.open(now, &mut replayed.clone()).is_ok());
     near.apply(now, &keys(SUITE, 1, 2));
     far.apply(now, &keys(SUITE, 2, 1));
-    assert_eq!(far.open(now, &mut replayed), Err(Failure::Replayed));
+    assert_eq!(far.open(now, &mut replayed), Err(Refused::Srtp(Failure::Replayed)));
     assert!(passes(now, &mut near, &mut far, 2));
 }
 
@@ -76,7 +76,11 @@ fn old_keys_serve_until_a_packet_under_the_new_ones_comes() {
         assert!(near.seal(&mut late));
         near.apply(now, &keys(suite, 3, 2));
         assert!(passes(now, &mut near, &mut far, 4), "{suite:?}: now it has");
-        assert_eq!(far.open(now, &mut late), Err(Failure::Unauthentic), "{suite:?}");
+        assert_eq!(
+            far.open(now, &mut late),
+            Err(Refused::Srtp(Failure::Unauthentic)),
+            "{suite:?}"
+        );
     }
 }
 
@@ -102,7 +106,7 @@ fn another_suite_in_the_middle_of_a_call_is_taken_up() {
 
 #[test]
 fn a_key_that_does_not_fit_its_suite_lets_nothing_through() {
-    let mut secure = Secure::new();
+    let mut secure = Secure::new(None);
     let short = MasterKey {
         suite: SUITE,
         key_and_salt: vec![1; 29],
@@ -118,6 +122,58 @@ fn a_key_that_does_not_fit_its_suite_lets_nothing_through() {
 }
 
 #[test]
+fn a_handshake_makes_keys_for_both_sides() {
+    let now = Instant::now();
+    let (mut active, mut passive) = shaking(now);
+    assert!(!active.is_ready() && !active.seal(&mut packet(1)));
+    assert_eq!(passive.open(now, &mut packet(1)), Err(Refused::Early));
+    shake(now, &mut active, &mut passive);
+    assert!(active.is_ready() && passive.is_ready());
+    assert!(passes(now, &mut active, &mut passive, 1) && passes(now, &mut passive, &mut active, 1));
+    let mut statistics = Statistics::default();
+    passive.fill_in(&mut statistics);
+    assert_eq!((statistics.unexpected, passive.srtp_failures()), (1, 0));
+}
+
+#[test]
+fn the_same_fingerprint_again_keeps_the_association_and_another_begins_one() {
+    let now = Instant::now();
+    let (mut active, mut passive) = shaking(now);
+    shake(now, &mut active, &mut passive);
+    let (to_passive, to_active) = (greeting(true, &passive), greeting(false, &active));
+    active.apply(now, &to_passive);
+    passive.apply(now, &to_active);
+    assert!(passes(now, &mut active, &mut passive, 1));
+    // The far end is somebody else now, as after a transfer; until the new keys are there the old ones serve.
+    let mut other = Secure::new(Some(Arc::new(Identity::generate().unwrap())));
+    passive.apply(now, &greeting(false, &other));
+    assert!(passes(now, &mut active, &mut passive, 2));
+    other.apply(now, &greeting(true, &passive));
+    shake(now, &mut other, &mut passive);
+    assert!(passes(now, &mut other, &mut passive, 3));
+}
+
+#[test]
+fn a_handshake_that_fails_is_told_once_and_lets_nothing_through() {
+    let now = Instant::now();
+    let (mut active, _) = shaking(now);
+    let mut at = now;
+    while let Some(next) = active.poll_timeout() {
+        at = next;
+        active.handle_timeout(at);
+    }
+    assert_eq!(at - now, dtls::HANDSHAKE_MAX);
+    assert_eq!(
+        (active.poll_failure(), active.poll_failure()),
+        (Some("dtls_timeout"), None)
+    );
+    assert!(!active.is_ready() && !active.seal(&mut packet(1)));
+    let mut nobody = Secure::new(None);
+    nobody.apply(now, &greeting(true, &shaking(now).1));
+    assert_eq!(nobody.poll_failure(), Some("dtls_failed"));
+}
+
+#[test]
 fn first_bytes_tell_what_a_datagram_is() {
     assert_eq!(Datagram::of(&packet(1)), Datagram::Rtp);
     assert_eq!(Datagram::of(&report()), Datagram::Rtcp);
@@ -129,7 +185,7 @@ fn first_bytes_tell_what_a_datagram_is() {
 const SUITE: Suite = Suite::AesCm128HmacSha1_80;
 
 fn secured(suite: Suite, ours: u8, theirs: u8) -> Secure {
-    let mut secure = Secure::new();
+    let mut secure = Secure::new(None);
     secure.apply(Instant::now(), &keys(suite, ours, theirs));
     secure
 }
@@ -139,6 +195,37 @@ fn keys(suite: Suite, ours: u8, theirs: u8) -> Security {
     Security::Sdes {
         ours: key(ours),
         theirs: key(theirs),
+    }
+}
+
+/// An active and a passive side.
+fn shaking(now: Instant) -> (Secure, Secure) {
+    let side = || Secure::new(Some(Arc::new(Identity::generate().unwrap())));
+    let (mut active, mut passive) = (side(), side());
+    active.apply(now, &greeting(true, &passive));
+    passive.apply(now, &greeting(false, &active));
+    (active, passive)
+}
+
+/// What a description of this side says to the other.
+fn greeting(active: bool, of: &Secure) -> Security {
+    let known_by = of.identity.as_ref().unwrap().fingerprint();
+    let fingerprint = Fingerprint {
+        algorithm: known_by.algorithm().to_owned(),
+        bytes: known_by.bytes().to_vec(),
+    };
+    Security::Dtls { active, fingerprint }
+}
+
+fn shake(now: Instant, one: &mut Secure, other: &mut Secure) {
+    loop {
+        if let Some(datagram) = one.poll_handshake() {
+            other.handle_handshake(now, &datagram);
+        } else if let Some(datagram) = other.poll_handshake() {
+            one.handle_handshake(now, &datagram);
+        } else {
+            return;
+        }
     }
 }
 

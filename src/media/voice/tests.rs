@@ -114,6 +114,7 @@ fn payload(arrived_at: Instant, bytes: &[u8]) -> Payload<'_> {
     Payload {
         arrived_at,
         payload_type: 0,
+        timestamp: 0,
         bytes,
     }
 }

@@ -90,7 +90,7 @@ impl Bench {
 
     /// One frame of caller audio; true when it is sent.
     fn append(&mut self) -> bool {
-        let text = self.machine.append(&[-7; 480]);
+        let text = self.machine.append(&[-7; 480]).map(str::to_owned);
         text.map(|text| self.sent(&text)).is_some()
     }
 

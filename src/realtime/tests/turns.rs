@@ -46,6 +46,42 @@ fn a_digit_overtakes_a_response_that_has_not_begun() {
 }
 
 #[test]
+fn what_is_to_be_recited_is_known_again_and_nothing_else_is() {
+    let mut bench = Bench::ready(Settings::default());
+    bench.speak("r", "i", 100);
+    bench.bridge(|machine, now| machine.recite(now, "This call is recorded."));
+    assert_eq!(
+        bench.sent_types(),
+        [""; 0],
+        "it waits for the end of the running response"
+    );
+    assert!(!bench.machine.is_prompt(Utterance(0)));
+    bench.server(done("r"));
+    let instructions = bench.sent[0]["response"]["instructions"].as_str().unwrap();
+    assert!(instructions.ends_with(": This call is recorded."), "{instructions}");
+    bench.sent.clear();
+    bench.server(created("p"));
+    let (utterance, _) = bench.server(delta("p", "j", 20)).unwrap();
+    assert!(bench.machine.is_prompt(utterance) && !bench.machine.is_prompt(Utterance(0)));
+    bench.server(done("p"));
+    bench.server(created("s"));
+    let (utterance, _) = bench.server(delta("s", "k", 20)).unwrap();
+    assert!(!bench.machine.is_prompt(utterance));
+}
+
+#[test]
+fn a_response_that_came_in_the_place_of_what_was_to_be_recited_is_not_taken_for_it() {
+    let mut bench = Bench::ready(Settings::default());
+    bench.bridge(|machine, now| machine.recite(now, "This call is recorded."));
+    let event_id = bench.sent[0]["event_id"].clone();
+    // The server began an answer of its own just before, and refuses ours.
+    bench.server(created("own"));
+    bench.server(error("conversation_already_has_active_response", Some(&event_id)));
+    let (utterance, _) = bench.server(delta("own", "j", 20)).unwrap();
+    assert!(!bench.machine.is_prompt(utterance));
+}
+
+#[test]
 fn only_keys_of_a_telephone_are_digits() {
     let mut bench = Bench::ready(Settings::default());
     for key in ['x', '\n', '"', 'E'] {

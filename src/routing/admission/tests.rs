@@ -2,7 +2,7 @@
 
 use super::Direction::{Inbound, Outbound};
 use super::*;
-use crate::config::Trunk;
+use crate::config::{Trunk, TrunkMedia};
 
 #[test]
 fn calls_are_let_in_up_to_the_limit_and_again_when_one_has_gone() {
@@ -138,6 +138,7 @@ fn room(calls_max: usize, calls_per_s: u32, trunks: &[(&str, usize, u32, usize)]
         uplink: None,
         session_expires: None,
         messages: true,
+        media: TrunkMedia::default(),
         limits: TrunkLimits {
             calls_max: *calls_max,
             calls_per_s: *calls_per_s,

@@ -185,6 +185,7 @@ fn every_rule_that_was_looked_at_has_its_line() {
             "route[1]: trunk \"pbx\" does not match \"secure\"",
             "route[2]: trunk \"*\", to \"3*\" and from \"p0@phone.example\" match",
             "agent \"operator\": its sessions run on operator",
+            "media: pcmu, pcma, g722, opus in packets of 20 ms, SRTP accepted by keys or by DTLS",
             "verdict: the agent \"operator\" answers",
         ]
     );

@@ -106,6 +106,10 @@ fn busy() -> Metrics {
     metrics.call_setup(took);
     metrics.responded(took);
     metrics.barged_in(took);
+    metrics.recorded(640);
+    metrics.recording_lost(took);
+    metrics.recording_failed("disk_full");
+    metrics.recording_upload("ok");
     metrics.rtp_received(3);
     metrics.rtp_jitter(took);
     metrics.mos("received", "narrowband", 4.2);

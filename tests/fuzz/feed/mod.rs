@@ -2,10 +2,14 @@
 //!
 //! Nothing here may panic, whatever the bytes, and nothing may go on for longer than the input warrants.
 
+mod codec;
 mod rtp;
+mod secure;
 mod sip;
 
+pub use codec::codec;
 pub use rtp::rtp;
+pub use secure::secure;
 pub use sip::sip;
 
 /// Fails when more was done than an input can ask for.

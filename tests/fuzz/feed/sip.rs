@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use patchcord::sdp::{self, Local};
+use patchcord::rtp::srtp::{MasterKey, Suite};
+use patchcord::sdp::{self, Fingerprint, Local, Protection, Srtp};
 use patchcord::sip::reader::DATAGRAM_BYTES_MAX;
 use patchcord::sip::stream::STREAM_BUFFER_BYTES_MAX;
 use patchcord::sip::{
@@ -25,10 +26,39 @@ pub fn sip(bytes: &[u8]) {
 /// The body of a message is taken for an offer and for an answer.
 fn negotiate(message: &Message) {
     let (Message::Request(Request { body, .. }) | Message::Response(Response { body, .. })) = message;
-    let local = Local::new([127, 0, 0, 1].into(), 4000, 1);
+    negotiate_as(body, Local::new([127, 0, 0, 1].into(), 4000, 1));
+    negotiate_as(body, protected());
+}
+
+/// What was agreed on is what the next offer, and its answer, go on from.
+fn negotiate_as(body: &[u8], mut local: Local) {
     let _ = sdp::read_answer(body, &local);
-    if let Ok((_, answer)) = sdp::answer(body, &local) {
+    if let Ok((negotiated, answer)) = sdp::answer(body, &local) {
         assert!(!answer.is_empty(), "an answer of nothing");
+        local.before = Some(Box::new(negotiated));
+        let offer = sdp::offer(&local);
+        assert!(
+            sdp::answer(&offer, &protected()).is_ok(),
+            "an offer that we would refuse"
+        );
+        let _ = sdp::read_answer(body, &local);
+    }
+}
+
+/// With keys for every suite and a certificate.
+fn protected() -> Local {
+    let key = |suite: Suite| MasterKey::new(suite, &vec![7; suite.key_and_salt_len()]).expect("a key that fits");
+    let protection = Protection {
+        srtp: Srtp::Offered,
+        keys: Suite::ALL.into_iter().map(key).collect(),
+        dtls: Some(Fingerprint {
+            algorithm: "sha-256".to_owned(),
+            bytes: vec![7; 32],
+        }),
+    };
+    Local {
+        protection,
+        ..Local::new([127, 0, 0, 1].into(), 4000, 1)
     }
 }
 

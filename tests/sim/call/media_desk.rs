@@ -68,8 +68,8 @@ impl Call {
             lost = lost.or(self.bridge_report(now, report));
         }
         while let Some(message) = self.bridge.poll_message() {
-            self.audit.said(now, &message.text);
-            self.acts.push_back(Act::Text(self.connection, message.text));
+            self.audit.said(now, message.text);
+            self.acts.push_back(Act::Text(self.connection, message.text.to_owned()));
         }
         self.audit.settle(now);
         if let Some(class) = lost {

@@ -117,15 +117,24 @@ fn a_short_stall_is_caught_up_with_and_a_long_one_passed_over() {
 }
 
 #[test]
-fn no_timeout_makes_more_than_two_packets() {
-    let mut line = Line::new();
-    line.now += Duration::from_millis(95);
-    line.machine.handle_timeout(line.now);
-    assert_eq!(
-        std::iter::from_fn(|| line.machine.poll_transmit().map(|_| ())).count(),
-        PACKETS_PER_TIMEOUT
-    );
-    assert!(line.machine.poll_timeout().unwrap() <= line.now);
+fn a_stall_is_never_followed_by_a_burst() {
+    for stall_ms in [5, 30, 95, 99, 130, 1_000] {
+        let mut line = Line::new();
+        line.say(ONE, 9_000);
+        line.run(200);
+        line.sleep(stall_ms);
+        line.run(1_000);
+        let times: Vec<Instant> = line.sent.iter().map(|packet| packet.at).collect();
+        assert!(
+            times
+                .windows(3)
+                .all(|three| three[2] - three[0] >= Duration::from_millis(20))
+        );
+        let due = (1_200 + stall_ms) / 20;
+        let skipped = line.machine.statistics().ticks_skipped;
+        assert_eq!(line.sent.len() as u64 + skipped, due, "{stall_ms} ms");
+        assert_eq!(skipped > 0, stall_ms >= 130);
+    }
 }
 
 #[test]

@@ -176,9 +176,15 @@ fn silence_of_the_far_end_is_told_once() {
     let mut line = Line::new();
     line.speak();
     line.run(130_000);
-    assert_eq!(line.events(), [Event::Silent]);
+    assert_eq!(told(&mut line), 1);
     line.speak();
-    assert_eq!(line.events(), []);
+    line.run(1_000);
+    assert_eq!(told(&mut line), 0);
+}
+
+fn told(line: &mut Line) -> usize {
+    let events = line.events();
+    events.iter().filter(|event| **event == Event::Silent).count()
 }
 
 #[test]

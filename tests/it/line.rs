@@ -1,0 +1,71 @@
+//! Calls of which one side does not hear the other, and how they say so.
+
+use patchcord::telemetry::Level;
+use serde_json::Value;
+
+use crate::{
+    gateway::TestGateway,
+    phone::{Offer, Phone},
+};
+
+#[tokio::test]
+async fn a_caller_that_sends_nothing_is_diagnosed_and_cured() {
+    let gateway = TestGateway::start().await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.shut_mouth(true);
+    phone.dial("operator", Offer::Pcmu).await;
+    diagnosed(&gateway, "no_packets").await;
+    phone.shut_mouth(false);
+    phone.say(440.0, std::time::Duration::from_secs(1));
+    // Told as over only by its record: nothing else is wrong with this call.
+    phone.hear_voice(std::time::Instant::now()).await;
+    phone.hang_up().await;
+    let record = &gateway.records(1).await[0];
+    let told = diagnosis(record, "no_packets");
+    assert_eq!(told["times"], 1);
+    assert!((1..30_000).contains(&told["total_ms"].as_u64().unwrap()), "{told}");
+    gateway.settled().await;
+}
+
+#[tokio::test]
+async fn packets_from_elsewhere_are_diagnosed_until_they_are_taken() {
+    let gateway = TestGateway::start().await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    phone.hear_voice(std::time::Instant::now()).await;
+    phone.move_mouth().await;
+    diagnosed(&gateway, "wrong_source").await;
+    phone.hang_up().await;
+    let record = &gateway.records(1).await[0];
+    assert_eq!(diagnosis(record, "wrong_source")["times"], 1);
+    assert!(record["rtp"]["foreign"].as_u64().unwrap() > 50, "{record}");
+    gateway.settled().await;
+}
+
+#[tokio::test]
+async fn a_phone_whose_port_is_closed_is_diagnosed_and_the_call_ends_in_time() {
+    let gateway = TestGateway::start_with("[media]\nunheard_timeout_s = 2\n").await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    phone.hear_voice(std::time::Instant::now()).await;
+    phone.close_rtp().await;
+    diagnosed(&gateway, "refused").await;
+    assert_eq!(gateway.level(Level::CallsActive), 1);
+    let bye = phone.bye().await;
+    assert!(bye.contains("unheard"), "{bye}");
+    let record = &gateway.records(1).await[0];
+    assert_eq!(record["outcome"]["cause"], "unheard");
+    assert_eq!(diagnosis(record, "refused")["times"], 1);
+    gateway.settled().await;
+}
+
+async fn diagnosed(gateway: &TestGateway, cause: &str) {
+    let series = format!("patchcord_media_diagnoses_total{{cause=\"{cause}\"}}");
+    gateway.until(cause, || gateway.sample(&series) >= 1.0).await;
+}
+
+fn diagnosis<'r>(record: &'r Value, cause: &str) -> &'r Value {
+    let all = record["diagnoses"].as_array().unwrap();
+    let found = all.iter().find(|diagnosis| diagnosis["cause"] == cause);
+    found.unwrap_or_else(|| panic!("no {cause}: {record}"))
+}
