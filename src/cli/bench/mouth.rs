@@ -91,11 +91,11 @@ mod tests {
 
     #[test]
     fn a_caller_holds_its_pitch_and_marks_every_tenth_packet() {
-        for codec in [Codec::Pcmu, Codec::Pcma] {
+        for codec in Codec::ALL {
             let mut mouth = Mouth::new(77, codec).unwrap();
             let mut decoder = Decoder::new(codec, SESSION_RATE).unwrap();
             let mut meter = pitch::Meter::new(decoder.rate().hz());
-            let mut heard = None;
+            let (mut heard, mut loud) = (None, false);
             for number in 0..100 {
                 let (counted, marked, packet) = mouth.next();
                 let packet = Packet::read(packet).unwrap();
@@ -103,11 +103,12 @@ mod tests {
                 let mut pcm = Vec::new();
                 decoder.decode(packet.payload, &mut pcm).unwrap();
                 let is_mark = number % MARK_EVERY == 0;
-                assert_eq!(
-                    (speech::is_mark(&pcm), marked),
-                    (is_mark, is_mark),
-                    "{codec:?} {number}"
-                );
+                assert_eq!(marked, is_mark);
+                // Opus is some milliseconds behind, so the end of a mark is in the next packet: its beginning counts. And a
+                // decoder that has just been set up must first learn how loud it is.
+                let begins = !std::mem::replace(&mut loud, speech::is_mark(&pcm)) && loud;
+                let settled = codec.law().is_some() || number > 1;
+                assert!(!settled || begins == is_mark, "{codec:?} {number}");
                 heard = heard.or(meter.hear(&pcm));
             }
             assert_eq!(heard.and_then(pitch::caller), Some(77), "{heard:?}");
