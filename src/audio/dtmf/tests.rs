@@ -227,11 +227,7 @@ fn the_operators_voice_is_no_key_at_any_pitch() {
             let mut detector = DtmfDetector::new(RATE);
             let faster: Vec<i16> = (0..pcm.len() * 100 / percent).map(|n| pcm[n * percent / 100]).collect();
             let told: Vec<char> = faster.chunks(160).filter_map(|frame| detector.push(frame)).collect();
-<<<<<<< HEAD
-            assert!(told.is_empty(), "{percent} %");
-=======
             assert!(told.is_empty(), "{percent} %: {told:?}");
->>>>>>> codecs
         }
     }
 }
