@@ -25,7 +25,7 @@
 //! | module | duty |
 //! |---|---|
 //! | [`audio`] | codec bytes ↔ samples ↔ sample rates, levels, voice activity |
-//! | [`rtp`] | RTP and RTCP bytes, order, loss, telephone-events |
+//! | [`rtp`] | RTP and RTCP bytes, order, loss, telephone-events; SRTP, and the DTLS handshake that makes its keys |
 //! | [`sip`] | messages, transactions, dialogs, digest |
 //! | [`config`] | file and environment → validated settings |
 //! | [`sdp`] | read an offer, choose an answer; make an offer, read the answer |

@@ -63,7 +63,6 @@ const OWNERS: &[(&str, &str)] = &[
     ("object_store", "store"),
     ("sdp_types", "sdp"),
     ("audiopus", "audio"),
-    ("wide", "audio"),
 ];
 
 /// Queues without a bound: what would be lost, and when, could not be said.

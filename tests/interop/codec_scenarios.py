@@ -17,7 +17,7 @@ CODECS = ("PCMU", "PCMA", "G722", "opus")
 ENCRYPTIONS = {
     "rtp": (None, "RTP/AVP", None, None),
     "sdes": ("srtp-mand", "RTP/SAVP", "SRTP is Enabled", "AES_CM_128_HMAC_SHA1_80"),
-    "dtls": ("dtls_srtp", "UDP/TLS/RTP/SAVPF", "DTLS", "dtls"),
+    "dtls": ("dtls_srtp", "UDP/TLS/RTP/SAVPF", "DTLS-SRTP complete", "dtls"),
 }
 # What the agent says first would only delay what is measured.
 CALLER_SPEAKS_FIRST = ""

@@ -199,7 +199,8 @@ impl Cipher {
         let (Method::Counter128(_, mac) | Method::Counter256(_, mac)) = &self.method else {
             return None;
         };
-        let mut mac = mac.clone();
+        // Of the state, not of the box: a packet allocates nothing.
+        let mut mac = Hmac::clone(mac);
         mac.update(packet);
         mac.update(behind);
         Some(mac.finalize().into_bytes().into())

@@ -64,9 +64,9 @@ fn encode(codec: Codec, session: SampleRate, bytes: &[u8]) {
     let wishes = OpusWishes {
         bitrate_max: bytes.first_chunk().map(|&bytes| u32::from_le_bytes(bytes)),
         playback_hz_max: bytes.get(4).map(|&khz| u32::from(khz) * 1_000),
-        fec: bytes.len() % 2 == 0,
-        dtx: bytes.len() % 3 == 0,
-        constant_bitrate: bytes.len() % 5 == 0,
+        fec: bytes.len().is_multiple_of(2),
+        dtx: bytes.len().is_multiple_of(3),
+        constant_bitrate: bytes.len().is_multiple_of(5),
     };
     let mut encoder = Encoder::new(codec, session, wishes).expect("libopus is there");
     encoder.expect_loss(bytes.last().copied().unwrap_or(0));
