@@ -3,7 +3,8 @@
     quality.py voice SPOKEN OUT LEAD_S TAIL_S     what somebody said, at 48 kHz and with silence around it
     quality.py compare SPOKEN HEARD RATE          what was heard against what was said, as JSON
     quality.py ulaw SPOKEN TIMES                  µ-law alone, applied so many times in a row, as JSON
-    quality.py holes SPOKEN PACKETS TIMES         what came of µ-law packets with silence for those that did not, as JSON
+    quality.py holes SPOKEN PACKETS PORT TIMES    the µ-law packets that came to the ports below this one, with silence for
+                                                  those that did not, as JSON
 
 WAV files are mono, 16 bit. PESQ is narrow band at 8000 and wide band at 16000. It judges made-up voices by figures of
 their own, so that only figures of the same sentence can be compared; `quality_scenarios.py` does that.
@@ -90,15 +91,15 @@ def coded(samples, times):
     return samples
 
 
-def arrived(path):
-    """The longest µ-law stream of a capture at its timestamps, with silence for what did not come; (samples, the share
-    of packets that did not)."""
+def arrived(path, below):
+    """The longest µ-law stream of a capture to the ports below one, at its timestamps and with silence for what did not
+    come; and the share of its packets that did not."""
     packets = {}
     with open(path) as file:
         for line in file:
             at, source, target, data = line.split()
             packet = wire.Packet.read(int(at) / 1e9, int(source), int(target), bytes.fromhex(data))
-            if packet:
+            if packet and packet.target < below:
                 packets.setdefault(packet.ssrc, []).append(packet)
     stream = wire.Stream(max(packets.values(), key=len))
     numbers = {packet.sequence for packet in stream.packets}
@@ -122,8 +123,8 @@ def main(what, spoken, *more):
         samples = read(spoken, 8000)
         return compare(samples, coded(samples, int(more[0])), 8000)
     if what == "holes":
-        heard, lost = arrived(more[0])
-        return compare(read(spoken, 8000), coded(heard, int(more[1])), 8000) | {"lost": round(lost, 4)}
+        heard, lost = arrived(more[0], int(more[1]))
+        return compare(read(spoken, 8000), coded(heard, int(more[2])), 8000) | {"lost": round(lost, 4)}
     raise SystemExit(__doc__)
 
 

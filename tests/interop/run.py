@@ -27,6 +27,7 @@ import caller_scenarios
 import codec_scenarios
 import events_scenario
 import kamailio_scenarios
+import lossy_scenario
 import phone_scenarios
 import quality_scenarios
 import sipp_scenarios
@@ -279,6 +280,9 @@ def main():
         tally.run("events", lambda notes: events_scenario.run(options, notes))
     if chosen("storage"):
         tally.run("storage", lambda notes: storage_scenario.run(options, notes))
+    for audio in lossy_scenario.AUDIOS:
+        if chosen(f"quality-lossy-{audio}"):
+            tally.run(f"quality-lossy-{audio}", lambda notes: lossy_scenario.run(options, notes, audio))
 
     small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS | codec_scenarios.SCENARIOS
     small = small | quality_scenarios.SCENARIOS | SERVERS
