@@ -19,6 +19,11 @@ SEEDS = (1, 2, 3)
 MARGIN = 0.2
 # The link takes packets with even chance; this far from what was ordered, something else was lost.
 LOST = (0.02, 0.09)
+# The link delays a packet by at most so much more than another; beyond that the phone, the link or the gateway had to wait
+# for a processor, and the call is made again.
+LATE_MS_MAX, ANSWER_LATE_MS_MAX = 2 * lossy_call.JITTER_MS + 40, 60
+ATTEMPTS = 4
+# As the backend speaks, and how often the sound is then coded.
 AUDIOS = {"auto": 1, "pcm16": 2}
 
 
@@ -36,7 +41,21 @@ def run(options, notes, audio):
 
 
 def gain(options, notes, audio, seed, root):
-    folder = options.work / f"quality-lossy-{audio}" / str(seed)
+    """By how much a call is better than silence for what it lost."""
+    for attempt in range(ATTEMPTS):
+        folder = options.work / f"quality-lossy-{audio}" / f"{seed}-{attempt}"
+        heard, holes = one_call(options, folder, audio, seed, root)
+        late = f"{holes['late_ms']} ms there, {holes['answer_late_ms']} ms back"
+        if holes["late_ms"] <= LATE_MS_MAX and holes["answer_late_ms"] <= ANSWER_LATE_MS_MAX:
+            notes.append(f"{holes['lost']:.1%} lost, late by {late}: PESQ {heard['pesq']:.2f}, silence {holes['pesq']:.2f}")
+            assert LOST[0] <= holes["lost"] <= LOST[1], f"{holes['lost']:.1%} of the packets were lost on the way"
+            return heard["pesq"] - holes["pesq"]
+        notes.append(f"again: late by {late}, so the machine was too busy")
+    raise AssertionError(f"{ATTEMPTS} times the machine was too busy to carry sound")
+
+
+def one_call(options, folder, audio, seed, root):
+    """(what the phone heard, what came to the gateway), judged."""
     folder.mkdir(parents=True)
     spoken, voice, seconds = sentence(options, folder)
     lasts = BEFORE_S + 2 * seconds + AFTER_S
@@ -45,7 +64,4 @@ def gain(options, notes, audio, seed, root):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=lasts + 90)
     assert done.returncode == 0, done.stderr.strip().splitlines()[-1]
     heard = measure(options, "compare", spoken, next(folder.glob("baresip/heard/dump-*-dec.wav")), 8000)
-    holes = measure(options, "holes", spoken, folder / "rtp.txt", lossy_call.PORTS.phone_rtp[0], AUDIOS[audio])
-    notes.append(f"{holes['lost']:.1%} lost: PESQ {heard['pesq']:.2f}, with silence for them {holes['pesq']:.2f}")
-    assert LOST[0] <= holes["lost"] <= LOST[1], f"{holes['lost']:.1%} of the packets were lost on the way"
-    return heard["pesq"] - holes["pesq"]
+    return heard, measure(options, "holes", spoken, folder / "rtp.txt", lossy_call.PORTS.phone_rtp[0], AUDIOS[audio])

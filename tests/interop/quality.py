@@ -91,22 +91,40 @@ def coded(samples, times):
     return samples
 
 
-def arrived(path, below):
-    """The longest µ-law stream of a capture to the ports below one, at its timestamps and with silence for what did not
-    come; and the share of its packets that did not."""
+def streams(path, below):
+    """Of a capture: the longest stream to the ports below one, and the longest from there."""
     packets = {}
     with open(path) as file:
         for line in file:
             at, source, target, data = line.split()
             packet = wire.Packet.read(int(at) / 1e9, int(source), int(target), bytes.fromhex(data))
-            if packet and packet.target < below:
-                packets.setdefault(packet.ssrc, []).append(packet)
-    stream = wire.Stream(max(packets.values(), key=len))
+            if packet:
+                packets.setdefault((packet.target < below, packet.ssrc), []).append(packet)
+    longest = lambda there: max((those for (to, _), those in packets.items() if to is there), key=len, default=[])
+    return wire.Stream(longest(True)), wire.Stream(longest(False))
+
+
+def lost(stream):
+    """The share of the packets between the first and the last that did not come."""
     numbers = {packet.sequence for packet in stream.packets}
-    # As many as passed between the least and the greatest number; a call here does not come to 2^15 packets.
     first = stream.packets[0].sequence
+    # A call here does not come to 2^15 packets.
     steps = [(number - first + 0x8000 & 0xFFFF) - 0x8000 for number in numbers]
-    return numpy.array(stream.samples()), 1 - len(numbers) / (max(steps) - min(steps) + 1)
+    return 1 - len(numbers) / (max(steps) - min(steps) + 1)
+
+
+def late_ms(stream):
+    """How much later than the earliest the latest packet was, by the clock of its stream."""
+    first = stream.packets[0]
+    clock = lambda packet: ((packet.timestamp - first.timestamp + 0x80000000 & 0xFFFFFFFF) - 0x80000000) / 8000
+    delays = [packet.at - clock(packet) for packet in stream.packets]
+    return round(1000 * (max(delays) - min(delays)))
+
+
+def holes(spoken, path, below, times):
+    came, went = streams(path, below)
+    figures = compare(spoken, coded(numpy.array(came.samples()), times), 8000)
+    return figures | {"lost": round(lost(came), 4), "late_ms": late_ms(came), "answer_late_ms": late_ms(went)}
 
 
 def main(what, spoken, *more):
@@ -123,8 +141,7 @@ def main(what, spoken, *more):
         samples = read(spoken, 8000)
         return compare(samples, coded(samples, int(more[0])), 8000)
     if what == "holes":
-        heard, lost = arrived(more[0], int(more[1]))
-        return compare(read(spoken, 8000), coded(heard, int(more[2])), 8000) | {"lost": round(lost, 4)}
+        return holes(read(spoken, 8000), more[0], int(more[1]), int(more[2]))
     raise SystemExit(__doc__)
 
 
