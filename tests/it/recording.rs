@@ -33,10 +33,13 @@ struct Stereo {
     right: Vec<i16>,
 }
 
+/// What was put where.
+type Received = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// Storage that takes what is put there, after it was too busy once.
 struct Storage {
     address: SocketAddr,
-    received: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    received: Received,
     task: tokio::task::AbortHandle,
 }
 
@@ -481,7 +484,7 @@ impl Drop for Storage {
 }
 
 /// One request a connection.
-async fn take(listener: TcpListener, received: Arc<Mutex<Vec<(String, Vec<u8>)>>>) {
+async fn take(listener: TcpListener, received: Received) {
     let mut busy = true;
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
