@@ -48,8 +48,8 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// A call of this thread, with no deadline yet.
-    pub fn new() -> Self {
+    /// A call of this thread, which counts it, with no deadline yet.
+    pub fn join() -> Self {
         BEAT.with(|beat| beat.calls.set(beat.calls.get() + 1));
         Self { armed: None }
     }
@@ -281,7 +281,7 @@ mod tests {
 
     /// Waits for so many deadlines 20 ms apart; how often it was polled.
     async fn pace(deadlines: u32) -> usize {
-        let mut deadline = Deadline::new();
+        let mut deadline = Deadline::join();
         let start = on_grid(Instant::now());
         let (mut met, mut polls) = (0, 0);
         poll_fn(|context| {

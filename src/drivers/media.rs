@@ -178,7 +178,7 @@ impl Driver {
             metrics: start.metrics,
             serving: None,
             recording: None,
-            deadline: Deadline::new(),
+            deadline: Deadline::join(),
             span: start.span,
             _lease: lease,
         })

@@ -145,7 +145,9 @@ impl Worker {
             // Whoever started the worker waits for this.
             let _ = built.send(outcome);
             let _told = OnDrop(ended);
-            runtime.map(|runtime| runtime.block_on(work(inbox, metrics, gauge)));
+            if let Some(runtime) = runtime {
+                runtime.block_on(work(inbox, metrics, gauge));
+            }
         })?;
         told.recv().map_err(io::Error::other)??;
         Ok(Self {

@@ -27,7 +27,9 @@ import caller_scenarios
 import codec_scenarios
 import events_scenario
 import kamailio_scenarios
+import lossy_scenario
 import phone_scenarios
+import quality_scenarios
 import sipp_scenarios
 import storage_scenario
 import tls_scenarios
@@ -278,8 +280,12 @@ def main():
         tally.run("events", lambda notes: events_scenario.run(options, notes))
     if chosen("storage"):
         tally.run("storage", lambda notes: storage_scenario.run(options, notes))
+    for audio in lossy_scenario.AUDIOS:
+        if chosen(f"quality-lossy-{audio}"):
+            tally.run(f"quality-lossy-{audio}", lambda notes: lossy_scenario.run(options, notes, audio))
 
-    small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS | codec_scenarios.SCENARIOS | SERVERS
+    small = phone_scenarios.SCENARIOS | phone_scenarios.MORE | caller_scenarios.SCENARIOS | codec_scenarios.SCENARIOS
+    small = small | quality_scenarios.SCENARIOS | SERVERS
     ports = {name: Ports(slot, PHONE_RTP + PHONE_RTP_COUNT * slot, PHONE_RTP_COUNT) for slot, name in enumerate(small)}
     for slot, name in enumerate(TRUNKS, len(small)):
         ports[name] = Ports(slot, PHONE_RTP + PHONE_RTP_COUNT * slot, PHONE_RTP_COUNT)
@@ -294,6 +300,7 @@ def main():
         (play, phone_scenarios.SCENARIOS),
         (play, phone_scenarios.MORE | caller_scenarios.SCENARIOS),
         (play, codec_scenarios.SCENARIOS),
+        (play, quality_scenarios.SCENARIOS),
         (play, asterisk_scenarios.SCENARIOS),
         (play, kamailio_scenarios.SCENARIOS | tls_scenarios.SCENARIOS),
         (play_callee, trunk_scenarios.CALLEES),
@@ -320,7 +327,8 @@ def main():
 
 def once_more(options, tally, ports):
     """Milliseconds measured on a busy machine prove little: what failed beside others is measured again, alone."""
-    scenarios = phone_scenarios.SCENARIOS | phone_scenarios.MORE | codec_scenarios.SCENARIOS | SERVERS | TRUNKS
+    scenarios = phone_scenarios.SCENARIOS | phone_scenarios.MORE | codec_scenarios.SCENARIOS | quality_scenarios.SCENARIOS
+    scenarios = scenarios | SERVERS | TRUNKS
     names = [name for name in tally.failed if name in scenarios]
     if not names:
         return

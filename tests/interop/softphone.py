@@ -13,9 +13,9 @@ MODULES = "/usr/lib/baresip/modules"
 CODEC_MODULES = {"PCMU": "g711.so", "PCMA": "g711.so", "G722": "g722.so", "opus": "opus.so"}
 
 
-def write_config(folder, ports, codec, transport, voice, on_loopback, identity, authority, mediaenc):
+def write_config(folder, ports, codec, transport, voice, on_loopback, identity, authority, mediaenc, address="127.0.0.1"):
     """A configuration folder with one account and the one codec to offer; the login waits to be asked for."""
-    place = f"sip_listen 127.0.0.1:{ports.phone}\nnet_interface 127.0.0.1" if on_loopback else ""
+    place = f"sip_listen {address}:{ports.phone}\nnet_interface {address}" if on_loopback else ""
     secure = f"sip_certificate {identity.all}\nsip_cafile {authority}" if identity else ""
     (folder / "heard").mkdir(parents=True, exist_ok=True)
     (folder / "config").write_text(
@@ -52,7 +52,7 @@ statmode_default     off
 ringback_disabled    yes
 """
     )
-    account = f"<sip:caller@127.0.0.1:{ports.phone};transport={transport}>;regint=0;answermode=auto;audio_codecs={codec}"
+    account = f"<sip:caller@{address}:{ports.phone};transport={transport}>;regint=0;answermode=auto;audio_codecs={codec}"
     account += f";mediaenc={mediaenc}" if mediaenc else ""
     account += f";auth_user={USER};auth_pass={PASSWORD}\n"
     (folder / "accounts").write_text(account)

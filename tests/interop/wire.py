@@ -1,4 +1,4 @@
-"""RTP as it passed on the loopback interface, with the kernel's times.
+"""RTP as it passed on the loopback interface or another one, with the kernel's times.
 
 Run as a program it captures (needs root or CAP_NET_RAW) and writes one line per packet until it is told to end;
 imported it starts that program (through sudo when not root) and reads what it wrote.
@@ -105,14 +105,14 @@ class Event:
 class Capture:
     """Captures into a file from construction to `stop`."""
 
-    def __init__(self, path, low_port, high_port):
+    def __init__(self, path, low_port, high_port, interface="lo"):
         self.path = path
-        command = [sys.executable, "-B", __file__, str(path), str(low_port), str(high_port)]
+        command = [sys.executable, "-B", __file__, str(path), str(low_port), str(high_port), interface]
         if os.geteuid() != 0:
             command = ["sudo", "-n"] + command
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline().strip() != "capturing":
-            raise RuntimeError("cannot capture on lo: run as root or with password-less sudo")
+            raise RuntimeError(f"cannot capture on {interface}: run as root or with password-less sudo")
 
     def stop(self):
         """Ends the capture; closing its input is the signal, which works through sudo as well."""
@@ -152,11 +152,11 @@ class Capture:
                     yield packet
 
 
-def capture(path, low_port, high_port):
+def capture(path, low_port, high_port, interface):
     """Writes `nanoseconds source target hex` for every UDP datagram between ports of the range."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0003))
-    raw.bind(("lo", 0x0003))
+    raw.bind((interface, 0x0003))
     raw.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     raw.setsockopt(socket.SOL_SOCKET, 33, RECEIVE_BYTES)  # SO_RCVBUFFORCE
     raw.settimeout(0.1)
@@ -175,7 +175,7 @@ def capture(path, low_port, high_port):
             except socket.timeout:
                 continue
             # Every packet shows twice on loopback: leaving and arriving. The first is when it was sent.
-            if address[2] != PACKET_OUTGOING or len(data) < 40 or data[9] != socket.IPPROTO_UDP:
+            if (interface == "lo" and address[2] != PACKET_OUTGOING) or len(data) < 40 or data[9] != socket.IPPROTO_UDP:
                 continue
             header = (data[0] & 0x0F) * 4
             source, target = struct.unpack("!HH", data[header : header + 4])
@@ -192,4 +192,4 @@ def _input_closed():
 
 
 if __name__ == "__main__":
-    capture(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    capture(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -221,7 +221,7 @@ impl Dice {
 
     /// One datagram in three, in one to four places.
     fn mutilate(&mut self, datagram: &mut Vec<u8>) {
-        if self.next() % 3 > 0 || datagram.is_empty() {
+        if !self.next().is_multiple_of(3) || datagram.is_empty() {
             return;
         }
         for _ in 0..=self.next() % 4 {

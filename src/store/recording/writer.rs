@@ -102,7 +102,7 @@ struct Take {
 
 /// A file's format.
 enum Container {
-    Wav(Wav),
+    Wav(Box<Wav>),
     Ogg(Box<Ogg>),
 }
 
@@ -226,7 +226,7 @@ impl Worker {
     fn create(&self, begin: &Begin) -> io::Result<Container> {
         let disk = Disk::create(&begin.path, self.shared.key.as_ref(), self.shared.budget.clone())?;
         match self.shared.format {
-            RecordingFormat::Wav => Wav::begin(disk, begin.rate).map(Container::Wav),
+            RecordingFormat::Wav => Wav::begin(disk, begin.rate).map(Box::new).map(Container::Wav),
             RecordingFormat::Ogg => Ogg::begin(disk, begin.rate).map(Box::new).map(Container::Ogg),
         }
     }
