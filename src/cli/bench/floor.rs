@@ -115,7 +115,12 @@ pub fn codec_us(codec: Codec) -> anyhow::Result<f64> {
     let mut encoder = Encoder::new(codec, SESSION_RATE, OpusWishes::default())?;
     let mut decoder = Decoder::new(codec, SESSION_RATE)?;
     let samples = encoder.rate().per_ms() * 20;
-    let sound = pitch::pcm(pitch::of_caller(0), encoder.rate().hz(), speech::PEAK, samples * FRAMES);
+    let sound = pitch::pcm(
+        pitch::of_session(0),
+        encoder.rate().hz(),
+        speech::PEAK,
+        samples * FRAMES,
+    );
     let mut fastest = f64::INFINITY;
     for _ in 0..CODEC_BATCHES {
         let (mut payload, mut pcm) = (Vec::new(), Vec::new());

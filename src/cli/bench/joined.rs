@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::{
     clock::MS,
     histogram::Histogram,
-    pitch::{self, TOLERANCE_HZ},
+    pitch::{self, Scale},
     reports::{Heard, HeardCall, Mark, Served, ServedSession},
 };
+use crate::audio::Codec;
 
 /// A mark that takes longer counts as lost: the next one is then nearer.
 const MARK_LATE_MAX: u64 = 190 * MS;
@@ -74,15 +75,16 @@ pub struct Ends {
 pub type Window = std::ops::Range<u64>;
 
 /// Puts the reports of one measurement together.
-pub fn join(heard: &Heard, served: &Served, window: &Window) -> Ends {
+pub fn join(heard: &Heard, served: &Served, window: &Window, codec: Codec) -> Ends {
+    let scale = Scale::of(codec);
     let mut join = Join {
         window: window.clone(),
         ..Join::default()
     };
-    let sessions = by_caller(served, heard.calls.len());
+    let sessions = by_caller(served, heard.calls.len(), scale);
     for (call, session) in heard.calls.iter().zip(sessions) {
         if let Some(session) = session {
-            join.call(call, session);
+            join.call(call, session, scale);
         }
     }
     Ends {
@@ -107,11 +109,11 @@ pub fn join(heard: &Heard, served: &Served, window: &Window) -> Ends {
 }
 
 /// The session that heard each caller; none when it was no session or more than one.
-fn by_caller(served: &Served, callers: usize) -> Vec<Option<&ServedSession>> {
+fn by_caller(served: &Served, callers: usize, scale: Scale) -> Vec<Option<&ServedSession>> {
     let mut sessions = vec![None; callers];
     let mut doubled = vec![false; callers];
     for session in &served.sessions {
-        let named = session.pitches.iter().find_map(|pitch| pitch::caller(*pitch));
+        let named = session.pitches.iter().find_map(|hz| scale.caller(*hz));
         if let Some(caller) = named.filter(|caller| *caller < callers) {
             doubled[caller] |= sessions[caller].replace(session).is_some();
         }
@@ -133,11 +135,11 @@ struct Join {
 }
 
 impl Join {
-    fn call(&mut self, call: &HeardCall, session: &ServedSession) {
-        let caller = session.pitches.first().and_then(|pitch| pitch::caller(*pitch));
-        let same = |pitch: &f32| pitch::caller(*pitch) == caller;
+    fn call(&mut self, call: &HeardCall, session: &ServedSession, scale: Scale) {
+        let caller = session.pitches.first().and_then(|hz| scale.caller(*hz));
+        let same = |hz: &f32| scale.caller(*hz) == caller;
         self.right_in += usize::from(caller.is_some() && session.pitches.iter().all(same));
-        let right = |pitch: &f32| (pitch - session.speaks_hz).abs() <= TOLERANCE_HZ;
+        let right = |hz: &f32| pitch::is_of_session(*hz, session.speaks_hz);
         self.right_out += usize::from(!call.pitches.is_empty() && call.pitches.iter().all(right));
         self.marks(&call.marks, &session.marks);
         if call.listened {
@@ -204,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_call_is_timed_by_the_sound_that_came_through() {
-        let ends = join(&heard(2), &served(&[1, 0]), &WINDOW);
+        let ends = join(&heard(2), &served(&[1, 0]), &WINDOW, Codec::Pcmu);
         assert_eq!((ends.right_pitch_in, ends.right_pitch_out, ends.talking), (2, 2, 2));
         assert_eq!((ends.lost_in, ends.marks_lost, ends.broken_responses), (0, 0, 0));
         let in_ms = ends.packet_to_append.unwrap();
@@ -219,12 +221,12 @@ mod tests {
     #[test]
     fn crossed_lines_are_noticed() {
         // Both sessions hear the same caller.
-        let ends = join(&heard(2), &served(&[0, 0]), &WINDOW);
+        let ends = join(&heard(2), &served(&[0, 0]), &WINDOW, Codec::Pcmu);
         assert_eq!((ends.right_pitch_in, ends.right_pitch_out), (0, 0));
         // The callers hear each other's agents.
         let mut crossed = heard(2);
         crossed.calls.swap(0, 1);
-        let ends = join(&crossed, &served(&[1, 0]), &WINDOW);
+        let ends = join(&crossed, &served(&[1, 0]), &WINDOW, Codec::Pcmu);
         assert_eq!((ends.right_pitch_in, ends.right_pitch_out), (2, 0));
     }
 
@@ -238,7 +240,7 @@ mod tests {
         let mut heard = heard(2);
         heard.calls[0].onsets.remove(2);
         heard.calls[1].onsets.insert(3, 13_000 * MS);
-        let ends = join(&heard, &served, &WINDOW);
+        let ends = join(&heard, &served, &WINDOW, Codec::Pcmu);
         assert_eq!((ends.marks_lost, ends.lost_in, ends.right_pitch_in), (1, 3, 1));
         assert_eq!(ends.broken_responses, 2);
     }
@@ -264,7 +266,7 @@ mod tests {
             speaks_hz: pitch::of_session(number),
             marks: (0..20).map(|n| mark(5 + n * 10, n * 200 + 3)).collect(),
             starts: (0..5).map(|n| n * 5_200 * MS).collect(),
-            pitches: vec![pitch::of_caller(*caller); 3],
+            pitches: vec![Scale::of(Codec::Pcmu).pitch(*caller); 3],
             surprises: 0,
         };
         Served {

@@ -151,6 +151,11 @@ fn floor(json: bool) -> anyhow::Result<Vec<Goal>> {
 }
 
 fn measure(bench: &Bench) -> anyhow::Result<Vec<Goal>> {
+    let most = bench.callers_max();
+    anyhow::ensure!(
+        bench.calls.0.iter().all(|calls| *calls <= most),
+        "callers of this codec have {most} pitches to tell them apart: give no more calls than that"
+    );
     allow_many_files();
     let floor = Floor::measure()?;
     let mut stage = Stage::open(bench)?;
@@ -210,12 +215,16 @@ impl Bench {
         })
     }
 
+    fn callers_max(&self) -> usize {
+        pitch::Scale::of(self.codec.audio()).callers
+    }
+
     /// The number of calls of the step after this one.
     fn after(&self, figures: &Figures) -> Option<usize> {
         if let Some(next) = self.calls.0.iter().find(|calls| **calls > figures.calls) {
             return Some(*next);
         }
-        let ceiling = self.ceiling?.min(pitch::CALLERS_MAX);
+        let ceiling = self.ceiling?.min(self.callers_max());
         // What a call costs does not end the climb; it is what makes the others fail in the end.
         let goals = figures.goals(None);
         let holds = goals.iter().all(|goal| goal.met || goal.unit == "kB");
@@ -232,6 +241,7 @@ struct Stage {
     backend: Child,
     idle: Usage,
     seconds: u64,
+    codec: audio::Codec,
     watchdog: Watchdog,
     words: String,
 }
@@ -254,6 +264,7 @@ impl Stage {
             backend,
             idle,
             seconds: bench.seconds,
+            codec: bench.codec.audio(),
             watchdog,
             words: format!(
                 "{:?} 20 ms to {:?}, {:?} deltas",
@@ -286,7 +297,7 @@ impl Stage {
         clock::sleep_until(until);
         let after = self.snapshot()?;
         let (heard, served): (Heard, Served) = (self.callers.hear()?, self.backend.hear()?);
-        let ends = joined::join(&heard, &served, &(from..until));
+        let ends = joined::join(&heard, &served, &(from..until), self.codec);
         Ok(Figures {
             failed: dialled.failed,
             ..self.figures(calls, &before, &after, ends)

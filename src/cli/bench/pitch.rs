@@ -1,17 +1,16 @@
 //! The tones of a benchmark: every caller and every session has a pitch of its own, so that sound which is lost, slow,
 //! garbled or on the wrong call is noticed.
 
+use crate::audio::Codec;
+
 /// The deepest caller, in Hz.
 const CALLER_LOW_HZ: f32 = 300.0;
-
-/// Between two callers, in Hz; a loop of [`CALLER_LOOP_PACKETS`] packets holds whole waves of each.
-const CALLER_STEP_HZ: f32 = 1.25;
 
 /// Packets of 20 ms after which a caller's sound repeats.
 pub const CALLER_LOOP_PACKETS: usize = 40;
 
-/// The most callers with a pitch of their own; the highest of them is 1,800 Hz.
-pub const CALLERS_MAX: usize = 1_200;
+/// The most callers with a pitch of their own, of whatever codec.
+pub const CALLERS_MAX: usize = Scale::FINE.callers;
 
 /// The deepest session, in Hz.
 const SESSION_LOW_HZ: f32 = 300.0;
@@ -22,28 +21,62 @@ const SESSION_STEP_HZ: f32 = 5.0;
 /// Sessions with a pitch of their own; further ones share.
 const SESSION_PITCHES: usize = 300;
 
-/// A pitch counts as the right one within this distance: less than half of what is between two callers.
-pub const TOLERANCE_HZ: f32 = 0.5;
+/// A pitch counts as the right one within this share of what is between two.
+const TOLERANCE: f32 = 0.4;
+
+/// The pitches of the callers of a codec, from 300 to 1,800 Hz. [`CALLER_LOOP_PACKETS`] packets hold whole waves of each.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale {
+    step_hz: f32,
+    /// The most callers with a pitch of their own.
+    pub callers: usize,
+}
 
 /// Sound that one measurement of a pitch takes.
 const WINDOW_MS: usize = 1_600;
 
-/// The pitch of a caller.
-pub fn of_caller(number: usize) -> f32 {
-    CALLER_LOW_HZ + CALLER_STEP_HZ * number as f32
-}
+impl Scale {
+    const FINE: Self = Self {
+        step_hz: 1.25,
+        callers: 1_200,
+    };
 
-/// The caller whose pitch this is.
-pub fn caller(hz: f32) -> Option<usize> {
-    let number = ((hz - CALLER_LOW_HZ) / CALLER_STEP_HZ).round();
-    let is_one = (0.0..CALLERS_MAX as f32).contains(&number);
-    let number = number.max(0.0) as usize;
-    (is_one && (of_caller(number) - hz).abs() <= TOLERANCE_HZ).then_some(number)
+    /// Opus loses a wave now and then behind a loud packet.
+    const COARSE: Self = Self {
+        step_hz: 10.0,
+        callers: 150,
+    };
+
+    /// The scale for callers of this codec.
+    pub fn of(codec: Codec) -> Self {
+        match codec {
+            Codec::Opus => Self::COARSE,
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => Self::FINE,
+        }
+    }
+
+    /// The pitch of a caller.
+    pub fn pitch(self, caller: usize) -> f32 {
+        CALLER_LOW_HZ + self.step_hz * caller as f32
+    }
+
+    /// The caller whose pitch this is.
+    pub fn caller(self, hz: f32) -> Option<usize> {
+        let number = ((hz - CALLER_LOW_HZ) / self.step_hz).round();
+        let is_one = (0.0..self.callers as f32).contains(&number);
+        let caller = number.max(0.0) as usize;
+        (is_one && (self.pitch(caller) - hz).abs() <= self.step_hz * TOLERANCE).then_some(caller)
+    }
 }
 
 /// The pitch of a session.
 pub fn of_session(number: usize) -> f32 {
     SESSION_LOW_HZ + SESSION_STEP_HZ * (number % SESSION_PITCHES) as f32
+}
+
+/// Whether this is the pitch of that session.
+pub fn is_of_session(hz: f32, speaks_hz: f32) -> bool {
+    (hz - speaks_hz).abs() <= SESSION_STEP_HZ * TOLERANCE
 }
 
 /// `count` samples of a tone from its beginning on.
@@ -72,8 +105,9 @@ pub struct Meter {
     latest: f32,
 }
 
-/// A crossing counts once the wave has been this far below zero.
-const HYSTERESIS: i16 = 300;
+/// A crossing counts once the wave has been this far below zero: beyond most of the noise of a lossy codec, and short of
+/// what such a codec makes of a voice right behind a loud packet.
+const HYSTERESIS: i16 = 500;
 
 impl Meter {
     /// A meter for sound of this rate.
@@ -132,12 +166,14 @@ mod tests {
     use super::*;
     use crate::audio::Law;
 
+    const FINE: Scale = Scale::FINE;
+
     #[test]
     fn the_pitch_of_every_caller_is_told_from_its_neighbours_at_every_rate() {
         for rate in [8_000, 16_000, 24_000] {
             for number in [0, 1, 2, 500, 1_198, 1_199] {
-                let heard = measured(&pcm(of_caller(number), rate, 4_000.0, rate as usize * 2), rate);
-                assert_eq!(heard.and_then(caller), Some(number), "{rate}: {heard:?}");
+                let heard = measured(&pcm(FINE.pitch(number), rate, 4_000.0, rate as usize * 2), rate);
+                assert_eq!(heard.and_then(|hz| FINE.caller(hz)), Some(number), "{rate}: {heard:?}");
             }
         }
     }
@@ -146,33 +182,38 @@ mod tests {
     fn companding_does_not_hide_a_pitch() {
         for number in [3, 700, 1_199] {
             let mut code = Vec::new();
-            Law::Mu.encode(&pcm(of_caller(number), 8_000, 4_000.0, 16_000), &mut code);
+            Law::Mu.encode(&pcm(FINE.pitch(number), 8_000, 4_000.0, 16_000), &mut code);
             let mut heard = Vec::new();
             Law::Mu.decode(&code, &mut heard);
-            assert_eq!(measured(&heard, 8_000).and_then(caller), Some(number));
+            assert_eq!(measured(&heard, 8_000).and_then(|hz| FINE.caller(hz)), Some(number));
         }
     }
 
     #[test]
     fn sound_at_the_wrong_speed_is_no_callers() {
         // 16 kHz taken for 24 kHz.
-        let sound = pcm(of_caller(1_000), 16_000, 4_000.0, 48_000);
-        assert_eq!(measured(&sound, 24_000).and_then(caller), None);
-        assert_eq!(caller(of_caller(5) + 0.6), None);
-        assert_eq!((caller(f32::NAN), caller(1e9), caller(-1e9)), (None, None, None));
+        let sound = pcm(FINE.pitch(1_000), 16_000, 4_000.0, 48_000);
+        assert_eq!(measured(&sound, 24_000).and_then(|hz| FINE.caller(hz)), None);
+        assert_eq!(FINE.caller(FINE.pitch(5) + 0.6), None);
+        assert_eq!(
+            (FINE.caller(f32::NAN), FINE.caller(1e9), FINE.caller(-1e9)),
+            (None, None, None)
+        );
     }
 
     #[test]
     fn loops_hold_whole_waves() {
         let waves = |hz: f32, ms: f32| (hz * ms / 1_000.0).fract();
         let loop_ms = 20.0 * CALLER_LOOP_PACKETS as f32;
-        assert!((0..CALLERS_MAX).all(|number| waves(of_caller(number), loop_ms) == 0.0));
+        for scale in [Scale::FINE, Scale::COARSE] {
+            assert!((0..scale.callers).all(|number| waves(scale.pitch(number), loop_ms) == 0.0));
+        }
         assert!((0..SESSION_PITCHES).all(|number| waves(of_session(number), 200.0) == 0.0));
     }
 
     #[test]
     fn silence_has_no_pitch_of_anybody() {
-        assert_eq!(measured(&[0; 16_000], 8_000).and_then(caller), None);
+        assert_eq!(measured(&[0; 16_000], 8_000).and_then(|hz| FINE.caller(hz)), None);
     }
 
     fn measured(pcm: &[i16], rate: u32) -> Option<f32> {

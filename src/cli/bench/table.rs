@@ -86,8 +86,24 @@ impl Figures {
             ms(ends.packet_delta, |times| times.p99_ms),
             ms(ends.callers_late, |times| times.p99_ms),
             format!("{}/{}", ends.lost_in, ends.lost_out),
-            format!("{}/{}", ends.right_pitch_in, ends.right_pitch_out),
+            self.right_pitch(),
         )
+    }
+
+    /// Where not every caller listens, with how many did.
+    fn right_pitch(&self) -> String {
+        let Ends {
+            right_pitch_in,
+            right_pitch_out,
+            listened,
+            ..
+        } = self.ends;
+        let of = if listened < self.calls {
+            format!(" of {listened}")
+        } else {
+            String::new()
+        };
+        format!("{right_pitch_in}/{right_pitch_out}{of}")
     }
 
     /// What is odd about this step, in sentences.
@@ -217,7 +233,7 @@ impl Goal {
             .map_or("not measured".to_owned(), |value| format!("{value:.3}"));
         let met = if self.met { "met" } else { "NOT MET" };
         format!(
-            "{:<36} {measured:>12} of at most {:>6} {:<12} {met}",
+            "{:<36} {measured:>12} of at most {:>6.2} {:<12} {met}",
             self.what, self.at_most, self.unit
         )
     }
@@ -244,10 +260,13 @@ fn ms(times: Option<Times>, pick: impl Fn(Times) -> f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::bench::{
-        clock::MS,
-        joined,
-        reports::{Heard, Served},
+    use crate::{
+        audio::Codec,
+        cli::bench::{
+            clock::MS,
+            joined,
+            reports::{Heard, Served},
+        },
     };
 
     #[test]
@@ -291,7 +310,7 @@ mod tests {
             steal_percent: 0.0,
             datagrams_dropped: 0,
             failed: BTreeMap::new(),
-            ends: joined::join(&heard, &Served::default(), &(0..1)),
+            ends: joined::join(&heard, &Served::default(), &(0..1), Codec::Pcmu),
         }
     }
 }
