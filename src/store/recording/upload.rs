@@ -266,3 +266,106 @@ fn jittered(pause: Duration) -> Duration {
     let share = getrandom::u32().unwrap_or(u32::MAX);
     pause / 2 + pause.mul_f64(f64::from(share) / f64::from(u32::MAX)) / 2
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn files_of_any_size_arrive_whole_and_are_kept_where_that_is_wanted() {
+        for kept in [false, true] {
+            let desk = Desk::new(&format!("kept-{kept}"), kept);
+            let small = desk.spool("a.wav", 5);
+            let large = desk.spool("b.wav", 2 * PART_BYTES + 77);
+            desk.spool("c.wav.part", 5);
+            assert_eq!(desk.worker.round().await, 0);
+            for (name, bytes) in [("a.wav", &small), ("b.wav", &large)] {
+                assert_eq!(&desk.stored(name).await.unwrap(), bytes);
+                assert_eq!(desk.folder.join(name).exists(), kept);
+            }
+            assert!(
+                desk.stored("c.wav.part").await.is_none(),
+                "what is not whole is not uploaded"
+            );
+            assert_eq!(waiting(&desk.worker.spool), Vec::<PathBuf>::new());
+            let uploaded = "patchcord_recording_uploads_total{result=\"ok\"} 2";
+            assert!(desk.worker.metrics.render().contains(uploaded));
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_uploaded_stays_and_holds_up_no_other() {
+        let desk = Desk::new("odd", false);
+        fs::create_dir_all(desk.worker.spool.join("a.wav")).unwrap();
+        let good = desk.spool("b.wav", 9);
+        assert_eq!(desk.worker.round().await, 1);
+        assert_eq!(desk.stored("b.wav").await.unwrap(), good);
+        assert_eq!(waiting(&desk.worker.spool).len(), 1);
+        assert_eq!(desk.worker.metrics.level(Level::RecordingUploadsPending), 1);
+    }
+
+    #[tokio::test]
+    async fn what_another_process_uploads_is_left_to_it() {
+        let desk = Desk::new("other", false);
+        desk.spool("a.wav", 5);
+        let file = File::open(desk.worker.spool.join("a.wav")).unwrap();
+        file.lock().unwrap();
+        assert_eq!(desk.worker.round().await, 0);
+        assert!(desk.stored("a.wav").await.is_none());
+        drop(file);
+        assert_eq!(desk.worker.round().await, 0);
+        assert!(desk.stored("a.wav").await.is_some());
+    }
+
+    #[test]
+    fn pauses_are_spread_over_half_of_themselves() {
+        let pauses: Vec<Duration> = (0..100).map(|_| jittered(RETRY_MIN)).collect();
+        assert!(pauses.iter().all(|pause| (RETRY_MIN / 2..=RETRY_MIN).contains(pause)));
+        assert!(pauses.iter().min() < pauses.iter().max());
+    }
+
+    struct Desk {
+        folder: PathBuf,
+        store: Arc<InMemory>,
+        worker: Worker,
+    }
+
+    impl Desk {
+        fn new(name: &str, kept: bool) -> Self {
+            let folder = std::env::temp_dir().join(format!("patchcord-{}-upload-{name}", std::process::id()));
+            let spool = folder.join(SPOOL);
+            fs::create_dir_all(&spool).unwrap();
+            let store = Arc::new(InMemory::new());
+            let worker = Worker {
+                store: store.clone(),
+                spool,
+                prefix: "in/".to_owned(),
+                kept: kept.then(|| folder.clone()),
+                woken: mpsc::channel(1).1,
+                budget: Arc::new(Budget::new(0, None)),
+                metrics: Metrics::new(),
+            };
+            Self { folder, store, worker }
+        }
+
+        fn spool(&self, name: &str, length: usize) -> Vec<u8> {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            fs::write(self.worker.spool.join(name), &bytes).unwrap();
+            bytes
+        }
+
+        async fn stored(&self, name: &str) -> Option<Vec<u8>> {
+            let found = self.store.get(&format!("in/{name}").into()).await.ok()?;
+            Some(found.bytes().await.unwrap().to_vec())
+        }
+    }
+
+    impl Drop for Desk {
+        fn drop(&mut self) {
+            // Only litter.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
