@@ -24,7 +24,7 @@ LOST = (0.02, 0.09)
 LATE_MS_MAX, ANSWER_LATE_MS_MAX = 2 * lossy_call.JITTER_MS + 40, 60
 ATTEMPTS = 4
 # As the backend speaks, and how often the sound is then coded.
-AUDIOS = {"auto": 1, "pcm16": 2}
+AUDIOS = {"g711": 1, "pcm16": 2}
 
 
 def run(options, notes, audio):
