@@ -15,7 +15,7 @@ from quality_scenarios import AFTER_S, BEFORE_S, measure, sentence
 
 # What one call loses is chance; some losses are in the middle of a vowel and some are hardly heard.
 SEEDS = (1, 2, 3)
-# So much better than silence, on the average of the calls. Single calls had from 0.1 to 0.8.
+# So much better than silence, on the average of the calls. Single calls had from 0.2 to 0.9.
 MARGIN = 0.2
 # The link takes packets with even chance; this far from what was ordered, something else was lost.
 LOST = (0.02, 0.09)
