@@ -8,12 +8,14 @@ from pathlib import Path
 
 from gateway import PASSWORD, USER
 
+# On a machine that is busy.
+START_S_MAX = 15
 MODULES = "/usr/lib/baresip/modules"
 # Loaded alone, so that nothing else is offered.
 CODEC_MODULES = {"PCMU": "g711.so", "PCMA": "g711.so", "G722": "g722.so", "opus": "opus.so"}
 
 
-def write_config(folder, ports, codec, transport, voice, on_loopback, identity, authority, mediaenc, address="127.0.0.1"):
+def write_config(folder, ports, codec, transport, voice, on_loopback, identity, authority, mediaenc, address="127.0.0.1", more=""):
     """A configuration folder with one account and the one codec to offer; the login waits to be asked for."""
     place = f"sip_listen {address}:{ports.phone}\nnet_interface {address}" if on_loopback else ""
     secure = f"sip_certificate {identity.all}\nsip_cafile {authority}" if identity else ""
@@ -50,6 +52,7 @@ snd_path             {folder}/heard
 menu_bell            no
 statmode_default     off
 ringback_disabled    yes
+{more}
 """
     )
     account = f"<sip:caller@{address}:{ports.phone};transport={transport}>;regint=0;answermode=auto;audio_codecs={codec}"
@@ -75,9 +78,10 @@ class Softphone:
         identity=None,
         authority=None,
         mediaenc=None,
+        more="",
     ):
         self.folder = Path(folder) / "baresip"
-        write_config(self.folder, ports, codec, transport, voice, on_loopback, identity, authority, mediaenc)
+        write_config(self.folder, ports, codec, transport, voice, on_loopback, identity, authority, mediaenc, more=more)
         self.log = open(self.folder / "log", "w")
         self.process = subprocess.Popen(
             ["baresip", "-4", "-s", "-f", str(self.folder), "-t", "120", *arguments],
@@ -85,7 +89,11 @@ class Softphone:
             stdout=self.log,
             stderr=subprocess.STDOUT,
         )
-        self.control = Control(ports.control)
+        try:
+            self.control = Control(ports.control)
+        except OSError:
+            self.kill()
+            raise
 
     def dial(self, uri):
         """Calls and waits for the answer."""
@@ -130,7 +138,7 @@ class Control:
 
     def __init__(self, port):
         self.buffer, self.events, self.commands = b"", [], 0
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + START_S_MAX
         while True:
             try:
                 self.socket = socket.create_connection(("127.0.0.1", port), 1)
