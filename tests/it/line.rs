@@ -4,6 +4,7 @@ use patchcord::telemetry::Level;
 use serde_json::Value;
 
 use crate::{
+    control::ask,
     gateway::TestGateway,
     phone::{Offer, Phone},
 };
@@ -56,6 +57,36 @@ async fn a_phone_whose_port_is_closed_is_diagnosed_and_the_call_ends_in_time() {
     let record = &gateway.records(1).await[0];
     assert_eq!(record["outcome"]["cause"], "unheard");
     assert_eq!(diagnosis(record, "refused")["times"], 1);
+    gateway.settled().await;
+}
+
+#[tokio::test]
+async fn a_key_is_counted_and_masked_in_the_record_and_the_call_says_how_it_sounded() {
+    let gateway = TestGateway::start().await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    phone.hear_voice(std::time::Instant::now()).await;
+    phone.press('5');
+    gateway
+        .until("the key is counted", || {
+            gateway.sample("patchcord_dtmf_digits_total") >= 1.0
+        })
+        .await;
+    // The first window of five seconds.
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
+    while ask(&gateway, "GET", "/v1/calls", "").await.1["calls"][0]["quality"].is_null() {
+        tick.tick().await;
+    }
+    phone.hang_up().await;
+    let record = &gateway.records(1).await[0];
+    assert_eq!((&record["digits"], &record["dtmf"]), (&1.into(), &"*".into()));
+    let received = &record["quality"]["received"];
+    assert_eq!(
+        (&received["codec"], &received["scale"]),
+        (&"PCMU".into(), &"narrowband".into())
+    );
+    assert!(received["mos_avg"].as_f64().unwrap() > 4.2, "{record}");
+    assert!(gateway.sample("patchcord_mos_count{direction=\"received\",scale=\"narrowband\"}") >= 1.0);
     gateway.settled().await;
 }
 
