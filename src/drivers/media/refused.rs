@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_closed_port_refuses_and_what_it_refused_is_forgotten() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         watch(&socket);
         let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let open = UdpSocket::bind("127.0.0.1:0").unwrap();
