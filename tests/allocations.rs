@@ -14,7 +14,7 @@ use std::{
 };
 
 use patchcord::{
-    audio::Codec,
+    audio::{Codec, SampleRate},
     call::{Bridge, Order},
     drivers::realtime::{Event, SessionSocket},
     media,
@@ -129,11 +129,8 @@ impl Talk {
         let caller: SocketAddr = "127.0.0.1:4000".parse().unwrap();
         let mut bridge = Bridge::new(now, media::Settings::from_seed(1));
         let local = Local {
-            address: caller.ip(),
-            rtp_port: 5000,
-            session_id: 1,
-            version: 1,
             codecs: vec![Codec::Pcmu],
+            ..Local::new(caller.ip(), 5000, 1)
         };
         let offer =
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
@@ -160,7 +157,7 @@ impl Talk {
             packets: 0,
         };
         assert!(matches!(call.event(runtime), Event::Opened));
-        call.bridge.session_opened(now, realtime::Settings::default());
+        call.bridge.session_opened(now, settings());
         let mut ready = false;
         while !ready {
             ready = call.drain();
@@ -174,9 +171,9 @@ impl Talk {
     fn talk(&mut self, runtime: &tokio::runtime::Runtime, frames: usize) {
         for frame in 0..frames {
             self.now += Duration::from_millis(20);
-            let packet = self.packet();
+            let mut packet = self.packet();
             self.bridge.handle_timeout(self.now);
-            self.bridge.handle_rtp(self.now, self.caller, &packet);
+            self.bridge.handle_rtp(self.now, self.caller, &mut packet);
             self.drain();
             if frame % DELTA_FRAMES == DELTA_FRAMES - 1 {
                 // The backend answers so many frames with as much of its own.
@@ -274,4 +271,12 @@ fn delta() -> String {
     format!(
         r#"{{"type":"response.output_audio.delta","event_id":"e","response_id":"r","item_id":"i","output_index":0,"content_index":0,"delta":"{audio}"}}"#
     )
+}
+
+/// PCM, for which there is more to do than for G.711 straight through.
+fn settings() -> realtime::Settings {
+    realtime::Settings {
+        audio: realtime::AudioWish::Pcm16(SampleRate::Hz24000),
+        ..realtime::Settings::default()
+    }
 }

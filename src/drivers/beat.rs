@@ -271,7 +271,7 @@ mod tests {
             });
             // The first step begins at the point of the grid before.
             assert!(began.elapsed() >= Duration::from_millis(200) - GRID);
-            // A deadline is a poll, but for a few that come early, and those a late worker meets together.
+            // A deadline is a poll, but for a few that come early; a thread that is late meets several in one.
             assert!(polls <= 25 * calls, "{calls}: {polls}");
             let points = began.elapsed().as_millis() as usize;
             let rests = rests.load(Ordering::Relaxed);
