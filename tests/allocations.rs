@@ -17,7 +17,7 @@ use patchcord::{
     audio::{Codec, SampleRate},
     call::{Bridge, Order},
     drivers::realtime::{Event, SessionSocket},
-    media,
+    media::{self, Channel},
     net::websocket::{Connect, connect_stream},
     realtime,
     sdp::{self, Local},
@@ -210,8 +210,9 @@ impl Talk {
 
     /// Whether the session became ready.
     fn drain(&mut self) -> bool {
-        while self.bridge.poll_transmit().is_some() {
-            self.packets += 1;
+        while let Some(transmit) = self.bridge.poll_transmit() {
+            // Reports go out as well, now and then.
+            self.packets += usize::from(transmit.channel == Channel::Rtp);
         }
         while let Some(message) = self.bridge.poll_message() {
             self.socket.send(message.text, message.audio);

@@ -270,6 +270,7 @@ impl State {
             service: self.service.clone(),
             agent: self.agent.clone(),
             facts: self.facts.clone(),
+            leg_law: self.conductor.leg_law(),
             media: media.handle.clone(),
             call: myself.clone(),
             span: self.span.clone(),

@@ -11,6 +11,7 @@ use tracing::Span;
 
 use super::{alarm::Alarm, call, service::Service};
 use crate::{
+    audio::Law,
     call::{Facts, Outage, machine::Input, outage::Verdict},
     config::Agent,
     drivers::{
@@ -42,6 +43,8 @@ pub struct Args {
     pub agent: Arc<Agent>,
     /// What the agent's texts may name.
     pub facts: Arc<Facts>,
+    /// The law of the leg, when it speaks G.711.
+    pub leg_law: Option<Law>,
     /// The call's media driver.
     pub media: MediaHandle,
     /// The call.
@@ -129,10 +132,11 @@ impl State {
         self.dials += 1;
         self.stage = Stage::Dialling;
         let backend = self.backend().to_owned();
-        let Some((dial, settings)) = self.args.service.dial(&self.args.agent, &self.args.facts, &backend) else {
+        let Some((dial, mut settings)) = self.args.service.dial(&self.args.agent, &self.args.facts, &backend) else {
             tracing::error!(backend, "the backend is not configured");
             return self.tell(Input::SessionGone);
         };
+        settings.leg_law = self.args.leg_law;
         tracing::debug!(backend, attempt = self.dials, "dialling the session");
         self.tell_backend(backend);
         if !self.args.media.order(Order::Dial(dial, Box::new(settings))) {

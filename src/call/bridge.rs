@@ -215,7 +215,8 @@ impl Bridge {
     /// The WebSocket of a new session is open.
     pub fn session_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
         settings.history.clone_from(&self.history);
-        settings.leg_law = self.leg_law;
+        // A call that is not answered yet knows only what its descriptions say.
+        settings.leg_law = self.leg_law.or(settings.leg_law);
         let mut session = realtime::Machine::new(settings);
         session.handle_open(now);
         self.session = Some(session);

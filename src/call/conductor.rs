@@ -21,6 +21,7 @@ use super::{
     transfer::{Asker, Transfer},
 };
 use crate::{
+    audio::Law,
     media,
     sdp::{self, Local, Negotiated},
     sip::{Command, Event, LegId},
@@ -175,6 +176,11 @@ impl Conductor {
         };
         conductor.perform(now);
         conductor
+    }
+
+    /// The law of G.711 that both sides agreed on, if that is what they agreed on.
+    pub fn leg_law(&self) -> Option<Law> {
+        self.terms.as_ref()?.agreed()?.send.codec.law()
     }
 
     /// Takes in what the session, the control API or the gateway report.

