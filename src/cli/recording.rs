@@ -36,7 +36,7 @@ enum Task {
         /// Where to write it; by default beside it, without ".sealed".
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
-        /// The configuration file that names the key ([recording] key); without it the key is in PATCHCORD_RECORDING_KEY.
+        /// The configuration file that names the key (`[recording] key`); without it the key is in PATCHCORD_RECORDING_KEY.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },

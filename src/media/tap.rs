@@ -2,10 +2,10 @@
 //!
 //! The clock is the send pacer's. What left in a packet stands on the right at that packet's time, exactly. What the
 //! agent was given of the caller stands on the left at the time it was given: it comes in bursts and gaps, so it is put
-//! one portion after the other, and what has stood for [`LAG_MS`] is handed out. How far the portions lie ahead of the
-//! time they came at is watched: the best of [`WINDOW_MS`] is the far end's clock against ours. When it is off by more
-//! than [`TOLERANCE_MS`], samples are dropped or silence is put in where the caller is quiet; one who is never quiet is
-//! moved by [`NUDGE_MS`] once a window when it is off by more than [`ASTRAY_MS`]. Time in which nothing comes (hold,
+//! one portion after the other, and what has stood for `LAG_MS` is handed out. How far the portions lie ahead of the
+//! time they came at is watched: the best of `WINDOW_MS` is the far end's clock against ours. When it is off by more
+//! than `TOLERANCE_MS`, samples are dropped or silence is put in where the caller is quiet; one who is never quiet is
+//! moved by `NUDGE_MS` once a window when it is off by more than `ASTRAY_MS`. Time in which nothing comes (hold,
 //! before there is media, a stall) is silence, so that a recording is as long as what it records.
 //!
 //! Samples leave in buffers that are used again: the owner takes [`Chunk`]s and brings their buffers back. What finds no
