@@ -46,7 +46,8 @@
 //! # Invariants
 //!
 //! - Every INVITE gets exactly one final answer; every call writes exactly one record.
-//! - A frame of audio crosses no thread, and passes through no actor's mailbox.
+//! - A frame of audio crosses no thread, and passes through no actor's mailbox; only what is recorded goes on, in copies
+//!   of 200 ms, to the threads that write files.
 //! - What counts as heard is what left as RTP. No audio of an interrupted response leaves after the flush, but for the
 //!   one packet that fades it out.
 //! - Every queue is bounded by a named constant that says what is lost when it is full.

@@ -14,15 +14,15 @@ use std::{
 };
 
 use patchcord::{
-    audio::{Codec, SampleRate},
-    call::{Bridge, Order},
+    call::Bridge,
     drivers::realtime::{Event, SessionSocket},
-    media::{self, Channel},
+    media::Channel,
     net::websocket::{Connect, connect_stream},
-    realtime,
-    sdp::{self, Local},
 };
 use tokio_tungstenite::tungstenite::{self, Message};
+
+#[path = "bench/leg.rs"]
+mod leg;
 
 /// Frames before counting starts: buffers find their size, the counters of a call their first turn.
 const WARM_UP: usize = 1_000;
@@ -126,7 +126,6 @@ struct Talk {
     socket: SessionSocket,
     scratch: Vec<u8>,
     now: Instant,
-    caller: SocketAddr,
     sequence: u16,
     packets: usize,
 }
@@ -134,16 +133,7 @@ struct Talk {
 impl Talk {
     fn new(runtime: &tokio::runtime::Runtime, backend: SocketAddr) -> Self {
         let now = Instant::now();
-        let caller: SocketAddr = "127.0.0.1:4000".parse().unwrap();
-        let mut bridge = Bridge::new(now, media::Settings::from_seed(1));
-        let local = Local {
-            codecs: vec![Codec::Pcmu],
-            ..Local::new(caller.ip(), 5000, 1)
-        };
-        let offer =
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
-        let (negotiated, _) = sdp::answer(offer.as_bytes(), &local).unwrap();
-        bridge.obey(now, Order::Apply(Box::new(negotiated)));
+        let bridge = leg::bridge(now);
         let mut socket = SessionSocket::default();
         socket.dial(async move {
             let stream = tokio::net::TcpStream::connect(backend).await.unwrap();
@@ -160,12 +150,11 @@ impl Talk {
             socket,
             scratch: vec![0; 64 << 10],
             now,
-            caller,
             sequence: 0,
             packets: 0,
         };
         assert!(matches!(call.event(runtime), Event::Opened));
-        call.bridge.session_opened(now, settings());
+        call.bridge.session_opened(now, leg::session());
         let mut ready = false;
         while !ready {
             ready = call.drain();
@@ -181,7 +170,7 @@ impl Talk {
             self.now += Duration::from_millis(20);
             let mut packet = self.packet();
             self.bridge.handle_timeout(self.now);
-            self.bridge.handle_rtp(self.now, self.caller, &mut packet);
+            self.bridge.handle_rtp(self.now, leg::caller(), &mut packet);
             self.drain();
             if frame % DELTA_FRAMES == DELTA_FRAMES - 1 {
                 // The backend answers so many frames with as much of its own.
@@ -280,12 +269,4 @@ fn delta() -> String {
     format!(
         r#"{{"type":"response.output_audio.delta","event_id":"e","response_id":"r","item_id":"i","output_index":0,"content_index":0,"delta":"{audio}"}}"#
     )
-}
-
-/// PCM, for which there is more to do than for G.711 straight through.
-fn settings() -> realtime::Settings {
-    realtime::Settings {
-        audio: realtime::AudioWish::Pcm16(SampleRate::Hz24000),
-        ..realtime::Settings::default()
-    }
 }

@@ -455,6 +455,10 @@ fn rtp(summary: &Summary) -> RtpRecord {
         foreign: media.foreign,
         late: media.late,
         duplicate: media.duplicate,
+        undecodable: media.undecodable,
+        srtp_failures: media.srtp_auth_failures + media.srtp_replays,
+        concealed_ms: media.concealed_ms,
+        recovered_ms: media.recovered_ms,
     }
 }
 

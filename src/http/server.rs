@@ -48,7 +48,7 @@ struct Limits {
 
 const LIMITS: Limits = Limits {
     connections_max: 64,
-    head_max: Duration::from_secs(10),
+    head_max: Duration::from_secs(3),
     age_max: Duration::from_secs(60),
     last_answer_max: Duration::from_secs(5),
 };

@@ -212,7 +212,10 @@ fn clamp(sample: i32) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::{Tone, level};
+    use crate::{
+        audio::level,
+        media::test_sound::{steepest, tone},
+    };
 
     const RATES: [SampleRate; 3] = [SampleRate::Hz8000, SampleRate::Hz16000, SampleRate::Hz24000];
 
@@ -284,19 +287,5 @@ mod tests {
         let mut made_up = Vec::new();
         Concealment::new(SampleRate::Hz8000).make_up(160, &mut made_up);
         assert_eq!(made_up, [0; 160]);
-    }
-
-    fn tone(rate: SampleRate, hz: f32, ms: usize) -> Vec<i16> {
-        let mut pcm = vec![0; ms * rate.per_ms()];
-        Tone::new(rate, hz, -12.0).fill(&mut pcm);
-        pcm
-    }
-
-    /// The largest step between neighbours.
-    fn steepest(pcm: &[i16]) -> i32 {
-        let steps = pcm
-            .windows(2)
-            .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
-        steps.max().unwrap_or(0)
     }
 }

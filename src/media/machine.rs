@@ -319,11 +319,6 @@ impl Machine {
         statistics
     }
 
-    /// Packets turned away because their protection failed, replayed ones among them.
-    pub fn srtp_failures(&self) -> u64 {
-        self.secure.srtp_failures()
-    }
-
     /// A part of a handshake. It comes from where media will come from.
     fn handle_handshake(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         if self.latch.accepts(now, from) {

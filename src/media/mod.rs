@@ -28,6 +28,8 @@ mod settings;
 mod statistics;
 mod stretch;
 pub mod tap;
+#[cfg(test)]
+mod test_sound;
 mod ticks;
 mod voice;
 mod watch;

@@ -236,11 +236,6 @@ impl Secure {
         }
     }
 
-    /// Packets turned away so far because their protection failed.
-    pub(super) fn srtp_failures(&self) -> u64 {
-        self.failures.unauthentic + self.failures.replayed + self.failures.malformed
-    }
-
     pub(super) fn fill_in(&self, statistics: &mut Statistics) {
         statistics.srtp_auth_failures = self.failures.unauthentic;
         statistics.srtp_replays = self.failures.replayed;

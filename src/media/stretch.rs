@@ -93,7 +93,7 @@ fn mix(old: i16, new: i16, weight: usize, whole: usize) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::Tone;
+    use crate::media::test_sound::{steepest, tone};
 
     #[test]
     fn a_tone_loses_and_gains_whole_periods_without_a_step() {
@@ -146,18 +146,5 @@ mod tests {
         for len in 0..4 {
             assert_eq!(shorten(&mut vec![0; len], SampleRate::Hz8000, 99, Liberty::Any), 0);
         }
-    }
-
-    fn tone(rate: SampleRate, hz: f32, ms: usize) -> Vec<i16> {
-        let mut pcm = vec![0; ms * rate.per_ms()];
-        Tone::new(rate, hz, -12.0).fill(&mut pcm);
-        pcm
-    }
-
-    fn steepest(pcm: &[i16]) -> i32 {
-        let steps = pcm
-            .windows(2)
-            .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
-        steps.max().unwrap_or(0)
     }
 }

@@ -264,6 +264,18 @@ pub struct RtpRecord {
     pub late: u64,
     /// Dropped because they had been seen.
     pub duplicate: u64,
+    /// Dropped because they could not be decoded.
+    #[serde(default)]
+    pub undecodable: u64,
+    /// Dropped because their protection did not verify, or was that of a packet before.
+    #[serde(default)]
+    pub srtp_failures: u64,
+    /// Audio made up for lost ones.
+    #[serde(default)]
+    pub concealed_ms: u64,
+    /// Audio of lost ones that came with those behind them.
+    #[serde(default)]
+    pub recovered_ms: u64,
 }
 
 /// Tokens as the backends counted them, all sessions of the call together.

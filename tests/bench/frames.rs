@@ -1,16 +1,10 @@
 //! The time one 20 ms frame takes through the bridge, each way.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use patchcord::{
-    audio::Law,
-    call::{Bridge, Order},
-    media, realtime,
-    sdp::{self, Codec, Local},
-};
+use patchcord::{audio::Law, call::Bridge};
+
+use crate::leg;
 
 /// Frames per batch; the fastest batch counts, because everything else is the machine's noise.
 const BATCH: u32 = 2_000;
@@ -43,23 +37,25 @@ fn caller_to_session() -> Vec<f64> {
     let packet_payload = speech();
     let mut sequence = 0_u16;
     let mut packet = [0; 172];
-    (0..BATCHES)
+    let batches = (0..BATCHES)
         .map(|_| {
             line.time(|line| {
                 write_packet(&mut packet, sequence, &packet_payload);
                 sequence = sequence.wrapping_add(1);
-                line.bridge.handle_rtp(line.now, line.caller, &mut packet);
+                line.bridge.handle_rtp(line.now, leg::caller(), &mut packet);
                 line.drain();
             })
         })
-        .collect()
+        .collect();
+    assert!(line.messages >= BATCHES * BATCH, "a frame became no message");
+    batches
 }
 
 /// A delta of 200 ms is ten frames, and each leaves with a tick of its own.
 fn session_to_caller() -> Vec<f64> {
     let mut line = Line::new();
     let delta = delta();
-    (0..BATCHES)
+    let batches = (0..BATCHES)
         .map(|_| {
             let mut frame = 0_u32;
             line.time(|line| {
@@ -71,30 +67,24 @@ fn session_to_caller() -> Vec<f64> {
                 line.drain();
             })
         })
-        .collect()
+        .collect();
+    assert!(line.packets >= BATCHES * BATCH, "a frame became no packet");
+    batches
 }
 
 /// A bridge with a leg and a ready session.
 struct Line {
     bridge: Bridge,
     now: Instant,
-    caller: SocketAddr,
+    messages: u32,
+    packets: u32,
 }
 
 impl Line {
     fn new() -> Self {
         let now = Instant::now();
-        let caller: SocketAddr = "127.0.0.1:4000".parse().unwrap();
-        let mut bridge = Bridge::new(now, media::Settings::from_seed(1));
-        let local = Local {
-            codecs: vec![Codec::Pcmu],
-            ..Local::new(caller.ip(), 5000, 1)
-        };
-        let offer =
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
-        let (negotiated, _) = sdp::answer(offer.as_bytes(), &local).unwrap();
-        bridge.obey(now, Order::Apply(Box::new(negotiated)));
-        bridge.session_opened(now, realtime::Settings::default());
+        let mut bridge = leg::bridge(now);
+        bridge.session_opened(now, leg::session());
         let format = r#"{"format":{"type":"audio/pcm","rate":24000}}"#;
         let audio = format!(r#"{{"input":{format},"output":{format}}}"#);
         for kind in ["session.created", "session.updated"] {
@@ -104,7 +94,12 @@ impl Line {
                 &format!(r#"{{"type":"{kind}","event_id":"e","session":{session}}}"#),
             );
         }
-        let mut line = Self { bridge, now, caller };
+        let mut line = Self {
+            bridge,
+            now,
+            messages: 0,
+            packets: 0,
+        };
         line.drain();
         line
     }
@@ -120,8 +115,12 @@ impl Line {
     }
 
     fn drain(&mut self) {
-        while self.bridge.poll_transmit().is_some() {}
-        while self.bridge.poll_message().is_some() {}
+        while self.bridge.poll_transmit().is_some() {
+            self.packets += 1;
+        }
+        while self.bridge.poll_message().is_some() {
+            self.messages += 1;
+        }
         while self.bridge.poll_report().is_some() {}
     }
 }

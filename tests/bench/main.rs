@@ -11,6 +11,7 @@ mod calls;
 mod codecs;
 mod drops;
 mod frames;
+mod leg;
 mod srtp;
 
 fn main() {

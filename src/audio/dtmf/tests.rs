@@ -23,13 +23,7 @@ fn the_shortest_keys_and_pauses_do() {
         let mut line = Line::new(RATE);
         line.silence(100 + lead);
         for key in "5505A".chars() {
-            line.press(
-                key,
-                Press {
-                    ms: 40,
-                    ..Press::default()
-                },
-            );
+            line.hold(key, 40);
             line.silence(40);
         }
         assert_eq!(line.heard(), "5505A", "{lead}");
@@ -40,13 +34,7 @@ fn the_shortest_keys_and_pauses_do() {
 fn a_key_is_told_within_48_ms_and_not_again_while_held() {
     let mut line = Line::new(RATE);
     line.silence(100);
-    line.press(
-        '7',
-        Press {
-            ms: 5_000,
-            ..Press::default()
-        },
-    );
+    line.hold('7', 5_000);
     let frames: Vec<Option<char>> = line.frames();
     assert_eq!(frames.iter().flatten().count(), 1);
     let told_ms = (frames.iter().position(Option::is_some).unwrap() + 1) * 20;
@@ -59,7 +47,7 @@ fn too_short_a_tone_is_no_key() {
         for lead in 0..16 {
             let mut line = Line::new(RATE);
             line.silence(100 + lead);
-            line.press('5', Press { ms, ..Press::default() });
+            line.hold('5', ms);
             line.silence(100);
             assert_eq!(line.heard(), "", "{ms} ms after {lead}");
         }
@@ -71,21 +59,9 @@ fn an_interruption_of_10_ms_is_still_the_same_key() {
     for lead in 0..16 {
         let mut line = Line::new(RATE);
         line.silence(100 + lead);
-        line.press(
-            '5',
-            Press {
-                ms: 60,
-                ..Press::default()
-            },
-        );
+        line.hold('5', 60);
         line.silence(10);
-        line.press(
-            '5',
-            Press {
-                ms: 60,
-                ..Press::default()
-            },
-        );
+        line.hold('5', 60);
         line.silence(100);
         assert_eq!(line.heard(), "5", "{lead}");
     }
@@ -282,6 +258,10 @@ struct Line {
 impl Line {
     fn new(rate: SampleRate) -> Self {
         Self { rate, pcm: Vec::new() }
+    }
+
+    fn hold(&mut self, key: char, ms: usize) {
+        self.press(key, Press { ms, ..Press::default() });
     }
 
     fn press(&mut self, key: char, press: Press) {

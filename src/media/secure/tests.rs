@@ -44,7 +44,7 @@ fn what_is_turned_away_is_counted_by_kind() {
     let mut statistics = Statistics::default();
     far.fill_in(&mut statistics);
     assert_eq!((statistics.srtp_auth_failures, statistics.srtp_replays), (2, 1));
-    assert_eq!((statistics.malformed, far.srtp_failures()), (1, 4));
+    assert_eq!(statistics.malformed, 1);
 }
 
 #[test]
@@ -132,7 +132,14 @@ fn a_handshake_makes_keys_for_both_sides() {
     assert!(passes(now, &mut active, &mut passive, 1) && passes(now, &mut passive, &mut active, 1));
     let mut statistics = Statistics::default();
     passive.fill_in(&mut statistics);
-    assert_eq!((statistics.unexpected, passive.srtp_failures()), (1, 0));
+    assert_eq!(
+        (
+            statistics.unexpected,
+            statistics.srtp_auth_failures,
+            statistics.srtp_replays
+        ),
+        (1, 0, 0)
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::errands::{LegErrand, Purpose};
 use super::{Endpoint, Event, Refusal};
+use crate::sip::calling;
 use crate::sip::dialog::Dialog;
 use crate::sip::errand::{Draft, Outcome};
 use crate::sip::flow::Flow;
@@ -17,7 +18,7 @@ use crate::sip::method::Method;
 use crate::sip::reply::{EVENTS, Reply};
 use crate::sip::transaction::Key;
 use crate::sip::transfer::{Following, NO_END, ReferTo, Transferring, fragment_status, is_last};
-use crate::sip::uri::{Scheme, Uri, escape_user};
+use crate::sip::uri::{Scheme, Uri};
 use crate::sip::usages::{TransferAsked, Waiting};
 
 /// How long the application may leave a REFER without a decision; then it is declined.
@@ -212,18 +213,18 @@ impl Endpoint {
         Some(refer.with_contact())
     }
 
-    /// Whom a number or user name means at the trunk of a leg: a user where the trunk is, or where its peer is.
+    /// Whom a number or user name means at the trunk of a leg: a user where the trunk is, or where its peer is. An
+    /// address of another kind is nobody.
     fn callee(&self, leg: &Leg, to: &str) -> Option<Uri> {
-        if let Ok(uri) = Uri::read(to) {
-            return (!matches!(uri.scheme(), Scheme::Other(_))).then_some(uri);
+        let foreign = |uri: &Uri| matches!(uri.scheme(), Scheme::Other(_));
+        if Uri::read(to).is_ok_and(|uri| foreign(&uri)) {
+            return None;
         }
         let near = match self.admission.uplink(leg.peer) {
             Some(uplink) => &uplink.address,
             None => leg.dialog.target(),
         };
-        let host = near.host().filter(|_| !to.is_empty())?.as_str();
-        let port = near.port().map(|port| format!(":{port}")).unwrap_or_default();
-        Uri::read(&format!("sip:{}@{host}{port}", escape_user(to))).ok()
+        calling::address(to, near, to).ok()
     }
 
     /// The REFER was answered, or not.

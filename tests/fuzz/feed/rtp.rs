@@ -10,7 +10,7 @@ use patchcord::audio::Utterance;
 use patchcord::media::{Channel, Machine, Settings};
 use patchcord::rtp::rtcp::Incoming;
 use patchcord::rtp::{Header, Packet};
-use patchcord::sdp::{Codec, Direction, EventFormat, Format, Negotiated, Profile, Security};
+use patchcord::sdp::{self, Local, Negotiated};
 
 use super::Work;
 
@@ -147,25 +147,13 @@ fn caller(channel: Channel) -> SocketAddr {
 }
 
 fn terms() -> Negotiated {
-    Negotiated {
-        send: Format::plain(Codec::Pcmu),
-        receive: vec![Format::plain(Codec::Pcmu)],
-        events: vec![EventFormat {
-            payload_type: 101,
-            clock_hz: 8_000,
-        }],
-        event_send: Some(EventFormat {
-            payload_type: 101,
-            clock_hz: 8_000,
-        }),
-        comfort_noise: None,
-        rtcp_mux: false,
-        profile: Profile::default(),
-        security: Security::None,
-        voip_metrics: false,
-        remote_rtp: caller(Channel::Rtp),
-        remote_rtcp: caller(Channel::Rtcp),
-        ptime_ms: 20,
-        direction: Direction::SendRecv,
-    }
+    let far = caller(Channel::Rtp);
+    let offer = format!(
+        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 101\r\n\
+         a=rtpmap:101 telephone-event/8000\r\n",
+        ip = far.ip(),
+        port = far.port()
+    );
+    let local = Local::new(far.ip(), 5000, 1);
+    sdp::answer(offer.as_bytes(), &local).expect("an ordinary offer").0
 }
