@@ -31,13 +31,42 @@ pub struct Transcript {
     pub item: String,
 }
 
-/// One thing said, as the next session is told.
+/// One item of the conversation, as the next session is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HistoryItem {
-    /// Who said it.
-    pub who: Speaker,
-    /// What was said.
-    pub text: String,
+pub enum HistoryItem {
+    /// Something was said.
+    Said {
+        /// Who said it.
+        who: Speaker,
+        /// What was said.
+        text: String,
+    },
+    /// The agent called a tool.
+    Called {
+        /// The id of the call, by which its answer is known.
+        call: String,
+        /// The tool.
+        name: String,
+        /// Its arguments as JSON text.
+        arguments: String,
+    },
+    /// A tool answered.
+    Answered {
+        /// The id of the call.
+        call: String,
+        /// The answer.
+        output: String,
+    },
+}
+
+impl HistoryItem {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Said { text, .. } => text.len(),
+            Self::Called { call, name, arguments } => call.len() + name.len() + arguments.len(),
+            Self::Answered { call, output } => call.len() + output.len(),
+        }
+    }
 }
 
 /// The bounded memory of a conversation.
@@ -50,9 +79,7 @@ pub(super) struct History {
 impl History {
     pub fn new(items: Vec<HistoryItem>) -> Self {
         let mut history = Self::default();
-        for item in items {
-            history.push(item.who, &item.text);
-        }
+        items.into_iter().for_each(|item| history.keep(item));
         history
     }
 
@@ -61,11 +88,15 @@ impl History {
         if text.is_empty() {
             return;
         }
-        self.bytes += text.len();
-        self.items.push_back(HistoryItem {
+        self.keep(HistoryItem::Said {
             who,
             text: text.to_owned(),
         });
+    }
+
+    fn keep(&mut self, item: HistoryItem) {
+        self.bytes += item.bytes();
+        self.items.push_back(item);
         while self.items.len() > ITEMS_MAX || self.bytes > BYTES_MAX {
             self.forget_oldest();
         }
@@ -81,7 +112,7 @@ impl History {
 
     fn forget_oldest(&mut self) {
         if let Some(item) = self.items.pop_front() {
-            self.bytes -= item.text.len();
+            self.bytes -= item.bytes();
         }
     }
 }
@@ -103,7 +134,11 @@ mod tests {
         }
         let items = history.into_items();
         assert_eq!(items.len(), ITEMS_MAX);
-        assert_eq!(items[0].text, "3");
+        let oldest = HistoryItem::Said {
+            who: Speaker::Caller,
+            text: "3".to_owned(),
+        };
+        assert_eq!(items[0], oldest);
     }
 
     #[test]
@@ -112,7 +147,7 @@ mod tests {
         for _ in 0..20 {
             history.push(Speaker::Agent, &"é".repeat(TEXT_BYTES_MAX));
         }
-        assert!(history.items().map(|item| item.text.len()).sum::<usize>() <= BYTES_MAX);
+        assert!(history.items().map(HistoryItem::bytes).sum::<usize>() <= BYTES_MAX);
     }
 
     #[test]

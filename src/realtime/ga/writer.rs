@@ -90,7 +90,11 @@ fn tool(tool: &ToolSpec) -> Value {
 }
 
 fn recall(item: &HistoryItem) -> Value {
-    create_item(message(item.who, &item.text))
+    match item {
+        HistoryItem::Said { who, text } => create_item(message(*who, text)),
+        HistoryItem::Called { call, name, arguments } => create_item(tool_call(call, name, arguments)),
+        HistoryItem::Answered { call, output } => tool_result(call, output),
+    }
 }
 
 fn create_item(item: Value) -> Value {
@@ -104,6 +108,10 @@ fn message(who: Speaker, text: &str) -> Value {
         Speaker::Agent => "output_text",
     };
     json!({ "type": "message", "role": who.role(), "content": [{ "type": kind, "text": text }] })
+}
+
+fn tool_call(call: &str, name: &str, arguments: &str) -> Value {
+    json!({ "type": "function_call", "call_id": call, "name": name, "arguments": arguments })
 }
 
 fn tool_result(call: &str, output: &str) -> Value {
@@ -176,7 +184,7 @@ mod tests {
 
     #[test]
     fn an_agent_is_recalled_as_output_text() {
-        let item = HistoryItem {
+        let item = HistoryItem::Said {
             who: Speaker::Agent,
             text: "said \"so\"".to_owned(),
         };
