@@ -131,7 +131,8 @@ pub struct Bridge {
     keys: Keys,
     /// Listens for keys in the sound, where that was asked for.
     tones: Option<Box<DtmfDetector>>,
-    history: Vec<realtime::HistoryItem>,
+    /// What the last session left to the next; while there is none, what happens goes here.
+    legacy: realtime::Legacy,
     summary: Summary,
     reports: VecDeque<Report>,
     messages: Messages,
@@ -154,7 +155,7 @@ impl Bridge {
             key_settings: keys::Settings::default(),
             keys: Keys::default(),
             tones: None,
-            history: Vec::new(),
+            legacy: realtime::Legacy::default(),
             summary: Summary::default(),
             reports: VecDeque::new(),
             messages: Messages::default(),
@@ -177,13 +178,10 @@ impl Bridge {
                 call_id,
                 output,
                 respond,
-            } => self.session_does(|session| session.tool_result(now, &call_id, &output, respond)),
+            } => self.tool_result(now, &call_id, &output, respond),
             Order::Keys(settings) => self.set_keys(settings),
             Order::HearDigit(digit) => self.hear_key(now, digit, KeyWay::Info),
-            Order::HearText(text) => {
-                self.session_does(|session| session.text(now, &text));
-                self.prompt_cut();
-            }
+            Order::HearText(text) => self.hear_text(now, &text),
             Order::SendDigits(digits) => self.media.send_digits(&digits),
             Order::PlayDigits(digits) => self.play_digits(now, &digits),
         }
@@ -214,10 +212,10 @@ impl Bridge {
 
     /// The WebSocket of a new session is open.
     pub fn session_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
-        settings.history.clone_from(&self.history);
         // A call that is not answered yet knows only what its descriptions say.
         settings.leg_law = self.leg_law.or(settings.leg_law);
         let mut session = realtime::Machine::new(settings);
+        session.inherit(now, std::mem::take(&mut self.legacy));
         session.handle_open(now);
         self.session = Some(session);
         self.carry(now);
@@ -234,10 +232,14 @@ impl Bridge {
 
     /// The session is over; the agent's unheard words go with it.
     pub fn session_lost(&mut self, now: Instant) {
-        if let Some(session) = self.session.take() {
-            self.summary.usage += session.usage();
-            self.history = session.into_history();
-            self.media.flush(now);
+        if self.session.is_some() {
+            let heard = self.media.flush(now);
+            // What was heard to its end before that is told before the session goes.
+            self.hear_all_media(now);
+            if let Some(session) = self.session.take() {
+                self.summary.usage += session.usage();
+                self.legacy = session.into_legacy(&heard);
+            }
             // Whoever ordered it hears of the next session, and orders it again.
             self.prompt = None;
         }
@@ -330,13 +332,17 @@ impl Bridge {
     /// Carries what one side has to the other until both are at rest.
     fn carry(&mut self, now: Instant) {
         self.carry_caller_audio(now);
-        while let Some(event) = self.media.poll_event() {
-            self.hear_media(now, event);
-        }
+        self.hear_all_media(now);
         while let Some(output) = self.session.as_mut().and_then(realtime::Machine::poll_output) {
             self.hear_session(now, output);
         }
         self.check_quiet();
+    }
+
+    fn hear_all_media(&mut self, now: Instant) {
+        while let Some(event) = self.media.poll_event() {
+            self.hear_media(now, event);
+        }
     }
 
     fn carry_caller_audio(&mut self, now: Instant) {
@@ -383,10 +389,29 @@ impl Bridge {
         // What comes next answers the digit, not the voice before it.
         self.caller_voice_at = None;
         self.reports.push_back(Report::Digit(digit));
-        if let Some(session) = self.session.as_mut().filter(|_| self.key_settings.told) {
-            session.digit(now, digit);
+        if self.key_settings.told {
+            match &mut self.session {
+                Some(session) => session.digit(now, digit),
+                None => self.legacy.caller_wrote(&realtime::digit_text(digit)),
+            }
         }
         self.prompt_cut();
+    }
+
+    fn hear_text(&mut self, now: Instant, text: &str) {
+        match &mut self.session {
+            Some(session) => session.text(now, text),
+            None => self.legacy.caller_wrote(text),
+        }
+        self.prompt_cut();
+    }
+
+    /// A tool's answer is told to the session that is there, or to the next.
+    fn tool_result(&mut self, now: Instant, call: &str, output: &str, respond: bool) {
+        match &mut self.session {
+            Some(session) => session.tool_result(now, call, output, respond),
+            None => drop(self.legacy.answered(call, output, respond)),
+        }
     }
 
     fn utterance_started(&mut self, now: Instant, utterance: Utterance) {
@@ -429,6 +454,7 @@ impl Bridge {
                     arguments,
                 });
             }
+            realtime::Output::TurnCommitted => {}
             realtime::Output::Transcript(transcript) => self.reports.push_back(Report::Transcript(transcript)),
             realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),
         }

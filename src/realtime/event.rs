@@ -71,6 +71,18 @@ pub enum ServerEvent<'a> {
     Noted,
     /// An event this dialect does not have.
     Unknown,
+    /// The server took what the caller said for a turn; its words may come later, or never.
+    TurnCommitted {
+        /// The conversation item it became.
+        item: Cow<'a, str>,
+    },
+    /// More of what the agent says in a part; [`Self::AgentTranscript`] has all of it at the end.
+    AgentTranscriptDelta {
+        /// The part.
+        part: PartName<'a>,
+        /// The words.
+        text: Cow<'a, str>,
+    },
 }
 
 /// One content part of one item of one response.

@@ -17,15 +17,19 @@ use super::{
     audio::AudioFormat,
     event::{ClientEvent, ServerEvent},
     fault::{Fault, FaultClass},
-    history::{History, HistoryItem, Speaker, Transcript},
+    history::{History, Transcript},
+    legacy::Legacy,
     parts::Parts,
-    responses::{Expired, Responses, Wish},
+    responses::{Expired, Responses, Unheard, Wish},
     settings::Settings,
     tool_calls::ToolCalls,
     usage::Usage,
 };
+use stall::Stall;
 
+mod handover;
 mod server;
+mod stall;
 
 /// How long the server may take to confirm the session's configuration.
 const CONFIRM_MAX: Duration = Duration::from_secs(10);
@@ -50,6 +54,8 @@ pub enum Output {
         /// Its arguments as JSON text.
         arguments: String,
     },
+    /// The server took what the caller said for a turn.
+    TurnCommitted,
     /// Something was said. The caller's words may come before, during or after the answer to them.
     Transcript(Transcript),
     /// Something is wrong; unless it is harmless, the session is lost.
@@ -63,6 +69,11 @@ pub struct Delta<'a> {
     pub utterance: Utterance,
     /// Mono, at the rate of the session's format.
     pub pcm: &'a [i16],
+}
+
+/// How a session is told of a digit.
+pub fn digit_text(digit: char) -> String {
+    format!("DTMF {digit}")
 }
 
 /// One connection's protocol machine.
@@ -82,6 +93,7 @@ pub struct Machine {
     /// What is asked for should the server not take the format.
     second_choice: Option<AudioFormat>,
     appended: String,
+    stall: Stall,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +110,7 @@ enum State {
 
 impl Machine {
     /// A session whose connection is not open yet.
-    pub fn new(mut settings: Settings) -> Self {
-        let history = History::new(std::mem::take(&mut settings.history));
+    pub fn new(settings: Settings) -> Self {
         let (format, second_choice) = settings.audio.formats(settings.leg_law);
         Self {
             settings,
@@ -107,7 +118,7 @@ impl Machine {
             responses: Responses::default(),
             parts: Parts::new(format),
             tool_calls: ToolCalls::default(),
-            history,
+            history: History::default(),
             usage: Usage::default(),
             events_sent: 0,
             outputs: VecDeque::new(),
@@ -115,6 +126,7 @@ impl Machine {
             format,
             second_choice,
             appended: String::new(),
+            stall: Stall::default(),
         }
     }
 
@@ -159,6 +171,7 @@ impl Machine {
         if matches!(self.state, State::Closed | State::Failed) {
             return None;
         }
+        self.stall.hear(now);
         match self.settings.dialect.read(text) {
             Ok(ServerEvent::AudioDelta { part, audio }) => return self.audio_delta(&part, &audio),
             Ok(event) => self.handle_event(now, event),
@@ -176,11 +189,9 @@ impl Machine {
             return self.fail(FaultClass::Retryable, "confirm_timeout", message);
         }
         if self.responses.handle_timeout(now) == Some(Expired::Unanswered) {
-            self.note(
-                "response_unanswered",
-                "the session never began the response it was asked for",
-            );
+            self.unanswered();
         }
+        self.watch_stall(now);
         self.ask(now);
     }
 
@@ -188,7 +199,10 @@ impl Machine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Confirming { until } => Some(until),
-            State::Ready { .. } => self.responses.deadline(),
+            State::Ready { .. } => [self.responses.deadline(), self.stall_deadline()]
+                .into_iter()
+                .flatten()
+                .min(),
             State::Closed | State::Failed => None,
         }
     }
@@ -232,35 +246,41 @@ impl Machine {
 
     /// The caller pressed a digit: it interrupts, and asks for an answer.
     pub fn digit(&mut self, now: Instant, digit: char) {
-        if !self.is_ready() || !matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
+        if !matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
             return self.note("digit_dropped", "the session cannot be told of a digit");
         }
-        self.say(now, &format!("DTMF {digit}"));
+        self.say(now, &digit_text(digit));
     }
 
     /// The caller wrote something: it interrupts, and asks for an answer.
     pub fn text(&mut self, now: Instant, text: &str) {
-        if !self.is_ready() || text.trim().is_empty() {
+        if text.trim().is_empty() {
             return self.note("text_dropped", "the session cannot be told of a text");
         }
         self.say(now, text);
     }
 
-    /// Says something as the caller, in words.
+    /// Says something as the caller, in words. A session that is not ready is told with all that was said before.
     fn say(&mut self, now: Instant, text: &str) {
-        self.history.push(Speaker::Caller, text);
+        self.history.caller_wrote(text);
         self.responses.overtake();
         self.cut_off(now, true);
-        self.send(&ClientEvent::Say(text));
+        if self.is_ready() {
+            self.send(&ClientEvent::Say(text));
+        }
         self.wish(now, None);
     }
 
-    /// The answer to a tool call; `respond` asks the agent to go on from it.
+    /// The answer to a tool call; `respond` asks the agent to go on from it. A session that is not ready is told with all
+    /// that was said before; a call that was answered before is not answered again.
     pub fn tool_result(&mut self, now: Instant, call_id: &str, output: &str, respond: bool) {
-        if !self.is_ready() {
-            return self.note("tool_result_dropped", "the session cannot be told a tool's result");
+        if !self.tool_calls.answer(call_id) {
+            return self.note("tool_result_repeated", "the tool call has been answered before");
         }
-        self.send(&ClientEvent::ToolResult { call: call_id, output });
+        self.history.answered(call_id, output);
+        if self.is_ready() {
+            self.send(&ClientEvent::ToolResult { call: call_id, output });
+        }
         if respond {
             self.wish(now, None);
         }
@@ -268,6 +288,7 @@ impl Machine {
 
     /// The last packet of this utterance has left.
     pub fn finished(&mut self, utterance: Utterance) {
+        self.history.heard_whole(utterance);
         self.parts.finished(utterance);
     }
 
@@ -275,6 +296,9 @@ impl Machine {
     /// reached the playout; either way there is nothing more to say about it.
     pub fn interrupted(&mut self, heard: &[Heard]) {
         self.mute_unheard();
+        for heard in heard {
+            self.history.heard_until(heard, self.parts.is_whole(heard));
+        }
         if self.is_ready() {
             let truncates: Vec<Output> = heard.iter().filter_map(|heard| self.truncate(heard)).collect();
             // In front of what follows the interruption: a new response must not build on words nobody heard.
@@ -289,11 +313,6 @@ impl Machine {
     /// Tokens used by this session so far.
     pub fn usage(&self) -> Usage {
         self.usage
-    }
-
-    /// The conversation, for the session that takes over: what this one was told and what was said since.
-    pub fn into_history(self) -> Vec<HistoryItem> {
-        self.history.into_items()
     }
 
     /// Cuts the agent off: what it still says or sends is not wanted any more.
@@ -364,6 +383,7 @@ impl Machine {
         let Some(wish) = self.responses.ask(now, event_id) else {
             return;
         };
+        self.stall.ask(now);
         let event = ClientEvent::Respond {
             instructions: wish.instructions.as_deref(),
         };

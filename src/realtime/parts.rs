@@ -72,16 +72,23 @@ impl Parts {
         self.format = format;
     }
 
-    /// Takes in one piece of audio; the samples are in [`Self::pcm`] until the next.
-    pub fn receive(&mut self, name: &PartName<'_>, audio: &str) -> Result<Utterance, Undecodable> {
+    /// Takes in one piece of audio; the samples are in [`Self::pcm`] until the next. The flag says that it is the first of
+    /// its utterance.
+    pub fn receive(&mut self, name: &PartName<'_>, audio: &str) -> Result<(Utterance, bool), Undecodable> {
         self.bytes.clear();
         decode(audio, &mut self.bytes)?;
-        let index = self.position(name).unwrap_or_else(|| self.open(name));
+        let known = self.position(name);
+        let index = known.unwrap_or_else(|| self.open(name));
         let part = &mut self.parts[index];
         part.bytes_received = part.bytes_received.saturating_add(self.bytes.len() as u64);
         self.pcm.clear();
         part.odd = self.format.decode(part.odd, &self.bytes, &mut self.pcm);
-        Ok(part.utterance)
+        Ok((part.utterance, known.is_none()))
+    }
+
+    /// How long a piece of audio is that nobody will hear, in milliseconds.
+    pub fn ms_of(&self, audio: &str) -> u32 {
+        u32::try_from(audio.len() / 4 * 3 / self.format.bytes_per_ms()).unwrap_or(u32::MAX)
     }
 
     /// The samples last received.
@@ -130,6 +137,13 @@ impl Parts {
             content_index: part.content_index,
             audio_end_ms: heard.sent_ms.min(part.received_ms(self.format)),
         })
+    }
+
+    /// Whether this says that an utterance was heard to its end, and no more of it comes. One that is not known any more
+    /// is taken at its word.
+    pub fn is_whole(&self, heard: &Heard) -> bool {
+        let part = self.parts.iter().find(|part| part.utterance == heard.utterance);
+        heard.complete && part.is_none_or(|part| part.closed)
     }
 
     /// The response an utterance is part of.
@@ -233,16 +247,16 @@ mod tests {
     #[test]
     fn each_part_is_one_utterance() {
         let mut parts = Parts::new(AudioFormat::PCM_24K);
-        let a = parts.receive(&name("a"), "").unwrap();
-        let b = parts.receive(&name("b"), "").unwrap();
-        assert_ne!(a, b);
-        assert_eq!(parts.receive(&name("a"), ""), Ok(a));
+        let (a, first) = parts.receive(&name("a"), "").unwrap();
+        let (b, _) = parts.receive(&name("b"), "").unwrap();
+        assert!(first && a != b);
+        assert_eq!(parts.receive(&name("a"), ""), Ok((a, false)));
     }
 
     #[test]
     fn a_cut_never_exceeds_what_came() {
         let mut parts = Parts::new(AudioFormat::PCM_24K);
-        let utterance = parts.receive(&name("a"), &base64(&[0; 48 * 10 + 47])).unwrap();
+        let (utterance, _) = parts.receive(&name("a"), &base64(&[0; 48 * 10 + 47])).unwrap();
         let heard = |sent_ms| Heard {
             utterance,
             sent_ms,
@@ -257,7 +271,7 @@ mod tests {
     #[test]
     fn an_utterance_stays_until_it_is_closed_and_heard() {
         let mut parts = Parts::new(AudioFormat::PCM_24K);
-        let utterance = parts.receive(&name("a"), "AQA=").unwrap();
+        let (utterance, _) = parts.receive(&name("a"), "AQA=").unwrap();
         parts.finished(utterance);
         assert!(!parts.is_empty(), "more audio may come");
         assert_eq!(parts.close(&name("a")), Some(utterance));

@@ -45,6 +45,8 @@ pub(super) struct Responses {
     queue: VecDeque<Wish>,
     /// The response to the last prompt.
     prompt: Option<String>,
+    /// The last response that began because it was asked for, and what was asked.
+    answering: Option<(String, Wish)>,
     muted: VecDeque<String>,
 }
 
@@ -59,6 +61,15 @@ enum State {
     Active { id: String, ending: Option<Instant> },
     /// The server says that a response runs, but not which.
     Refused { until: Instant },
+}
+
+/// A response that was wanted and not heard to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unheard {
+    /// Its id.
+    pub response: String,
+    /// Whether some of it was.
+    pub partly_heard: bool,
 }
 
 /// What a passed deadline meant.
@@ -121,8 +132,11 @@ impl Responses {
         let asked = matches!(self.state, State::Asked { .. });
         if unwanted {
             self.mute(id);
-        } else if asked && self.asked.as_ref().is_some_and(|(_, wish)| wish.prompt) {
-            self.prompt = Some(id.to_owned());
+        } else if let Some((_, wish)) = self.asked.as_ref().filter(|_| asked) {
+            if wish.prompt {
+                self.prompt = Some(id.to_owned());
+            }
+            self.answering = Some((id.to_owned(), wish.clone()));
         }
         self.state = State::Active {
             id: id.to_owned(),
@@ -148,8 +162,9 @@ impl Responses {
         let Some((_, mut wish)) = self.take_asked(event_id) else {
             return true;
         };
+        // What began instead answers somebody else.
+        self.answering = None;
         if wish.prompt {
-            // What began instead answers somebody else.
             self.prompt = None;
         }
         let mut unwanted = false;
@@ -228,6 +243,46 @@ impl Responses {
     /// Whether this is the response to the last prompt.
     pub fn is_prompt(&self, id: &str) -> bool {
         self.prompt.as_deref() == Some(id)
+    }
+
+    /// Whether nothing is asked for, runs or waits.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle) && self.queue.is_empty()
+    }
+
+    /// Whether the server owes the beginning, the rest or the end of a response that is wanted.
+    pub fn is_awaited(&self) -> bool {
+        match &self.state {
+            State::Idle | State::Refused { .. } => false,
+            State::Asked { .. } => true,
+            State::Active { ending, .. } => ending.is_none(),
+        }
+    }
+
+    /// The response that runs and has not been cut off.
+    pub fn running(&self) -> Option<&str> {
+        match &self.state {
+            State::Active { id, ending: None } => Some(id),
+            _ => None,
+        }
+    }
+
+    /// What the next session owes in the place of this one: what was asked for and has not begun, what `unheard`, a
+    /// response that was wanted and not heard to its end, was to be, and what waits. Prompts are not among it: whoever
+    /// ordered one orders it again.
+    pub fn owed(&mut self, unheard: Option<&Unheard>) -> Vec<Wish> {
+        let asked = match self.state {
+            State::Asked { unwanted: false, .. } => self.asked.take().map(|(_, wish)| wish),
+            _ => None,
+        };
+        let begun = unheard.map(|unheard| match self.answering.take() {
+            Some((id, wish)) if id == unheard.response && !unheard.partly_heard => wish,
+            _ => Wish::new(None),
+        });
+        let mut owed: Vec<Wish> = begun.into_iter().chain(asked).chain(self.queue.drain(..)).collect();
+        owed.retain(|wish| !wish.prompt);
+        owed.dedup_by(|next, wish| next.instructions.is_none() && wish.instructions.is_none());
+        owed
     }
 
     /// When [`Self::handle_timeout`] wants to be called.

@@ -1,8 +1,10 @@
 //! What one session is to be: fixed before the connection opens, told to the backend once.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::{audio::AudioWish, dialect::Dialect, history::HistoryItem};
+use super::{audio::AudioWish, dialect::Dialect};
 use crate::audio::Law;
 
 /// Everything the session is told about itself.
@@ -29,14 +31,20 @@ pub struct Settings {
     pub tools: Vec<ToolSpec>,
     /// What the agent says first; none lets the caller speak first.
     pub greeting: Option<String>,
-    /// The conversation so far, told to a session that takes over from a lost one.
-    pub history: Vec<HistoryItem>,
+    /// How long the server may say nothing at all while it owes a response; then the session counts as lost. None waits
+    /// for ever.
+    pub stall_max: Option<Duration>,
 }
 
 impl Settings {
     /// Whether the backend was told in so many words to cancel a response when the caller speaks.
     pub(super) fn asks_server_to_interrupt(&self) -> bool {
         self.turn_detection.get("interrupt_response").and_then(Value::as_bool) == Some(true)
+    }
+
+    /// Whether the backend answers a turn of the caller without being asked, as it does unless told otherwise.
+    pub(super) fn lets_server_respond(&self) -> bool {
+        self.turn_detection.get("create_response").and_then(Value::as_bool) != Some(false)
     }
 }
 

@@ -69,6 +69,8 @@ impl<'a> Frame<'a> {
             "response.output_audio.delta" => self.audio_delta(),
             "response.output_audio.done" => Ok(ServerEvent::AudioDone { part: self.part()? }),
             "response.output_audio_transcript.done" => self.agent_transcript(),
+            "response.output_audio_transcript.delta" => self.agent_transcript_delta(),
+            "input_audio_buffer.committed" => Ok(self.committed()),
             "input_audio_buffer.speech_started" => Ok(ServerEvent::SpeechStarted),
             "conversation.item.input_audio_transcription.completed" => self.caller_transcript(),
             "response.created" => self.response_created(),
@@ -96,6 +98,19 @@ impl<'a> Frame<'a> {
             part: self.part()?,
             text,
         })
+    }
+
+    fn agent_transcript_delta(mut self) -> Result<ServerEvent<'a>, Malformed> {
+        let text = self.delta.take().ok_or_else(|| self.lacks("delta"))?.0;
+        Ok(ServerEvent::AgentTranscriptDelta {
+            part: self.part()?,
+            text,
+        })
+    }
+
+    /// Which item a turn became may be left out: then its words find their place when they come.
+    fn committed(mut self) -> ServerEvent<'a> {
+        id(self.item_id.take()).map_or(ServerEvent::Noted, |item| ServerEvent::TurnCommitted { item })
     }
 
     fn caller_transcript(mut self) -> Result<ServerEvent<'a>, Malformed> {

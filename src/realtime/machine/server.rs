@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::realtime::{
-    event::{ClientEvent, FormatView, Malformed, PartName, ResponseDone, ServerError, ServerEvent, SessionView},
+    event::{FormatView, Malformed, PartName, ResponseDone, ServerError, ServerEvent, SessionView},
     fault::{self, FaultClass},
     history::{self, Speaker, Transcript},
     tool_calls::ARGUMENTS_BYTES_MAX,
@@ -16,12 +16,14 @@ impl Machine {
         match event {
             ServerEvent::SessionUpdated(view) => self.session_updated(now, &view),
             ServerEvent::SpeechStarted => self.speech_started(now),
-            ServerEvent::CallerTranscript { item, text } => self.transcript(Speaker::Caller, &item, &text),
+            ServerEvent::TurnCommitted { item } => self.turn_committed(now, &item),
+            ServerEvent::CallerTranscript { item, text } => self.caller_transcript(&item, &text),
             ServerEvent::ResponseCreated { id } => self.response_created(now, &id),
             ServerEvent::ResponseDone(done) => self.response_done(now, done),
             ServerEvent::AudioDelta { .. } => {}
             ServerEvent::AudioDone { part } => self.audio_done(&part),
-            ServerEvent::AgentTranscript { part, text } => self.transcript(Speaker::Agent, &part.item, &text),
+            ServerEvent::AgentTranscriptDelta { part, text } => self.agent_words(&part, &text),
+            ServerEvent::AgentTranscript { part, text } => self.agent_transcript(&part, &text),
             ServerEvent::ToolCall {
                 response,
                 call,
@@ -54,31 +56,36 @@ impl Machine {
         }
     }
 
-    /// Tells a session that takes over what was said before it.
-    fn recall(&mut self) {
-        let texts: Vec<String> = (self.events_sent + 1..)
-            .zip(self.history.items())
-            .map(|(event_id, item)| self.settings.dialect.write(event_id, &ClientEvent::Recall(item)))
-            .collect();
-        self.events_sent += texts.len() as u64;
-        self.outputs.extend(texts.into_iter().map(Output::Send));
-    }
-
     fn speech_started(&mut self, now: Instant) {
         let State::Ready { server_cancels } = self.state else {
             return;
         };
+        self.stall.forgive_turn();
         self.cut_off(now, !server_cancels);
+    }
+
+    /// What the caller said became an item of the conversation, and wants an answer.
+    fn turn_committed(&mut self, now: Instant, item: &str) {
+        self.history.caller_took_turn(item);
+        if self.settings.lets_server_respond() && !self.responses.is_awaited() {
+            self.stall.await_answer(now);
+        }
+        self.push(Output::TurnCommitted);
     }
 
     pub(super) fn audio_delta(&mut self, part: &PartName<'_>, audio: &str) -> Option<Delta<'_>> {
         if self.responses.is_muted(&part.response) {
+            let ms = self.parts.ms_of(audio);
+            self.history.agent_goes_on_unheard(&part.item, part.content_index, ms);
             return None;
         }
-        let Ok(utterance) = self.parts.receive(part, audio) else {
+        let Ok((utterance, first)) = self.parts.receive(part, audio) else {
             self.note("malformed_audio", "the session sent audio that cannot be read");
             return None;
         };
+        if first {
+            self.history.agent_speaks(&part.item, part.content_index, utterance);
+        }
         let pcm = self.parts.pcm();
         (!pcm.is_empty()).then_some(Delta { utterance, pcm })
     }
@@ -90,6 +97,7 @@ impl Machine {
     }
 
     fn response_created(&mut self, now: Instant, id: &str) {
+        self.stall.forgive_turn();
         if self.responses.created(now, id) {
             self.cancel(id);
         }
@@ -122,8 +130,10 @@ impl Machine {
         }
         if arguments.len() > ARGUMENTS_BYTES_MAX {
             let output = format!("The arguments are longer than the {ARGUMENTS_BYTES_MAX} bytes allowed.");
+            self.history.called(call, name, "{}");
             return self.tool_result(now, call, &output, true);
         }
+        self.history.called(call, name, arguments);
         self.push(Output::ToolCall {
             call_id: call.to_owned(),
             name: name.to_owned(),
@@ -131,9 +141,31 @@ impl Machine {
         });
     }
 
+    fn caller_transcript(&mut self, item: &str, text: &str) {
+        self.history.caller_said(item, text);
+        self.transcript(Speaker::Caller, item, text);
+    }
+
+    /// More words of the agent. Those of a response that was cut off before it was heard are nobody's.
+    fn agent_words(&mut self, part: &PartName<'_>, words: &str) {
+        if self.is_of_interest(part) {
+            self.history.agent_goes_on(&part.item, part.content_index, words);
+        }
+    }
+
+    fn agent_transcript(&mut self, part: &PartName<'_>, text: &str) {
+        if self.is_of_interest(part) {
+            self.history.agent_said(&part.item, part.content_index, text);
+        }
+        self.transcript(Speaker::Agent, &part.item, text);
+    }
+
+    fn is_of_interest(&self, part: &PartName<'_>) -> bool {
+        !self.responses.is_muted(&part.response) || self.history.knows(&part.item, part.content_index)
+    }
+
     fn transcript(&mut self, who: Speaker, item: &str, text: &str) {
         let text = history::bounded(text, history::TEXT_BYTES_MAX);
-        self.history.push(who, text);
         self.push(Output::Transcript(Transcript {
             who,
             text: text.to_owned(),

@@ -112,21 +112,28 @@ fn a_session_that_takes_over_is_told_what_was_said() {
     let mut bench = Bench::ready(Settings::default());
     let text = "conversation.item.input_audio_transcription.completed";
     bench.server(json!({ "type": text, "item_id": "u", "content_index": 0, "transcript": "two beers" }));
+    let utterance = bench.speak("r", "a", 100);
     bench.server(json!({
         "type": "response.output_audio_transcript.done", "response_id": "r", "item_id": "a", "output_index": 0,
         "content_index": 0, "transcript": "coming up",
     }));
     let transcripts = bench.take_outputs();
     assert_eq!(transcripts.len(), 2);
+    bench.server(audio_done("r", "a"));
+    bench.server(done("r"));
+    bench.machine.finished(utterance);
     bench.bridge(|machine, now| machine.digit(now, '5'));
-    let history = bench.machine.into_history();
+    let legacy = bench.machine.into_legacy(&[]);
 
-    let mut next = Bench::open(Settings {
-        history,
-        ..Settings::default()
-    });
+    let mut next = Bench::open(Settings::default());
+    next.bridge(|machine, now| machine.inherit(now, legacy));
     next.sent.clear();
     next.server(session_updated(Value::Null));
+    assert_eq!(
+        next.sent.pop().unwrap()["type"],
+        "response.create",
+        "the digit wants its answer"
+    );
     let items: Vec<&Value> = next.sent.iter().map(|event| &event["item"]).collect();
     assert_eq!(items.len(), 3);
     assert_eq!(
@@ -139,7 +146,8 @@ fn a_session_that_takes_over_is_told_what_was_said() {
     );
     assert_eq!(items[1]["role"], "assistant");
     assert_eq!(items[2]["content"][0]["text"], "DTMF 5");
-    assert_eq!(next.machine.into_history().len(), 3, "a third session is told as well");
+    let third = next.machine.into_legacy(&[]);
+    assert_eq!(third.items().len(), 3, "a third session is told as well");
 }
 
 #[test]
@@ -227,6 +235,6 @@ fn full_settings() -> Settings {
             parameters,
         }],
         greeting: Some("Hello there.".to_owned()),
-        history: Vec::new(),
+        stall_max: None,
     }
 }

@@ -2,6 +2,7 @@
 
 mod audio;
 mod configuration;
+mod handover;
 mod interruption;
 mod properties;
 mod turns;

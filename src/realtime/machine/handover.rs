@@ -1,0 +1,72 @@
+//! From one session to the next: what this one takes over, and what it leaves.
+
+use std::time::Instant;
+
+use super::{ClientEvent, Heard, Legacy, Machine, Output, Unheard, Wish};
+
+impl Machine {
+    /// Takes over what another session left. One that is not ready yet tells its server as soon as it is.
+    pub fn inherit(&mut self, now: Instant, legacy: Legacy) {
+        self.history = legacy.history;
+        self.tool_calls = legacy.calls;
+        if self.is_ready() {
+            self.recall();
+        }
+        for wish in legacy.owed {
+            self.put(now, wish);
+        }
+    }
+
+    /// The session is over; `heard` is how much of each unfinished utterance had left.
+    pub fn into_legacy(mut self, heard: &[Heard]) -> Legacy {
+        let unheard = self.unheard(heard).filter(|_| !self.tool_calls.is_waiting());
+        self.interrupted(heard);
+        let mut owed = self.responses.owed(unheard.as_ref());
+        if self.history.has_wordless_turn() {
+            // The next session is told the sound of it, and answers that.
+            owed.retain(|wish| wish.instructions.is_some());
+        } else if self.stall.owes_answer() && !owed.iter().any(|wish| wish.instructions.is_none()) {
+            owed.push(Wish::new(None));
+        }
+        self.history.settle();
+        Legacy {
+            history: self.history,
+            calls: self.tool_calls,
+            owed,
+        }
+    }
+
+    /// Whether the conversation rests: the agent has been heard to its end, nothing is asked for, no tool is at work and
+    /// no turn of the caller waits for its answer or its words.
+    pub fn is_at_rest(&self) -> bool {
+        self.is_ready()
+            && self.parts.is_empty()
+            && self.responses.is_idle()
+            && !self.tool_calls.is_waiting()
+            && !self.stall.owes_answer()
+            && !self.history.has_wordless_turn()
+    }
+
+    /// Tells a session that takes over what was said before it.
+    pub(super) fn recall(&mut self) {
+        let texts: Vec<String> = (self.events_sent + 1..)
+            .zip(self.history.items())
+            .map(|(event_id, item)| self.settings.dialect.write(event_id, &ClientEvent::Recall(&item)))
+            .collect();
+        self.events_sent += texts.len() as u64;
+        self.outputs.extend(texts.into_iter().map(Output::Send));
+    }
+
+    /// The response that was wanted and is not heard to its end.
+    fn unheard(&self, heard: &[Heard]) -> Option<Unheard> {
+        let mut playing = self.parts.responses();
+        let response = playing
+            .find(|response| !self.responses.is_muted(response))
+            .or(self.responses.running())?;
+        let is_of_it = |heard: &&Heard| self.parts.response_of(heard.utterance) == Some(response);
+        Some(Unheard {
+            response: response.to_owned(),
+            partly_heard: heard.iter().filter(is_of_it).any(|heard| heard.sent_ms > 0),
+        })
+    }
+}
