@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use anyhow::Context;
 use super::refusals;
 use crate::{
     audio::SampleRate,
-    call::{Cause, Facts, Terms, conductor, keys, machine, recording},
+    call::{Cause, Facts, Terms, bridge::away, conductor, filler, keys, machine, recording},
     config::{self, Agent, Config},
     drivers::{dial::Dialler, realtime::Dial, worker::Workers},
     http::{HttpState, Readiness},
@@ -36,6 +36,7 @@ use crate::{
 };
 
 use super::{
+    backends::Backends,
     board::Board,
     control::{Manager, Switchboard},
     inquiries::Inquiries,
@@ -70,8 +71,10 @@ pub struct Shared {
     dialler: Dialler,
     /// Our certificate on media paths.
     identity: Option<Arc<Identity>>,
-    /// What callers of agents hear before they are recorded, by the agents' names.
-    sounds: BTreeMap<String, Arc<recording::Sound>>,
+    /// What callers hear of files, by the files' names.
+    sounds: BTreeMap<PathBuf, Arc<recording::Sound>>,
+    /// How the backends do.
+    pub backends: Backends,
 }
 
 /// What calls are served with.
@@ -124,6 +127,7 @@ impl Shared {
             .controlled(Arc::new(switchboard), token);
         let routes = Routes::from(config.as_ref());
         let dialler = Dialler::new(Tls::new(None)?, config.session.connect_timeout);
+        let backends = Backends::new(&config, metrics.clone());
         Ok(Self {
             config,
             metrics,
@@ -139,6 +143,7 @@ impl Shared {
             dialler,
             identity: identity(),
             sounds,
+            backends,
         })
     }
 }
@@ -159,18 +164,23 @@ fn identity() -> Option<Arc<Identity>> {
         .map(Arc::new)
 }
 
-/// Reads the sounds that callers hear before they are recorded.
-fn sounds(config: &Config) -> anyhow::Result<BTreeMap<String, Arc<recording::Sound>>> {
-    let files = config
-        .agents
-        .values()
-        .filter_map(|agent| Some((agent, agent.recording.prompt_file.as_ref()?)));
+/// Reads the sounds that callers hear before they are recorded, and while or after their session is gone.
+fn sounds(config: &Config) -> anyhow::Result<BTreeMap<PathBuf, Arc<recording::Sound>>> {
+    let files = config.agents.values().flat_map(|agent| {
+        let keys = [
+            ("recording_prompt_file", &agent.recording.prompt_file),
+            ("filler_file", &agent.survival.filler_file),
+            ("failover_prompt_file", &agent.survival.failover_prompt_file),
+        ];
+        keys.into_iter()
+            .filter_map(move |(key, path)| Some((agent, key, path.as_ref()?)))
+    });
     let read = |path: &Path| read_wav(&std::fs::read(path)?).map_err(anyhow::Error::msg);
     files
-        .map(|(agent, path)| {
-            let place = || format!("agents.{}.recording_prompt_file {}", agent.name, path.display());
+        .map(|(agent, key, path)| {
+            let place = || format!("agents.{}.{key} {}", agent.name, path.display());
             let (rate, pcm) = read(path).with_context(place)?;
-            Ok((agent.name.clone(), Arc::new(recording::Sound { rate, pcm })))
+            Ok((path.clone(), Arc::new(recording::Sound { rate, pcm })))
         })
         .collect()
 }
@@ -280,6 +290,18 @@ impl Service {
                 answer,
                 ring_max,
                 duration_max: self.config.limits.call_duration_max,
+                failover: machine::Failover::default(),
+            },
+            away: away::Settings {
+                filler: filler::Settings {
+                    after: agent.survival.filler_after,
+                    words: self.sound(agent.survival.filler_file.as_ref()),
+                },
+                replay_max: self.config.session.replay_max,
+            },
+            failover: conductor::Failover {
+                prompt: self.sound(agent.survival.failover_prompt_file.as_ref()),
+                transfer: agent.survival.failover_transfer.clone(),
             },
             toolbox: Toolbox::from(agent),
             voicemail_after: agent.voicemail_after,
@@ -292,10 +314,15 @@ impl Service {
         }
     }
 
+    fn sound(&self, file: Option<&PathBuf>) -> Option<Arc<recording::Sound>> {
+        self.sounds.get(file?).cloned()
+    }
+
     /// When this agent's calls are recorded.
     fn recording_policy(&self, agent: &Agent) -> recording::Policy {
         let words = agent.recording.prompt.clone().map(recording::Prompt::Words);
-        let prompt = words.or_else(|| self.sounds.get(&agent.name).cloned().map(recording::Prompt::Sound));
+        let file = agent.recording.prompt_file.as_ref();
+        let prompt = words.or_else(|| self.sound(file).map(recording::Prompt::Sound));
         match (agent.recording.policy, prompt) {
             (config::RecordingPolicy::On, _) => recording::Policy::On,
             (config::RecordingPolicy::Consent, Some(prompt)) => recording::Policy::Consent(prompt),
@@ -350,6 +377,7 @@ impl Service {
                 .map(|model| serde_json::json!({ "model": model })),
             tools: Toolbox::from(agent).specs(),
             greeting: agent.greeting.as_ref().map(|greeting| facts.fill(greeting)),
+            stall_max: self.config.session.stall_max,
             ..realtime::Settings::default()
         };
         Some((self.dialler.dial(backend), settings))

@@ -79,7 +79,8 @@ impl Actor for Session {
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let (sender, reports) = post(SESSION_REPORTS_MAX);
         // A bell that finds the actor gone has nobody to wake.
-        reports.ring_with(move || drop(myself.cast(Msg::Reported)));
+        let bell = myself.clone();
+        reports.ring_with(move || drop(bell.cast(Msg::Reported)));
         args.media.order(Order::ReportSession(sender));
         let outage = Outage::new(args.service.reconnect(), args.agent.backends.len());
         let mut state = State {
@@ -93,7 +94,7 @@ impl Actor for Session {
         };
         let span = state.args.span.clone();
         let _entered = span.enter();
-        state.dial();
+        state.dial(&myself);
         Ok(state)
     }
 
@@ -102,7 +103,7 @@ impl Actor for Session {
         let _entered = span.enter();
         match message {
             Msg::Reported => state.read_reports(&myself),
-            Msg::Dial => state.dial_again(),
+            Msg::Dial => state.dial_again(&myself),
             Msg::Break => panic!("the Session actor was told to break"),
         }
         Ok(())
@@ -128,10 +129,13 @@ impl State {
             .map_or("", String::as_str)
     }
 
-    fn dial(&mut self) {
+    fn dial(&mut self, myself: &ActorRef<Msg>) {
         self.dials += 1;
         self.stage = Stage::Dialling;
         let backend = self.backend().to_owned();
+        if !self.args.service.backends.admit(Instant::now(), &backend) {
+            return self.passed_over(myself, &backend);
+        }
         let Some((dial, mut settings)) = self.args.service.dial(&self.args.agent, &self.args.facts, &backend) else {
             tracing::error!(backend, "the backend is not configured");
             return self.tell(Input::SessionGone);
@@ -144,15 +148,23 @@ impl State {
         }
     }
 
-    fn dial_again(&mut self) {
+    fn dial_again(&mut self, myself: &ActorRef<Msg>) {
         self.alarm.disarm();
-        self.dial();
+        self.dial(myself);
+    }
+
+    /// Nobody dials the backend now, for it has not been there lately.
+    fn passed_over(&mut self, myself: &ActorRef<Msg>, backend: &str) {
+        self.args.service.metrics.session_connect(backend, "passed_over");
+        let verdict = self.outage.refused(Instant::now(), super::service::random());
+        self.follow(myself, verdict, backend, "passed_over", "its circuit breaker is open");
     }
 
     fn ready(&mut self) {
         self.stage = Stage::Ready;
         self.outage.ready(Instant::now());
         self.args.service.metrics.session_connect(self.backend(), "ok");
+        self.args.service.backends.connected(Instant::now(), self.backend());
         if std::mem::replace(&mut self.been_ready, true) {
             self.args.service.metrics.session_reconnect(self.backend());
         }
@@ -163,9 +175,15 @@ impl State {
     fn lost(&mut self, myself: &ActorRef<Msg>, class: FaultClass, word: &'static str, detail: &str) {
         if self.stage == Stage::Dialling {
             self.args.service.metrics.session_connect(self.backend(), word);
+            self.args.service.backends.failed(Instant::now(), self.backend(), word);
         }
         let backend = self.backend().to_owned();
-        match self.outage.lost(Instant::now(), class, super::service::random()) {
+        let verdict = self.outage.lost(Instant::now(), class, super::service::random());
+        self.follow(myself, verdict, &backend, word, detail);
+    }
+
+    fn follow(&mut self, myself: &ActorRef<Msg>, verdict: Verdict, backend: &str, word: &str, detail: &str) {
+        match verdict {
             Verdict::Dial { after } => {
                 let retry_ms = after.as_millis();
                 tracing::warn!(

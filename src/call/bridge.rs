@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    audio::{DtmfDetector, Law, Resampler, SampleRate, Utterance, VoiceDetector, VoiceSettings},
+    audio::{DtmfDetector, Law, SampleRate, Utterance, VoiceDetector, VoiceSettings},
     config::KeyWay,
     media, realtime,
     sdp::Negotiated,
@@ -19,13 +19,16 @@ use crate::{
 
 pub use super::messages::Message;
 use super::{
+    filler::Filler,
     keys::{self, Keys},
     messages::Messages,
     monologue::Monologue,
     order::Order,
     recording::Prompt,
+    replay::Replay,
 };
 
+pub mod away;
 mod presses;
 mod prompt;
 
@@ -37,6 +40,12 @@ const NOTICE: Utterance = Utterance(u32::MAX - 1);
 
 /// The one that stands for keys we press as tones.
 const PRESSES: Utterance = Utterance(u32::MAX - 2);
+
+/// The one that stands for words to a caller who waits for a session.
+const FILLER: Utterance = Utterance(u32::MAX - 3);
+
+/// From here on the numbers are those of our own.
+const OWN: Utterance = FILLER;
 
 /// Agent audio later than this after the caller's voice is no answer to it.
 const RESPONSE_MAX: Duration = Duration::from_secs(15);
@@ -91,6 +100,10 @@ pub enum Report {
     PlayoutDropped,
     /// The last packet of interrupted agent audio left this long after the session heard the caller.
     BargedIn(Duration),
+    /// The caller began to hear words of ours this long after the session was lost.
+    Filled(Duration),
+    /// The caller began to hear the next session this long after the last was lost.
+    Recovered(Duration),
 }
 
 /// What a call's media amounted to.
@@ -108,6 +121,10 @@ pub struct Summary {
     pub barge_ins: u32,
     /// Digits pressed.
     pub digits: u32,
+    /// How much of what the caller said was told again to a session that had not heard it.
+    pub replayed: Duration,
+    /// How much of it was lost because there was too much.
+    pub replay_lost: Duration,
 }
 
 /// One call's media joined with its session.
@@ -133,6 +150,9 @@ pub struct Bridge {
     tones: Option<Box<DtmfDetector>>,
     /// What the last session left to the next; while there is none, what happens goes here.
     legacy: realtime::Legacy,
+    replay: Replay,
+    filler: Filler,
+    absence: away::Absence,
     summary: Summary,
     reports: VecDeque<Report>,
     messages: Messages,
@@ -156,6 +176,9 @@ impl Bridge {
             keys: Keys::default(),
             tones: None,
             legacy: realtime::Legacy::default(),
+            replay: Replay::default(),
+            filler: Filler::default(),
+            absence: away::Absence::default(),
             summary: Summary::default(),
             reports: VecDeque::new(),
             messages: Messages::default(),
@@ -168,8 +191,10 @@ impl Bridge {
             Order::Apply(negotiated) => self.apply(now, &negotiated),
             Order::Early(early) => self.media.set_early(now, early),
             Order::Greet => self.session_does(|session| session.greet(now)),
-            Order::Comfort(on) => self.media.comfort(on),
+            Order::Away(settings) => self.set_away(settings),
+            Order::Comfort(on) => self.comfort(now, on),
             Order::Apologise => self.apologise(now),
+            Order::Play(sound) => self.play_sound(now, &sound),
             Order::AwaitQuiet => self.awaiting_quiet = true,
             Order::AwaitSaid => self.awaiting_said = Some(false),
             Order::Prompt(prompt) => self.prompt(now, prompt),
@@ -242,6 +267,7 @@ impl Bridge {
             }
             // Whoever ordered it hears of the next session, and orders it again.
             self.prompt = None;
+            self.session_left(now);
         }
         self.carry(now);
     }
@@ -263,7 +289,9 @@ impl Bridge {
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let session = self.session.as_ref().and_then(realtime::Machine::poll_timeout);
-        [self.media.poll_timeout(), session].into_iter().flatten().min()
+        let away = [self.replay.poll_timeout(), self.filler.poll_timeout()];
+        let others = away.into_iter().chain([session]);
+        others.chain([self.media.poll_timeout()]).flatten().min()
     }
 
     /// The next packet to send.
@@ -285,6 +313,7 @@ impl Bridge {
     pub fn summary(&self) -> Summary {
         let mut summary = self.summary.clone();
         summary.media = self.media.statistics();
+        (summary.replayed, summary.replay_lost) = self.replay.figures();
         summary.agent_talk = Duration::from_millis(summary.media.spoken_ms);
         if let Some(session) = &self.session {
             summary.usage += session.usage();
@@ -298,7 +327,7 @@ impl Bridge {
     }
 
     /// From here on both sides speak at the session's rate.
-    fn session_ready(&mut self) {
+    fn session_ready(&mut self, now: Instant) {
         let rate = self.session.as_ref().map(|session| session.format().rate());
         if let Some(rate) = rate.filter(|rate| *rate != self.rate) {
             self.rate = rate;
@@ -306,6 +335,7 @@ impl Bridge {
             self.voice = VoiceDetector::new(rate, VoiceSettings::default());
             self.listen_for_tones();
         }
+        self.session_came(now);
         self.reports.push_back(Report::SessionReady);
     }
 
@@ -323,15 +353,14 @@ impl Bridge {
     fn apologise(&mut self, now: Instant) {
         let mut narrow = Vec::new();
         Law::Mu.decode(APOLOGY, &mut narrow);
-        let mut wide = Vec::new();
-        Resampler::new(SampleRate::Hz8000, self.rate).process(&narrow, &mut wide);
-        self.media.play(now, PROMPT, &wide);
-        self.media.finish(PROMPT);
+        self.end_filler(now);
+        self.say(now, PROMPT, SampleRate::Hz8000, &narrow);
     }
 
     /// Carries what one side has to the other until both are at rest.
     fn carry(&mut self, now: Instant) {
         self.carry_caller_audio(now);
+        self.carry_away(now);
         self.hear_all_media(now);
         while let Some(output) = self.session.as_mut().and_then(realtime::Machine::poll_output) {
             self.hear_session(now, output);
@@ -360,7 +389,8 @@ impl Bridge {
                 self.monologue = None;
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
-            if let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
+            let heard_live = self.replay.hear(pcm, self.rate, voiced);
+            if heard_live && let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
                 self.messages.push_audio(frame);
             }
             if let Some(key) = key {
@@ -373,7 +403,7 @@ impl Bridge {
         match event {
             media::Event::Digit(digit) => self.hear_key(now, digit, KeyWay::Event),
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
-            media::Event::Finished(utterance) => self.utterance_finished(utterance),
+            media::Event::Finished(utterance) => self.utterance_finished(now, utterance),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
             media::Event::Unheard => self.reports.push_back(Report::Unheard),
             media::Event::Diagnosis(diagnosis) => self.reports.push_back(Report::Diagnosis(diagnosis)),
@@ -415,9 +445,10 @@ impl Bridge {
     }
 
     fn utterance_started(&mut self, now: Instant, utterance: Utterance) {
-        if utterance >= PRESSES {
+        if utterance >= OWN {
             return;
         }
+        self.session_heard(now);
         if let Some(begun) = &mut self.awaiting_said {
             *begun = true;
         }
@@ -428,10 +459,13 @@ impl Bridge {
         }
     }
 
-    fn utterance_finished(&mut self, utterance: Utterance) {
+    fn utterance_finished(&mut self, now: Instant, utterance: Utterance) {
         self.prompt_finished(utterance);
+        if utterance == FILLER {
+            self.filler.heard(now);
+        }
         if let Some(session) = &mut self.session
-            && utterance < PRESSES
+            && utterance < OWN
         {
             session.finished(utterance);
         }
@@ -440,7 +474,7 @@ impl Bridge {
     fn hear_session(&mut self, now: Instant, output: realtime::Output) {
         match output {
             realtime::Output::Send(text) => self.messages.push(text),
-            realtime::Output::Ready => self.session_ready(),
+            realtime::Output::Ready => self.session_ready(now),
             realtime::Output::AudioDone(utterance) => self.media.finish(utterance),
             realtime::Output::Interrupt => self.interrupt(now),
             realtime::Output::ToolCall {
@@ -454,10 +488,17 @@ impl Bridge {
                     arguments,
                 });
             }
-            realtime::Output::TurnCommitted => {}
-            realtime::Output::Transcript(transcript) => self.reports.push_back(Report::Transcript(transcript)),
+            realtime::Output::TurnCommitted(item) => self.replay.turn_taken(item),
+            realtime::Output::Transcript(transcript) => self.transcript(transcript),
             realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),
         }
+    }
+
+    fn transcript(&mut self, transcript: realtime::Transcript) {
+        if transcript.who == realtime::Speaker::Caller {
+            self.replay.turn_understood(&transcript.item);
+        }
+        self.reports.push_back(Report::Transcript(transcript));
     }
 
     /// The caller speaks: what has not left is dropped, and the session learns what was heard.

@@ -8,12 +8,13 @@
 use std::{
     collections::VecDeque,
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
     Cause, Machine, Outcome, Terms,
-    bridge::Report,
+    bridge::{Report, away},
     keys,
     machine::{self, Input, Output},
     order::Order,
@@ -112,6 +113,31 @@ pub struct Settings {
     pub messages: bool,
     /// When recording begins.
     pub recording: recording::Policy,
+    /// What the caller hears while there is no session, and what is kept meanwhile.
+    pub away: away::Settings,
+    /// What is left to a caller whose agent has gone for good.
+    pub failover: Failover,
+}
+
+/// What is left to a caller whose agent has gone for good; [`machine::Settings::failover`] follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Failover {
+    /// What is played.
+    pub prompt: Option<Arc<recording::Sound>>,
+    /// Whom the call is handed on to.
+    pub transfer: Option<String>,
+}
+
+impl Settings {
+    fn machine(&self) -> machine::Settings {
+        machine::Settings {
+            failover: machine::Failover {
+                prompt: self.failover.prompt.is_some(),
+                transfer: self.failover.transfer.is_some(),
+            },
+            ..self.machine
+        }
+    }
 }
 
 /// Why something cannot be asked of a call now.
@@ -149,7 +175,7 @@ pub struct Conductor {
 impl Conductor {
     /// A call that came in and whose offer has been settled.
     pub fn answering(now: Instant, settings: Settings, terms: Terms) -> Self {
-        let mut decided = settings.machine;
+        let mut decided = settings.machine();
         // Where the INVITE has no offer there is nowhere to send a greeting before the answer.
         if terms.agreed().is_none() && decided.answer == machine::Answer::AfterGreeting {
             decided.answer = machine::Answer::WhenReady;
@@ -159,7 +185,7 @@ impl Conductor {
 
     /// A call that is being placed.
     pub fn placing(now: Instant, settings: Settings) -> Self {
-        let machine = Machine::dial(now, settings.machine);
+        let machine = Machine::dial(now, settings.machine());
         Self::new(now, machine, settings, None)
     }
 
@@ -270,6 +296,8 @@ impl Conductor {
             | Report::SessionFault(_)
             | Report::Responded(_)
             | Report::BargedIn(_)
+            | Report::Filled(_)
+            | Report::Recovered(_)
             | Report::PlayoutDropped => {}
         }
     }
@@ -319,6 +347,8 @@ impl Conductor {
                 Output::Greet => self.greet_or_prompt(now),
                 Output::Comfort(on) => self.order(Order::Comfort(on)),
                 Output::Apologise => self.order(Order::Apologise),
+                Output::FailoverPrompt => self.play_failover(),
+                Output::HandOn => self.hand_on(now),
                 Output::AwaitQuiet => self.order(Order::AwaitQuiet),
                 Output::AwaitSaid => self.order(Order::AwaitSaid),
                 Output::HangUp(cause) => self.acts.push_back(Act::EndLeg(hang_up(cause))),
@@ -383,6 +413,7 @@ impl Conductor {
             if self.settings.keys != keys::Settings::default() {
                 self.order(Order::Keys(self.settings.keys.clone()));
             }
+            self.order(Order::Away(self.settings.away.clone()));
             self.order(Order::Apply(Box::new(agreed)));
             self.record_if_wanted();
         }

@@ -10,6 +10,10 @@ use std::{
 };
 
 use super::outcome::{Cause, Outcome};
+pub use failover::Failover;
+use failover::Step;
+
+mod failover;
 
 /// How long last words (an apology, the agent's goodbye) may take before the call ends anyway.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(15);
@@ -42,6 +46,8 @@ pub struct Settings {
     pub ring_max: Duration,
     /// How long an answered call may last.
     pub duration_max: Duration,
+    /// What is left to a caller whose agent has gone for good.
+    pub failover: Failover,
 }
 
 /// What happened.
@@ -67,6 +73,8 @@ pub enum Input {
     Rejected(u16),
     /// The other side has been handed on: our part is over.
     Transferred,
+    /// It could not be handed on.
+    NotTransferred,
     /// The control API ends the call, now.
     HangUpOrdered,
     /// The other side hung up.
@@ -106,6 +114,10 @@ pub enum Output {
     Comfort(bool),
     /// Play the spoken apology.
     Apologise,
+    /// Play the prompt of a call whose agent has gone for good.
+    FailoverPrompt,
+    /// Hand the call on to whom such calls go to, and report [`Input::Transferred`] or [`Input::NotTransferred`].
+    HandOn,
     /// Report [`Input::Quiet`] once nothing is left to be heard.
     AwaitQuiet,
     /// Report [`Input::Said`] once the agent has said something and it has been heard, or the caller cuts in.
@@ -140,6 +152,8 @@ enum State {
     Answered,
     /// Both sides are there.
     Talking,
+    /// No session can be had any more.
+    FailingOver(Step),
     /// Last words are being played; then the call ends for this cause. Whether it was answered.
     Closing { cause: Cause, answered: bool },
     /// The outcome has been given.
@@ -201,12 +215,13 @@ impl Machine {
             Input::Accepted => self.accepted(now),
             Input::Rejected(status) => self.rejected(status),
             Input::Transferred => self.stop(Cause::Transferred),
+            Input::NotTransferred => self.not_handed_on(now),
             Input::HangUpOrdered => self.stop(Cause::ApiHungUp),
             Input::ByeReceived => self.bye_received(),
             Input::LegFailed(cause) => self.end(self.failure(cause)),
             Input::MediaRefused(cause) => self.stop(cause),
             Input::HangUpAsked => self.close(now, Cause::AgentHungUp),
-            Input::Quiet => self.quiet(),
+            Input::Quiet => self.quiet(now),
             Input::CallerSilent => self.stop(Cause::MediaTimeout),
             Input::Unheard => self.stop(Cause::Unheard),
             Input::PartFailed => self.stop(Cause::Crashed),
@@ -226,6 +241,7 @@ impl Machine {
             State::Dialling { rung: false } => self.stop(Cause::Unreachable),
             State::Dialling { rung: true } => self.stop(Cause::NoAnswer),
             State::Answered | State::Talking => self.close(now, Cause::DurationMax),
+            State::FailingOver(_) => self.hand_on(now),
             State::Closing { cause, .. } => self.stop(cause),
             State::Ended => {}
         }
@@ -252,7 +268,12 @@ impl Machine {
             State::Ringing if self.settings.answer == Answer::AfterGreeting => self.greet_early(now),
             State::Ringing => self.answer(now),
             State::Talking => self.serve(),
-            State::Early | State::Dialling { .. } | State::Answered | State::Closing { .. } | State::Ended => {}
+            State::Early
+            | State::Dialling { .. }
+            | State::Answered
+            | State::FailingOver(_)
+            | State::Closing { .. }
+            | State::Ended => {}
         }
     }
 
@@ -267,9 +288,9 @@ impl Machine {
         self.session = Session::Gone;
         match self.state {
             State::Ringing | State::Early | State::Dialling { .. } => self.stop(Cause::SessionUnavailable),
-            State::Talking => self.apologise(now),
-            // The apology waits for the ACK: before it nobody listens.
-            State::Answered | State::Closing { .. } | State::Ended => {}
+            State::Talking => self.fail_over(now),
+            // What is said then waits for the ACK: before it nobody listens.
+            State::Answered | State::FailingOver(_) | State::Closing { .. } | State::Ended => {}
         }
     }
 
@@ -285,7 +306,7 @@ impl Machine {
         match self.session {
             Session::Ready => self.serve(),
             Session::Dialling => self.push(Output::Comfort(true)),
-            Session::Gone => self.apologise(now),
+            Session::Gone => self.fail_over(now),
         }
     }
 
@@ -324,9 +345,11 @@ impl Machine {
         self.end(Outcome::answered(cause));
     }
 
-    fn quiet(&mut self) {
-        if let State::Closing { cause, .. } = self.state {
-            self.stop(cause);
+    fn quiet(&mut self, now: Instant) {
+        match self.state {
+            State::Closing { cause, .. } => self.stop(cause),
+            State::FailingOver(Step::Prompting) => self.hand_on(now),
+            _ => {}
         }
     }
 
@@ -335,6 +358,7 @@ impl Machine {
             State::Ringing | State::Early | State::Dialling { .. } => self.stop(Cause::Draining),
             State::Answered => self.stop(Cause::Drained),
             State::Talking => self.close(now, Cause::Drained),
+            State::FailingOver(_) => self.stop(Cause::Drained),
             State::Closing { .. } | State::Ended => {}
         }
     }
@@ -373,8 +397,8 @@ impl Machine {
     /// Ends the call once what is being said has been heard.
     fn close(&mut self, now: Instant, cause: Cause) {
         match self.state {
-            State::Talking | State::Early => {
-                let answered = self.state == State::Talking;
+            State::Talking | State::Early | State::FailingOver(_) => {
+                let answered = self.state != State::Early;
                 self.state = State::Closing { cause, answered };
                 self.deadline = now.checked_add(LAST_WORDS_MAX);
                 self.push(Output::AwaitQuiet);
@@ -391,7 +415,7 @@ impl Machine {
                 (Output::Refuse(cause), Outcome::refused(cause))
             }
             State::Dialling { .. } => (Output::HangUp(cause), Outcome::given_up(cause)),
-            State::Answered | State::Talking | State::Closing { answered: true, .. } => {
+            State::Answered | State::Talking | State::FailingOver(_) | State::Closing { answered: true, .. } => {
                 (Output::HangUp(cause), Outcome::answered(cause))
             }
             State::Ended => return,
@@ -406,9 +430,11 @@ impl Machine {
             State::Ringing | State::Early | State::Dialling { .. } | State::Closing { answered: false, .. } => {
                 Outcome::refused(cause)
             }
-            State::Answered | State::Talking | State::Closing { answered: true, .. } | State::Ended => {
-                Outcome::answered(cause)
-            }
+            State::Answered
+            | State::Talking
+            | State::FailingOver(_)
+            | State::Closing { answered: true, .. }
+            | State::Ended => Outcome::answered(cause),
         }
     }
 

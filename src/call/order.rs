@@ -1,8 +1,12 @@
 //! What the call's decisions ask of its media and session.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{keys, recording::Prompt};
+use super::{
+    bridge::away,
+    keys,
+    recording::{Prompt, Sound},
+};
 use crate::sdp::Negotiated;
 
 /// An order to [`Bridge::obey`](super::Bridge::obey).
@@ -14,6 +18,10 @@ pub enum Order {
     Early(bool),
     /// Let the agent speak first.
     Greet,
+    /// What the caller hears while there is no session, and what is kept meanwhile.
+    Away(away::Settings),
+    /// Have the other side hear this.
+    Play(Arc<Sound>),
     /// Start or stop the tone that tells the other side that the line lives.
     Comfort(bool),
     /// Play the spoken apology.

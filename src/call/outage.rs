@@ -59,6 +59,14 @@ impl Outage {
         self.leave_backend()
     }
 
+    /// The backend is not to be dialled now. The next one is, or the same later when there is none.
+    pub fn refused(&mut self, now: Instant, random: u64) -> Verdict {
+        if self.backend + 1 < self.backends {
+            return self.leave_backend();
+        }
+        self.lost(now, FaultClass::Retryable, random)
+    }
+
     fn leave_backend(&mut self) -> Verdict {
         self.backend += 1;
         if self.backend >= self.backends {
@@ -96,6 +104,20 @@ mod tests {
         assert_eq!(outage.lost(now, FaultClass::Fatal, 0), at_once);
         assert_eq!(outage.backend(), 1);
         assert_eq!(outage.lost(now, FaultClass::Fatal, 0), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn a_backend_that_is_not_to_be_dialled_is_passed_over_and_the_last_one_waited_for() {
+        let mut outage = Outage::new(SETTINGS, 2);
+        let now = Instant::now();
+        assert_eq!(outage.refused(now, 0), Verdict::Dial { after: Duration::ZERO });
+        assert_eq!(outage.backend(), 1);
+        let waits = outage.refused(now, u64::MAX);
+        assert!(
+            matches!(waits, Verdict::Dial { after } if !after.is_zero()),
+            "{waits:?}"
+        );
+        assert_eq!(outage.backend(), 1);
     }
 
     const SETTINGS: ReconnectSettings = ReconnectSettings {

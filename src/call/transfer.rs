@@ -12,6 +12,8 @@ pub enum Asker {
     Agent(String),
     /// The control API.
     Api,
+    /// The call itself, whose agent has gone for good.
+    Failover,
 }
 
 /// How a transfer ended.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     agent_recording::AgentRecording,
+    agent_survival::AgentSurvival,
     bounds::PROSE_BYTES_MAX,
     effective::Writer,
     section::{Section, one_of},
@@ -66,6 +67,8 @@ pub struct Agent {
     pub hears_keys: bool,
     /// What the record says of them.
     pub dtmf_record: DtmfRecord,
+    /// What its callers hear while its session is away, and when none can be had.
+    pub survival: AgentSurvival,
 }
 
 /// What a call's record says of the keys that were pressed, besides how many.
@@ -146,6 +149,7 @@ impl Agent {
             recording: AgentRecording::read(&mut section),
             hears_keys: section.choice("dtmf", DTMF, true),
             dtmf_record: section.choice("dtmf_record", DTMF_RECORDS, DtmfRecord::default()),
+            survival: AgentSurvival::read(&mut section),
             turn_detection: turn_detection::read(section.inner("turn_detection")),
         };
         if agent.early_media && agent.answer == Answer::AtOnce {
@@ -194,6 +198,7 @@ impl Agent {
         self.recording.write(out);
         out.text("dtmf", if self.hears_keys { "text" } else { "off" });
         out.text("dtmf_record", self.dtmf_record);
+        self.survival.write(out);
         out.object(
             format_args!("[agents.{}.turn_detection]", self.name),
             &self.turn_detection,

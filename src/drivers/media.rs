@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     io,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{io::ReadBuf, net::UdpSocket, sync::mpsc};
@@ -336,6 +336,8 @@ impl Driver {
             Report::SessionFault(fault) => self.session_fault(fault),
             Report::Responded(after) => self.metrics.responded(after),
             Report::BargedIn(after) => self.metrics.barged_in(after),
+            Report::Filled(after) => self.metrics.filled(after),
+            Report::Recovered(after) => self.recovered(after),
             Report::PlayoutDropped => self.metrics.queue_drop(Queue::Playout),
             report @ (Report::Transcript(_) | Report::Digit(_)) => {
                 let left_out = self.call.send_if_roomy(CallReport::Bridge(report)).is_err();
@@ -343,6 +345,14 @@ impl Driver {
             }
             report => self.post_call(CallReport::Bridge(report)),
         }
+    }
+
+    fn recovered(&self, after: Duration) {
+        self.metrics.recovered(after);
+        let ms = after.as_millis();
+        let summary = self.bridge.summary();
+        let (replayed_ms, lost_ms) = (summary.replayed.as_millis(), summary.replay_lost.as_millis());
+        tracing::info!(ms, replayed_ms, lost_ms, "the caller hears the next session");
     }
 
     fn post_call(&self, report: CallReport) {

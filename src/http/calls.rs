@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::{
+    backends,
     body::{self, Fields},
     control::{Control, PlaceCall, RecordingAction, Refused, Transfer},
     events, openapi,
@@ -75,6 +76,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     }),
     operation(Method::POST, "/v1/explain", |method| on(method, explain)),
     operation(Method::GET, "/v1/trunks", |method| on(method, trunks::list)),
+    operation(Method::GET, "/v1/backends", |method| on(method, backends::list)),
     operation(Method::GET, "/v1/openapi.json", |method| on(method, openapi::show)),
 ];
 

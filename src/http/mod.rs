@@ -5,6 +5,7 @@
 //! ([`Control`]). It is meant for the machine, its monitoring and applications beside it, not for the internet: there is
 //! no TLS, and it listens on loopback unless told otherwise.
 
+mod backends;
 mod body;
 mod calls;
 mod control;

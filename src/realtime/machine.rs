@@ -54,8 +54,8 @@ pub enum Output {
         /// Its arguments as JSON text.
         arguments: String,
     },
-    /// The server took what the caller said for a turn.
-    TurnCommitted,
+    /// The server took what the caller said for a turn: this item, whose words may come as a transcript.
+    TurnCommitted(String),
     /// Something was said. The caller's words may come before, during or after the answer to them.
     Transcript(Transcript),
     /// Something is wrong; unless it is harmless, the session is lost.
@@ -406,7 +406,8 @@ impl Machine {
         self.outputs.push_back(output);
     }
 
-    fn is_ready(&self) -> bool {
+    /// Whether the session hears and speaks.
+    pub fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready { .. })
     }
 }

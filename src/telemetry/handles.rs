@@ -10,6 +10,7 @@ use prometheus::{
 };
 
 use super::{
+    backends::Backends,
     metric::{Kind, Metric},
     process::Process,
     trunks::Trunks,
@@ -48,6 +49,11 @@ pub(super) struct Handles {
     pub(super) trunk_registered: IntGaugeVec,
     pub(super) trunk_registration_expires: IntGaugeVec,
     pub(super) trunk_reachable: IntGaugeVec,
+    pub(super) backend_up: IntGaugeVec,
+    pub(super) backends: Backends,
+    pub(super) recovery: Histogram,
+    pub(super) filler: Histogram,
+    pub(super) renewals: IntCounterVec,
     pub(super) registrar_contacts: IntGauge,
     pub(super) trunks: Trunks,
     pub(super) sip_dropped: IntCounterVec,
@@ -112,6 +118,11 @@ impl Handles {
             trunk_registered: make.gauge_vec(Metric::TrunkRegistered),
             trunk_registration_expires: make.gauge_vec(Metric::TrunkRegistrationExpires),
             trunk_reachable: make.gauge_vec(Metric::TrunkReachable),
+            backend_up: make.gauge_vec(Metric::BackendUp),
+            backends: Backends::default(),
+            recovery: make.histogram(Metric::Recovery),
+            filler: make.histogram(Metric::Filler),
+            renewals: make.counter_vec(Metric::Renewals),
             registrar_contacts: make.gauge(Metric::RegistrarContacts),
             trunks: Trunks::default(),
             sip_dropped: make.counter_vec(Metric::SipDropped),

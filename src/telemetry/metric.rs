@@ -67,6 +67,14 @@ pub enum Metric {
     TrunkRegistrationExpires,
     /// Whether a trunk answers our OPTIONS.
     TrunkReachable,
+    /// Whether calls dial a backend.
+    BackendUp,
+    /// Session lost to the next one heard.
+    Recovery,
+    /// Session lost to words of ours heard.
+    Filler,
+    /// Sessions replaced behind the caller's back.
+    Renewals,
     /// Contacts of phones that registered here.
     RegistrarContacts,
     /// SIP messages dropped unread.
@@ -131,7 +139,7 @@ struct Row {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 55] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -162,6 +170,10 @@ impl Metric {
         Self::TrunkRegistered,
         Self::TrunkRegistrationExpires,
         Self::TrunkReachable,
+        Self::BackendUp,
+        Self::Recovery,
+        Self::Filler,
+        Self::Renewals,
         Self::RegistrarContacts,
         Self::SipDropped,
         Self::RtpPortsInUse,
@@ -423,6 +435,38 @@ const ROWS: &[(Metric, Row)] = &[
         .by(&["trunk"]),
     ),
     (
+        Metric::BackendUp,
+        gauge(
+            "patchcord_backend_up",
+            "Whether calls dial the backend, 1 or 0 while its circuit breaker is open, by backend.",
+        )
+        .by(&["backend"]),
+    ),
+    (
+        Metric::Recovery,
+        histogram(
+            "patchcord_session_recovery_seconds",
+            "Time from the loss of a session to the first voice of the next one leaving.",
+            RECOVERY_SECONDS,
+        ),
+    ),
+    (
+        Metric::Filler,
+        histogram(
+            "patchcord_session_filler_seconds",
+            "Time from the loss of a session to words of the gateway leaving, where it came to that.",
+            RECOVERY_SECONDS,
+        ),
+    ),
+    (
+        Metric::Renewals,
+        counter(
+            "patchcord_session_renewals_total",
+            "Sessions replaced in the middle of a call before they ended, by backend and result.",
+        )
+        .by(&["backend", "result"]),
+    ),
+    (
         Metric::RegistrarContacts,
         gauge(
             "patchcord_registrar_contacts",
@@ -548,6 +592,8 @@ impl Row {
     }
 }
 
+/// From a reconnect on the same machine to a spent budget.
+const RECOVERY_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0];
 const CALL_SETUP_SECONDS: &[f64] = &[
     0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0,
 ];

@@ -12,6 +12,7 @@ use std::{
 use prometheus::{IntGauge, TextEncoder};
 
 use super::{
+    backends::Backends,
     handles::{Handles, whole},
     process::Process,
     trunks::Trunks,
@@ -121,6 +122,7 @@ impl Metrics {
     pub fn render(&self) -> String {
         self.refresh_process();
         self.refresh_trunks(Instant::now());
+        self.refresh_backends();
         let mut text = String::new();
         // Encoding into a string fails only for a family without a name or samples, which the registry does not give.
         if let Err(error) = TextEncoder::new().encode_utf8(&self.handles.registry.gather(), &mut text) {
@@ -172,6 +174,21 @@ impl Metrics {
     /// The agent's last packet left this long after the caller was heard to start speaking.
     pub fn barged_in(&self, took: Duration) {
         self.handles.barge_in.observe(took.as_secs_f64());
+    }
+
+    /// A caller heard the next session this long after the last was lost.
+    pub fn recovered(&self, took: Duration) {
+        self.handles.recovery.observe(took.as_secs_f64());
+    }
+
+    /// A caller heard words of ours this long after the session was lost.
+    pub fn filled(&self, took: Duration) {
+        self.handles.filler.observe(took.as_secs_f64());
+    }
+
+    /// A session was to be replaced in the middle of a call; `result` is `ok` or a fixed word for what went wrong.
+    pub fn session_renewal(&self, backend: &str, result: &str) {
+        self.handles.renewals.with_label_values(&[backend, word(result)]).inc();
     }
 
     /// Packets accepted from a caller.
@@ -333,6 +350,21 @@ impl Metrics {
             Level::RtpPortsInUse => &self.handles.rtp_ports_in_use,
             Level::RecordingsActive => &self.handles.recordings_active,
             Level::RecordingUploadsPending => &self.handles.recording_uploads_pending,
+        }
+    }
+
+    /// What is known of the backends.
+    pub fn backends(&self) -> &Backends {
+        &self.handles.backends
+    }
+
+    fn refresh_backends(&self) {
+        for state in self.handles.backends.snapshot() {
+            let backend = [state.backend.as_str()];
+            self.handles
+                .backend_up
+                .with_label_values(&backend)
+                .set(state.is_up().into());
         }
     }
 

@@ -42,6 +42,10 @@ pub struct Audit {
     /// Those whose words are not wanted.
     stale: HashSet<String>,
     cut: bool,
+    /// The caller has been served.
+    served: bool,
+    /// Since when there has been no session.
+    away_at: Instant,
     /// Keys pressed.
     keys: u32,
     /// Items truncated since the last look.
@@ -64,7 +68,12 @@ struct Stream {
 struct Session {
     ready_at: Instant,
     samples: u64,
+    /// How much the caller may have said before it that nobody understood.
+    backlog_max: Duration,
 }
+
+/// The longest turn that is kept of one session for the next.
+const TURN_MAX: Duration = Duration::from_secs(4);
 
 /// How far caller audio may be ahead of time, after a burst that made up for a stall.
 const AHEAD_MAX: Duration = Duration::from_millis(2_200);
@@ -96,6 +105,8 @@ impl Audit {
             responses: HashSet::new(),
             stale: HashSet::new(),
             cut: false,
+            served: false,
+            away_at: start,
             keys: 0,
             truncated: Vec::new(),
         }
@@ -127,7 +138,8 @@ impl Audit {
 
     /// The comfort tone is switched.
     pub fn comfort(&mut self, on: bool) {
-        self.reference.comfort = on;
+        self.served |= !on;
+        self.reference.comfort = on && self.session.is_none();
     }
 
     /// The gateway says something of its own.
@@ -146,13 +158,23 @@ impl Audit {
         self.session = Some(Session {
             ready_at: now,
             samples: 0,
+            backlog_max: now - self.away_at + TURN_MAX,
         });
+        // Words to a caller who waits end here, and fade.
+        if self.reference.comfort {
+            self.reference.comfort = false;
+            self.reference.cut();
+        }
     }
 
     /// The session is over.
     pub fn session_lost(&mut self, now: Instant) {
         self.check_caller_audio(now);
-        self.session = None;
+        if self.session.take().is_some() {
+            self.away_at = now;
+            // At once, before the call knows of it.
+            self.reference.comfort |= self.served;
+        }
         self.reference.cut();
     }
 
@@ -285,7 +307,7 @@ impl Audit {
         let elapsed = now - session.ready_at.max(media_at);
         let given = Duration::from_micros(session.samples * 1_000 / 24);
         let behind_max = BEHIND_MAX + self.lag_max + elapsed / BEHIND_PART + KEY * self.keys;
-        if given > elapsed + AHEAD_MAX || (given + behind_max < elapsed && !self.hiccups) {
+        if given > elapsed + AHEAD_MAX + session.backlog_max || (given + behind_max < elapsed && !self.hiccups) {
             self.fault(
                 now,
                 &format!("the session was given {given:?} of caller audio in {elapsed:?}"),

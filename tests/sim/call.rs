@@ -13,8 +13,8 @@ use std::{
 use patchcord::{
     call::{
         self, Bridge, Cause, Conductor, Outage, Outcome, Terms,
-        bridge::Report,
-        conductor,
+        bridge::{Report, away},
+        conductor, filler,
         machine::{self, Input},
     },
     media,
@@ -101,6 +101,12 @@ pub struct Rules {
     pub hiccups: bool,
     /// Without any RTP for so long the caller is gone.
     pub silence_timeout: Duration,
+    /// How long a caller without a session hears the tone alone.
+    pub filler_after: Duration,
+    /// How much of what is said meanwhile is kept.
+    pub replay_max: Duration,
+    /// How long a session that owes something may be silent.
+    pub stall_max: Duration,
 }
 
 /// One call.
@@ -114,6 +120,10 @@ pub struct Call {
     pub digits: String,
     /// When the session was lost, when it was ready.
     pub session_times: Vec<(Instant, bool)>,
+    /// How long after each loss words of ours were heard.
+    pub filled: Vec<Duration>,
+    /// How long after each loss the next session was heard.
+    pub recovered: Vec<Duration>,
     /// What passes between its parts.
     pub audit: Audit,
     conductor: Conductor,
@@ -157,6 +167,8 @@ impl Call {
             outcomes: Vec::new(),
             digits: String::new(),
             session_times: Vec::new(),
+            filled: Vec::new(),
+            recovered: Vec::new(),
             audit: Audit::new(now, Duration::from_millis(rules.lag_ms_max), rules.hiccups),
             conductor: Conductor::answering(now, settings(rules), terms),
             outage: Outage::new(rules.reconnect, 1),
@@ -210,7 +222,7 @@ impl Call {
         if self.open && connection == self.connection {
             self.connected = true;
             self.audit.session_opened();
-            self.bridge.session_opened(now, media_desk::session());
+            self.bridge.session_opened(now, media_desk::session(self.rules));
             self.carry(now);
         }
     }
@@ -270,5 +282,13 @@ fn settings(rules: Rules) -> conductor::Settings {
         messages: true,
         keys: patchcord::call::keys::Settings::default(),
         recording: Default::default(),
+        away: away::Settings {
+            filler: filler::Settings {
+                after: rules.filler_after,
+                words: None,
+            },
+            replay_max: rules.replay_max,
+        },
+        failover: conductor::Failover::default(),
     }
 }

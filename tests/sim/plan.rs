@@ -110,6 +110,10 @@ pub const RULES: Rules = Rules {
         answer: Answer::WhenReady,
         ring_max: Duration::from_secs(30),
         duration_max: Duration::from_secs(120),
+        failover: machine::Failover {
+            prompt: false,
+            transfer: false,
+        },
     },
     reconnect: ReconnectSettings {
         first: Duration::from_millis(250),
@@ -119,6 +123,9 @@ pub const RULES: Rules = Rules {
     lag_ms_max: 0,
     hiccups: false,
     silence_timeout: Duration::from_secs(60),
+    filler_after: Duration::from_millis(2_500),
+    replay_max: Duration::from_secs(10),
+    stall_max: Duration::from_secs(5),
 };
 
 impl PhonePlan {

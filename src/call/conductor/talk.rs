@@ -107,8 +107,25 @@ impl Conductor {
         if let Asker::Agent(call_id) = &ended.asker {
             self.tool_result(call_id.clone(), ended.explained(), !ended.succeeded());
         }
-        if ended.succeeded() {
-            self.handle(now, Input::Transferred);
+        let input = if ended.succeeded() {
+            Input::Transferred
+        } else {
+            Input::NotTransferred
+        };
+        self.handle(now, input);
+    }
+
+    pub(super) fn play_failover(&mut self) {
+        if let Some(sound) = self.settings.failover.prompt.clone() {
+            self.order(Order::Play(sound));
+        }
+    }
+
+    /// Hands the call on because its agent has gone for good. When a transfer is under way already, that one decides.
+    pub(super) fn hand_on(&mut self, now: Instant) {
+        let to = self.settings.failover.transfer.clone().unwrap_or_default();
+        if self.transfer(now, Asker::Failover, to, None) == Err(NotNow::NotTalking) {
+            self.handle(now, Input::NotTransferred);
         }
     }
 

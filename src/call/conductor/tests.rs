@@ -280,7 +280,10 @@ fn settings() -> Settings {
             answer: Answer::WhenReady,
             ring_max: Duration::from_secs(60),
             duration_max: Duration::from_secs(7200),
+            failover: machine::Failover::default(),
         },
+        away: away(),
+        failover: Failover::default(),
         toolbox: Toolbox::new(
             vec![Tool::HangUp, Tool::Transfer, Tool::SendDtmf],
             [("desk".to_owned(), "sip:desk@a".to_owned())].into(),
@@ -290,6 +293,16 @@ fn settings() -> Settings {
         messages: true,
         recording: Default::default(),
         keys: keys::Settings::default(),
+    }
+}
+
+fn away() -> away::Settings {
+    away::Settings {
+        filler: crate::call::filler::Settings {
+            after: Duration::from_millis(2_500),
+            words: None,
+        },
+        replay_max: Duration::from_secs(10),
     }
 }
 

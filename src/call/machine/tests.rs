@@ -265,6 +265,7 @@ fn settings(answer: Answer) -> Settings {
         answer,
         ring_max: Duration::from_secs(60),
         duration_max: Duration::from_secs(7200),
+        failover: Failover::default(),
     }
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes every spoken clip of Patchcord: the embedded operator's, here, and the gateway's own apology in
+# Makes every spoken clip of Patchcord: the embedded operator's, here, and the gateway's own in
 # ../../media/prompts. Needs flite (voice slt) and sox; run by hand after changing a sentence, the results are checked in.
 #
 # Each clip is raw 8 kHz mu-law without a header, cut to the speech with 20 ms around it, at about -20 dBFS RMS.
@@ -34,5 +34,6 @@ say pressed_7.ulaw "You pressed seven." 0.9
 say pressed_8.ulaw "You pressed eight." 0.9
 say pressed_9.ulaw "You pressed nine." 0.9
 say pressed_hash.ulaw "You pressed hash." 0.9
+say ../../media/prompts/one_moment.ulaw "One moment, please." 0.9
 say ../../media/prompts/apology.ulaw \
     "I am sorry, I can not continue this call right now. Please call again later. Goodbye." 0.97

@@ -70,7 +70,7 @@ impl Machine {
         if self.settings.lets_server_respond() && !self.responses.is_awaited() {
             self.stall.await_answer(now);
         }
-        self.push(Output::TurnCommitted);
+        self.push(Output::TurnCommitted(item.to_owned()));
     }
 
     pub(super) fn audio_delta(&mut self, part: &PartName<'_>, audio: &str) -> Option<Delta<'_>> {

@@ -10,7 +10,7 @@ use patchcord::{
     sdp, tools,
 };
 
-use super::{Act, Call, Desk, Mail, Order};
+use super::{Act, Call, Desk, Mail, Order, Rules};
 
 impl Call {
     pub(super) fn obey(&mut self, now: Instant, order: Order) {
@@ -88,6 +88,8 @@ impl Call {
             }
             Report::SessionFault(fault) => return Some(fault.class).filter(|class| *class != FaultClass::Harmless),
             Report::Responded(_) | Report::BargedIn(_) | Report::Transcript(_) => {}
+            Report::Filled(after) => self.filled.push(after),
+            Report::Recovered(after) => self.recovered.push(after),
             Report::Digit(digit) => {
                 self.digits.push(digit);
                 self.audit.key();
@@ -127,7 +129,7 @@ impl Call {
 }
 
 /// What the session is to be.
-pub(super) fn session() -> realtime::Settings {
+pub(super) fn session(rules: Rules) -> realtime::Settings {
     realtime::Settings {
         // What the audit counts in.
         audio: realtime::AudioWish::Pcm16(SampleRate::Hz24000),
@@ -136,6 +138,7 @@ pub(super) fn session() -> realtime::Settings {
         turn_detection: serde_json::json!({"type": "server_vad"}),
         tools: tools::Toolbox::default().specs(),
         greeting: Some("Hello.".to_owned()),
+        stall_max: Some(rules.stall_max),
         ..realtime::Settings::default()
     }
 }
