@@ -59,6 +59,8 @@ pub enum Msg {
     MediaReports,
     /// The session changed.
     Session(Input),
+    /// Have the call go over to another session, on this backend of the agent or on the same.
+    Renew(Option<String>),
     /// The Session actor dials this backend.
     Dialled(String),
     /// The conductor's deadline has come.
@@ -252,6 +254,7 @@ impl State {
             Msg::Recorded(report) => self.recorded(&report),
             Msg::SendDigits(digits, port) => answer(port, self.conductor.send_digits(&digits)),
             Msg::Break => panic!("the Call actor was told to break"),
+            Msg::Renew(backend) => self.renew(backend),
             Msg::BreakSession => self.break_session(),
             Msg::BreakMedia => self.order(Order::Break),
         }
@@ -288,6 +291,13 @@ impl State {
         let allowed = self.session_restarts <= SESSION_RESTARTS_MAX && !self.conductor.ended();
         if !allowed || self.start_session(myself).await.is_err() {
             self.hear(Input::SessionGone);
+        }
+    }
+
+    fn renew(&self, backend: Option<String>) {
+        if let Some(session) = &self.session {
+            // A Session actor that is gone has nothing to renew.
+            let _ = session.cast(session::Msg::Renew(backend));
         }
     }
 

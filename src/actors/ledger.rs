@@ -172,6 +172,7 @@ impl Ledger {
             Note::Quality(quality) => self.sounded(quality),
             Note::NoConsent => self.no_consent(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
+            Note::Renewed(gap) => tracing::info!(gap_ms = gap.as_millis(), "the call has gone over to another session"),
         }
     }
 

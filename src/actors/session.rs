@@ -4,7 +4,10 @@
 //! backoff with jitter within a budget, then the agent's next backend. The call learns only whether the session is
 //! ready, away or gone. The connection itself lives in the media driver, beside the call's RTP.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::Span;
@@ -31,6 +34,8 @@ pub enum Msg {
     Reported,
     /// It is time to dial.
     Dial,
+    /// Make the next session behind the one that serves the call: on this backend of the agent, or on the same.
+    Renew(Option<String>),
     /// Break on purpose: how the tests show what survives.
     Break,
 }
@@ -62,7 +67,22 @@ pub struct State {
     stage: Stage,
     been_ready: bool,
     alarm: Alarm,
+    renewal: Renewal,
 }
+
+/// The next session, behind the one that serves the call.
+#[derive(Default)]
+struct Renewal {
+    alarm: Alarm,
+    /// The backend it is on, by its place among the agent's.
+    backend: Option<usize>,
+    failures: u32,
+}
+
+/// How long after a renewal that failed the next is tried, and how often; a session that cannot be renewed ends when its
+/// backend ends it, and that is a loss.
+const RENEW_AGAIN: Duration = Duration::from_secs(30);
+const RENEWALS_FAILED_MAX: u32 = 10;
 
 /// Where the connection stands, for telling a dial that failed from a session that was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +111,7 @@ impl Actor for Session {
             stage: Stage::Dialling,
             been_ready: false,
             alarm: Alarm::default(),
+            renewal: Renewal::default(),
         };
         let span = state.args.span.clone();
         let _entered = span.enter();
@@ -104,6 +125,7 @@ impl Actor for Session {
         match message {
             Msg::Reported => state.read_reports(&myself),
             Msg::Dial => state.dial_again(&myself),
+            Msg::Renew(backend) => state.renew(&myself, backend.as_deref()),
             Msg::Break => panic!("the Session actor was told to break"),
         }
         Ok(())
@@ -115,7 +137,9 @@ impl State {
         self.reports.answer();
         while let Posted::Item(report) = self.reports.take() {
             match report {
-                SessionReport::Ready => self.ready(),
+                SessionReport::Ready => self.ready(myself),
+                SessionReport::Renewed => self.renewed(myself),
+                SessionReport::NotRenewed { word, detail } => self.not_renewed(myself, word, &detail),
                 SessionReport::Lost { class, word, detail } => self.lost(myself, class, word, &detail),
             }
         }
@@ -160,7 +184,7 @@ impl State {
         self.follow(myself, verdict, backend, "passed_over", "its circuit breaker is open");
     }
 
-    fn ready(&mut self) {
+    fn ready(&mut self, myself: &ActorRef<Msg>) {
         self.stage = Stage::Ready;
         self.outage.ready(Instant::now());
         self.args.service.metrics.session_connect(self.backend(), "ok");
@@ -170,9 +194,68 @@ impl State {
         }
         tracing::info!(backend = self.backend(), attempt = self.dials, "the session is ready");
         self.tell(Input::SessionReady);
+        self.renew_later(myself, self.args.service.config.session.renew_after);
+    }
+
+    fn renew_later(&mut self, myself: &ActorRef<Msg>, after: Option<Duration>) {
+        let at = after.and_then(|after| Instant::now().checked_add(after));
+        self.renewal.alarm.set(at, myself, || Msg::Renew(None));
+    }
+
+    /// Has the next session made behind the one that serves the call; without one there is nothing to renew.
+    fn renew(&mut self, myself: &ActorRef<Msg>, backend: Option<&str>) {
+        self.renewal.alarm.disarm();
+        if self.stage != Stage::Ready {
+            return;
+        }
+        let place = match backend {
+            Some(name) => self.args.agent.backends.iter().position(|backend| backend == name),
+            None => Some(self.outage.backend()),
+        };
+        let name = backend.unwrap_or(self.backend()).to_owned();
+        let dial = self.args.service.dial(&self.args.agent, &self.args.facts, &name);
+        let (Some(place), Some((dial, mut settings))) = (place, dial) else {
+            return tracing::warn!(backend = name, "the agent has no such backend to renew its session on");
+        };
+        if !self.args.service.backends.admit(Instant::now(), &name) {
+            return self.not_renewed(myself, "passed_over", "its circuit breaker is open");
+        }
+        settings.leg_law = self.args.leg_law;
+        self.renewal.backend = Some(place);
+        tracing::info!(backend = name, "the next session is being made");
+        if !self.args.media.order(Order::Renew(dial, Box::new(settings))) {
+            self.tell(Input::PartFailed);
+        }
+    }
+
+    fn renewed(&mut self, myself: &ActorRef<Msg>) {
+        if let Some(place) = self.renewal.backend.take() {
+            self.outage.moved(place);
+        }
+        self.renewal.failures = 0;
+        let backend = self.backend().to_owned();
+        self.args.service.backends.connected(Instant::now(), &backend);
+        self.args.service.metrics.session_renewal(&backend, "ok");
+        self.tell_backend(backend);
+        self.renew_later(myself, self.args.service.config.session.renew_after);
+    }
+
+    fn not_renewed(&mut self, myself: &ActorRef<Msg>, word: &'static str, detail: &str) {
+        let place = self.renewal.backend.take().unwrap_or(self.outage.backend());
+        let backend = self.args.agent.backends.get(place).map_or("", String::as_str);
+        tracing::warn!(backend, word, detail, "the next session could not be made");
+        self.args.service.metrics.session_renewal(backend, word);
+        if word != "passed_over" {
+            self.args.service.backends.failed(Instant::now(), backend, word);
+        }
+        self.renewal.failures += 1;
+        if self.renewal.failures < RENEWALS_FAILED_MAX {
+            self.renew_later(myself, Some(RENEW_AGAIN));
+        }
     }
 
     fn lost(&mut self, myself: &ActorRef<Msg>, class: FaultClass, word: &'static str, detail: &str) {
+        self.renewal = Renewal::default();
         if self.stage == Stage::Dialling {
             self.args.service.metrics.session_connect(self.backend(), word);
             self.args.service.backends.failed(Instant::now(), self.backend(), word);

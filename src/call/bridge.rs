@@ -31,6 +31,7 @@ use super::{
 pub mod away;
 mod presses;
 mod prompt;
+mod renewal;
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
 const PROMPT: Utterance = Utterance(u32::MAX);
@@ -104,6 +105,11 @@ pub enum Report {
     Filled(Duration),
     /// The caller began to hear the next session this long after the last was lost.
     Recovered(Duration),
+    /// The call has gone over to a second session; so much time lay between the last frame of the caller that the first
+    /// was told and the first that the second was.
+    Renewed(Duration),
+    /// A second session that was made behind the first cannot go on.
+    StandbyFault(realtime::Fault),
 }
 
 /// What a call's media amounted to.
@@ -125,6 +131,8 @@ pub struct Summary {
     pub replayed: Duration,
     /// How much of it was lost because there was too much.
     pub replay_lost: Duration,
+    /// How often the call went over to a second session made behind the first.
+    pub renewals: u32,
 }
 
 /// One call's media joined with its session.
@@ -153,6 +161,7 @@ pub struct Bridge {
     replay: Replay,
     filler: Filler,
     absence: away::Absence,
+    renewal: renewal::Renewal,
     summary: Summary,
     reports: VecDeque<Report>,
     messages: Messages,
@@ -179,6 +188,7 @@ impl Bridge {
             replay: Replay::default(),
             filler: Filler::default(),
             absence: away::Absence::default(),
+            renewal: renewal::Renewal::default(),
             summary: Summary::default(),
             reports: VecDeque::new(),
             messages: Messages::default(),
@@ -283,6 +293,7 @@ impl Bridge {
         if let Some(session) = &mut self.session {
             session.handle_timeout(now);
         }
+        self.standby_timeout(now);
         self.carry(now);
     }
 
@@ -290,7 +301,7 @@ impl Bridge {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let session = self.session.as_ref().and_then(realtime::Machine::poll_timeout);
         let away = [self.replay.poll_timeout(), self.filler.poll_timeout()];
-        let others = away.into_iter().chain([session]);
+        let others = away.into_iter().chain([session, self.poll_standby_timeout()]);
         others.chain([self.media.poll_timeout()]).flatten().min()
     }
 
@@ -326,8 +337,15 @@ impl Bridge {
         self.media.apply(now, negotiated);
     }
 
-    /// From here on both sides speak at the session's rate.
+    /// The session hears and speaks.
     fn session_ready(&mut self, now: Instant) {
+        self.follow_rate();
+        self.session_came(now);
+        self.reports.push_back(Report::SessionReady);
+    }
+
+    /// From here on both sides speak at the session's rate.
+    fn follow_rate(&mut self) {
         let rate = self.session.as_ref().map(|session| session.format().rate());
         if let Some(rate) = rate.filter(|rate| *rate != self.rate) {
             self.rate = rate;
@@ -335,8 +353,6 @@ impl Bridge {
             self.voice = VoiceDetector::new(rate, VoiceSettings::default());
             self.listen_for_tones();
         }
-        self.session_came(now);
-        self.reports.push_back(Report::SessionReady);
     }
 
     /// The leg's media, for its recording.
@@ -362,10 +378,17 @@ impl Bridge {
         self.carry_caller_audio(now);
         self.carry_away(now);
         self.hear_all_media(now);
+        self.hear_all_session(now);
+        if self.carry_standby(now) {
+            self.hear_all_session(now);
+        }
+        self.check_quiet();
+    }
+
+    fn hear_all_session(&mut self, now: Instant) {
         while let Some(output) = self.session.as_mut().and_then(realtime::Machine::poll_output) {
             self.hear_session(now, output);
         }
-        self.check_quiet();
     }
 
     fn hear_all_media(&mut self, now: Instant) {
@@ -392,6 +415,7 @@ impl Bridge {
             let heard_live = self.replay.hear(pcm, self.rate, voiced);
             if heard_live && let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
                 self.messages.push_audio(frame);
+                self.caller_told(now);
             }
             if let Some(key) = key {
                 self.hear_key(now, key, KeyWay::Tone);

@@ -96,6 +96,9 @@ pub enum Note {
     NoConsent,
     /// The other side asked us to call somebody else, and was refused.
     TransferRefused(String),
+    /// The call has gone over to a second session, with so much time between the last frame of the caller that the first
+    /// was told and the first that the second was.
+    Renewed(Duration),
 }
 
 /// What the configuration says about one call.
@@ -285,6 +288,7 @@ impl Conductor {
             Report::PromptCut => self.prompted(now, false),
             Report::MachineLikely => self.note(Note::MachineLikely),
             Report::Digit(digit) => self.note(Note::Digit(digit)),
+            Report::Renewed(gap) => self.note(Note::Renewed(gap)),
             Report::ToolCall {
                 call_id,
                 name,
@@ -298,6 +302,7 @@ impl Conductor {
             | Report::BargedIn(_)
             | Report::Filled(_)
             | Report::Recovered(_)
+            | Report::StandbyFault(_)
             | Report::PlayoutDropped => {}
         }
     }

@@ -44,6 +44,14 @@ impl Outage {
         self.backend
     }
 
+    /// The session goes on at this backend.
+    pub fn moved(&mut self, backend: usize) {
+        if backend != self.backend {
+            self.backend = backend;
+            self.reconnect = Reconnect::new(self.settings);
+        }
+    }
+
     /// The session is up.
     pub fn ready(&mut self, now: Instant) {
         self.reconnect.succeeded(now);

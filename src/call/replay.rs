@@ -327,7 +327,9 @@ mod tests {
     fn a_session_at_another_rate_is_told_exactly_as_much() {
         let mut replay = replay(10_000);
         replay.away();
-        (0..37).for_each(|_| drop(replay.hear(&[900; FRAME], RATE, true)));
+        (0..37).for_each(|_| {
+            replay.hear(&[900; FRAME], RATE, true);
+        });
         let mut now = Instant::now();
         replay.tell(now, RATE);
         let mut told = Vec::new();
@@ -343,7 +345,9 @@ mod tests {
     fn past_the_bound_the_oldest_is_lost_and_counted() {
         let mut replay = replay(1_000);
         replay.away();
-        (0..500).for_each(|_| drop(replay.hear(&[900; FRAME], RATE, true)));
+        (0..500).for_each(|_| {
+            replay.hear(&[900; FRAME], RATE, true);
+        });
         assert_eq!(replay.kept.len(), (TURN_MS_MAX + 1_000) * PER_MS);
         assert_eq!(replay.figures().1, Duration::from_millis(10_000 - 5_000));
     }
@@ -352,7 +356,9 @@ mod tests {
     fn a_second_loss_tells_everything_again_that_the_first_successor_did_not_understand() {
         let mut replay = replay(10_000);
         replay.away();
-        (0..50).for_each(|_| drop(replay.hear(&[900; FRAME], RATE, true)));
+        (0..50).for_each(|_| {
+            replay.hear(&[900; FRAME], RATE, true);
+        });
         let now = Instant::now();
         replay.tell(now, SampleRate::Hz8000);
         let mut told = 0;
@@ -370,7 +376,9 @@ mod tests {
     #[test]
     fn a_caller_who_was_silent_has_nothing_to_be_told_and_off_is_off() {
         let mut replay = replay(10_000);
-        (0..50).for_each(|_| drop(replay.hear(&[0; FRAME], RATE, false)));
+        (0..50).for_each(|_| {
+            replay.hear(&[0; FRAME], RATE, false);
+        });
         replay.away();
         assert!(replay.kept.is_empty());
         let mut off = Replay::default();

@@ -57,6 +57,8 @@ pub enum Order {
     Bridge(call::Order),
     /// Connect the session: how, and what it is to be.
     Dial(Box<dyn FnOnce() -> Dial + Send>, Box<realtime::Settings>),
+    /// Connect a second session behind the first, for the call to go over to.
+    Renew(Box<dyn FnOnce() -> Dial + Send>, Box<realtime::Settings>),
     /// Where the Session actor hears from now on.
     ReportSession(Post<SessionReport>),
     /// Record both sides at this rate into this sink, instead of whatever was recorded before.
@@ -89,6 +91,15 @@ pub enum SessionReport {
     Lost {
         /// Whether dialling again can help.
         class: FaultClass,
+        /// A fixed word for metrics and logs.
+        word: &'static str,
+        /// What the backend or the network said.
+        detail: String,
+    },
+    /// The call has gone over to the second session.
+    Renewed,
+    /// There is no second session, or no longer.
+    NotRenewed {
         /// A fixed word for metrics and logs.
         word: &'static str,
         /// What the backend or the network said.
@@ -142,6 +153,9 @@ struct Driver {
     rtcp: UdpSocket,
     socket: SessionSocket,
     dialled: Option<Box<realtime::Settings>>,
+    standby: Option<Box<standby::Standby>>,
+    /// The socket of the session before this one, being closed.
+    retired: Option<Box<SessionSocket>>,
     orders: mpsc::Receiver<Order>,
     call: Post<CallReport>,
     session: Option<Post<SessionReport>>,
@@ -172,6 +186,8 @@ impl Driver {
             rtcp: UdpSocket::from_std(rtcp)?,
             socket: SessionSocket::default(),
             dialled: None,
+            standby: None,
+            retired: None,
             orders,
             call: start.call,
             session: None,
@@ -208,6 +224,7 @@ impl Driver {
         self.read(Channel::Rtcp, now, context, scratch);
         self.perform();
         self.serve_session(now, context, scratch);
+        self.serve_standby(now, context, scratch);
         if let Some(deadline) = self.bridge.poll_timeout() {
             self.deadline.arm(context, now, deadline);
         }
@@ -255,8 +272,7 @@ impl Driver {
     }
 
     fn session_lost(&mut self, now: Instant, loss: &Loss) {
-        self.bridge.session_lost(now);
-        self.report_lost(classify(loss));
+        self.session_gone(now, classify(loss));
     }
 
     fn obey(&mut self, order: Option<Order>) -> Next {
@@ -268,6 +284,7 @@ impl Driver {
             None | Some(Order::Close) => return Next::Close,
             Some(Order::Bridge(order)) => self.bridge.obey(now, order),
             Some(Order::Dial(dial, settings)) => self.dial(dial(), settings),
+            Some(Order::Renew(dial, settings)) => self.renew(dial(), settings),
             Some(Order::ReportSession(post)) => self.session = Some(post),
             Some(Order::Record(sink, rate)) => self.record(sink, rate),
             Some(Order::PauseRecording(paused)) => self.bridge.media().pause_recording(now, paused),
@@ -280,6 +297,7 @@ impl Driver {
     /// Whatever session there was ends here, with its tokens counted and its words kept for the next.
     fn dial(&mut self, dial: Dial, settings: Box<realtime::Settings>) {
         self.serving = None;
+        self.drop_standby();
         self.bridge.session_lost(Instant::now());
         self.dialled = Some(settings);
         self.socket.dial(dial);
@@ -288,6 +306,7 @@ impl Driver {
     fn perform(&mut self) {
         self.transmit();
         self.keep_recorded();
+        self.perform_standby();
         while let Some(message) = self.bridge.poll_message() {
             self.socket.send(message.text, message.audio);
         }
@@ -338,6 +357,7 @@ impl Driver {
             Report::BargedIn(after) => self.metrics.barged_in(after),
             Report::Filled(after) => self.metrics.filled(after),
             Report::Recovered(after) => self.recovered(after),
+            Report::StandbyFault(fault) => self.standby_fault(&fault),
             Report::PlayoutDropped => self.metrics.queue_drop(Queue::Playout),
             report @ (Report::Transcript(_) | Report::Digit(_)) => {
                 let left_out = self.call.send_if_roomy(CallReport::Bridge(report)).is_err();
@@ -376,8 +396,20 @@ impl Driver {
             return;
         }
         self.socket = SessionSocket::default();
-        self.bridge.session_lost(Instant::now());
-        self.report_lost((fault.class, "fault", format!("{}: {}", fault.code, fault.message)));
+        let detail = format!("{}: {}", fault.code, fault.message);
+        let word = if fault.code == "stalled" { "stalled" } else { "fault" };
+        self.session_gone(Instant::now(), (fault.class, word, detail));
+    }
+
+    /// The session is lost. A second one that is ready takes its place, and nobody else hears of it.
+    fn session_gone(&mut self, now: Instant, loss: (FaultClass, &'static str, String)) {
+        self.bridge.session_lost(now);
+        if self.bridge.promote(now) {
+            tracing::info!(word = loss.1, detail = loss.2, "the session was lost and the next one was ready");
+            return self.perform_standby();
+        }
+        self.drop_standby();
+        self.report_lost(loss);
     }
 
     fn report_lost(&mut self, (class, word, detail): (FaultClass, &'static str, String)) {
@@ -407,6 +439,7 @@ impl Driver {
 
 mod recording;
 mod refused;
+mod standby;
 
 fn classify(loss: &Loss) -> (FaultClass, &'static str, String) {
     match loss {

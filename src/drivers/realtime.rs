@@ -33,6 +33,9 @@ const SPARE_BYTES_MAX: usize = 4 << 10;
 /// Our own close says this (RFC 6455 section 7.4.1).
 const NORMAL: (u16, &str) = (1000, "the call has ended");
 
+/// And this, when the call goes on with another session.
+const RENEWED: (u16, &str) = (1000, "the call goes on with another session");
+
 /// How long our own close may take to be written.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
@@ -134,6 +137,15 @@ impl SessionSocket {
             self.reset();
         }
         polled
+    }
+
+    /// Begins to close: what comes after that is read and not heard, and its end is told as a loss.
+    pub fn retire(&mut self) {
+        self.outbox.clear();
+        match &mut self.state {
+            State::Open(connection) => connection.socket.push_close(RENEWED.0, RENEWED.1),
+            State::Idle | State::Dialling(_) => self.reset(),
+        }
     }
 
     /// Closes politely, within a bound.

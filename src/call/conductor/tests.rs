@@ -17,9 +17,10 @@ fn a_call_we_place_is_offered_answered_and_greeted() {
         answer: Some(answer("0 101")),
     });
     assert_eq!(acts[0], Act::Note(Note::Answered));
-    assert!(matches!(acts[2], Act::Media(Order::Apply(_))), "{acts:?}");
-    assert_eq!(acts[3], Act::Media(Order::WatchVoice(Duration::from_secs(4))));
-    assert_eq!(acts[4..], [Act::Media(Order::Comfort(false)), Act::Media(Order::Greet)]);
+    assert_eq!(acts[2], Act::Media(Order::Away(away())));
+    assert!(matches!(acts[3], Act::Media(Order::Apply(_))), "{acts:?}");
+    assert_eq!(acts[4], Act::Media(Order::WatchVoice(Duration::from_secs(4))));
+    assert_eq!(acts[5..], [Act::Media(Order::Comfort(false)), Act::Media(Order::Greet)]);
     let over = call.leg(Event::ByeReceived { reason: None });
     assert_eq!(over[1], Act::End(Outcome::answered(Cause::CalleeHungUp)));
 }
@@ -80,6 +81,49 @@ fn a_transfer_that_succeeds_ends_the_call_and_one_that_fails_does_not() {
         let ended = acts.contains(&Act::End(Outcome::answered(Cause::Transferred)));
         assert_eq!((ended, call.conductor.ended()), (ends, ends));
     }
+}
+
+#[test]
+fn a_call_whose_agent_has_gone_for_good_is_handed_on_after_a_prompt_and_apologised_for_when_nobody_takes_it() {
+    let sound = Arc::new(recording::Sound {
+        rate: crate::audio::SampleRate::Hz8000,
+        pcm: vec![1; 800],
+    });
+    for (status, taken) in [(200, true), (486, false)] {
+        let mut settings = settings();
+        settings.failover = Failover {
+            prompt: Some(sound.clone()),
+            transfer: Some("sip:desk@a".to_owned()),
+        };
+        let mut call = Call::talking_by(settings);
+        let acts = call.hear(Input::SessionGone);
+        let expected = [Order::Comfort(false), Order::Play(sound.clone()), Order::AwaitQuiet].map(Act::Media);
+        assert_eq!(acts, expected);
+        let acts = call.report(Report::Quiet);
+        assert_eq!(acts[0], Act::Media(Order::Comfort(true)));
+        assert!(matches!(&acts[2], Act::Leg(Command::Transfer { to, .. }) if to == "sip:desk@a"), "{acts:?}");
+        let acts = call.leg(Event::TransferProgress { status });
+        assert_eq!(acts.contains(&Act::End(Outcome::answered(Cause::Transferred))), taken);
+        assert_eq!(acts.contains(&Act::Media(Order::Apologise)), !taken, "{acts:?}");
+        if !taken {
+            let acts = call.report(Report::Quiet);
+            assert!(acts.contains(&Act::End(Outcome::answered(Cause::SessionLost))), "{acts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_alone_is_the_last_word() {
+    let mut settings = settings();
+    settings.failover.prompt = Some(Arc::new(recording::Sound {
+        rate: crate::audio::SampleRate::Hz8000,
+        pcm: Vec::new(),
+    }));
+    let mut call = Call::talking_by(settings);
+    call.hear(Input::SessionGone);
+    let acts = call.report(Report::Quiet);
+    assert!(acts.contains(&Act::End(Outcome::answered(Cause::SessionLost))), "{acts:?}");
+    assert!(!acts.contains(&Act::Media(Order::Apologise)));
 }
 
 #[test]
@@ -180,8 +224,8 @@ fn early_media_answers_the_offer_before_the_call() {
     assert_eq!(call.acts(), [Act::Leg(Command::Ring), Act::Note(Note::Ringing)]);
     let acts = call.hear(Input::SessionReady);
     assert_eq!(acts[0], Act::Media(Order::Early(true)));
-    assert!(matches!(acts[2], Act::Media(Order::Apply(_))), "{acts:?}");
-    assert!(matches!(acts[3], Act::Leg(Command::Progress { .. })), "{acts:?}");
+    assert!(matches!(acts[3], Act::Media(Order::Apply(_))), "{acts:?}");
+    assert!(matches!(acts[4], Act::Leg(Command::Progress { .. })), "{acts:?}");
     let acts = call.report(Report::Said);
     assert!(acts.contains(&Act::Media(Order::Early(false))), "{acts:?}");
     assert!(
@@ -215,13 +259,21 @@ struct Call {
 
 impl Call {
     fn placing() -> Self {
+        Self::placing_by(settings())
+    }
+
+    fn placing_by(settings: Settings) -> Self {
         let now = Instant::now();
-        let conductor = Conductor::placing(now, settings());
+        let conductor = Conductor::placing(now, settings);
         Self { now, conductor }
     }
 
     fn located() -> Self {
-        let mut call = Self::placing();
+        Self::located_by(settings())
+    }
+
+    fn located_by(settings: Settings) -> Self {
+        let mut call = Self::placing_by(settings);
         let ip = local().address;
         let start = Act::StartMedia {
             local_ip: ip,
@@ -238,7 +290,11 @@ impl Call {
     }
 
     fn talking() -> Self {
-        let mut call = Self::located();
+        Self::talking_by(settings())
+    }
+
+    fn talking_by(settings: Settings) -> Self {
+        let mut call = Self::located_by(settings);
         call.hear(Input::SessionReady);
         call.leg(Event::Answered {
             answer: Some(answer("0 101")),

@@ -1,0 +1,181 @@
+//! A second session behind the one that serves the call, and the moment the call goes over to it.
+//!
+//! The second is configured and waits; it hears nothing, so it does nothing. Between two turns (the agent heard to its
+//! end, the caller silent and understood, no tool at work) it is told the conversation and takes over: the caller's last
+//! frame went to the one, the next goes to the other. A call that never rests goes over in the middle, as after a loss,
+//! but without an absence. Should the first be lost while the second is ready, the second takes over at once.
+
+use std::time::{Duration, Instant};
+
+use super::{Bridge, Message, Messages, Report};
+use crate::realtime::{self, FaultClass};
+
+/// How long a second session that is ready waits for a moment between two turns; then the call goes over as it is.
+const REST_MAX: Duration = Duration::from_secs(60);
+
+/// The second session of a call.
+#[derive(Debug, Default)]
+pub(super) struct Renewal {
+    standby: Option<Box<Standby>>,
+    /// The call has gone over, and its socket has not.
+    switched: bool,
+    /// The next frame of the caller tells how long the change took.
+    measuring: bool,
+    /// When the last frame of the caller went to a session.
+    told_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Standby {
+    session: realtime::Machine,
+    messages: Messages,
+    ready_at: Option<Instant>,
+}
+
+impl Bridge {
+    /// The WebSocket of a second session is open.
+    pub fn standby_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
+        settings.leg_law = self.leg_law.or(settings.leg_law);
+        let mut session = realtime::Machine::new(settings);
+        session.handle_open(now);
+        self.renewal.standby = Some(Box::new(Standby {
+            session,
+            messages: Messages::default(),
+            ready_at: None,
+        }));
+        self.carry(now);
+    }
+
+    /// One text frame of the second session. What it says is not for the caller yet.
+    pub fn handle_standby(&mut self, now: Instant, text: &str) {
+        if let Some(standby) = &mut self.renewal.standby {
+            standby.session.handle_text(now, text);
+        }
+        self.carry(now);
+    }
+
+    /// There is no second session any more.
+    pub fn standby_lost(&mut self) {
+        self.renewal.standby = None;
+    }
+
+    /// The next message for the second session.
+    pub fn poll_standby_message(&mut self) -> Option<Message<'_>> {
+        self.renewal.standby.as_mut()?.messages.pop()
+    }
+
+    /// Whether the call has gone over to the second session since the last look: its socket is the one that counts now.
+    pub fn take_switched(&mut self) -> bool {
+        std::mem::take(&mut self.renewal.switched)
+    }
+
+    /// The session was lost; the second takes over at once, if it is ready.
+    pub fn promote(&mut self, now: Instant) -> bool {
+        let ready = self
+            .renewal
+            .standby
+            .take()
+            .filter(|standby| self.session.is_none() && standby.ready_at.is_some());
+        let Some(standby) = ready else { return false };
+        self.take_on(now, *standby);
+        self.session_came(now);
+        self.carry(now);
+        true
+    }
+
+    pub(super) fn standby_timeout(&mut self, now: Instant) {
+        if let Some(standby) = &mut self.renewal.standby {
+            standby.session.handle_timeout(now);
+        }
+    }
+
+    pub(super) fn poll_standby_timeout(&self) -> Option<Instant> {
+        let standby = self.renewal.standby.as_ref()?;
+        let forced = standby.ready_at.map(|ready_at| ready_at + REST_MAX);
+        [forced, standby.session.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// A frame of the caller went to the session as it was said.
+    pub(super) fn caller_told(&mut self, now: Instant) {
+        let before = self.renewal.told_at.replace(now);
+        if std::mem::take(&mut self.renewal.measuring)
+            && let Some(before) = before
+        {
+            let gap = now.saturating_duration_since(before);
+            self.reports.push_back(Report::Renewed(gap));
+        }
+    }
+
+    /// Does what the second session wants done; true when the call has gone over to it.
+    pub(super) fn carry_standby(&mut self, now: Instant) -> bool {
+        self.hear_standby(now);
+        let ready_at = self.renewal.standby.as_ref().and_then(|standby| standby.ready_at);
+        let Some(ready_at) = ready_at.filter(|_| self.is_served()) else {
+            return false;
+        };
+        let rests = self.is_between_turns();
+        if rests || now >= ready_at + REST_MAX {
+            self.switch(now, rests);
+            return true;
+        }
+        false
+    }
+
+    fn hear_standby(&mut self, now: Instant) {
+        while let Some(standby) = &mut self.renewal.standby
+            && let Some(output) = standby.session.poll_output()
+        {
+            match output {
+                realtime::Output::Send(text) => standby.messages.push(text),
+                realtime::Output::Ready => standby.ready_at = Some(now),
+                realtime::Output::Fault(fault) if fault.class != FaultClass::Harmless => {
+                    self.renewal.standby = None;
+                    self.reports.push_back(Report::StandbyFault(fault));
+                }
+                // It was asked nothing.
+                _ => {}
+            }
+        }
+    }
+
+    fn is_between_turns(&self) -> bool {
+        let rests = self.session.as_ref().is_some_and(realtime::Machine::is_at_rest);
+        let silent = !self.voice.voiced() && !self.replay.is_open() && self.replay.poll_timeout().is_none();
+        rests && silent && self.media.is_quiet() && self.prompt.is_none() && !self.awaiting_quiet
+    }
+
+    fn switch(&mut self, now: Instant, rests: bool) {
+        let Some(standby) = self.renewal.standby.take() else {
+            return;
+        };
+        let mut heard = Vec::new();
+        if !rests {
+            heard = self.media.flush(now);
+            self.hear_all_media(now);
+            self.prompt_cut();
+            self.replay.away();
+        }
+        if let Some(old) = self.session.take() {
+            self.summary.usage += old.usage();
+            self.legacy = old.into_legacy(&heard);
+        }
+        self.take_on(now, *standby);
+        if !rests {
+            self.replay.tell(now, self.rate);
+        }
+        self.renewal.measuring = true;
+    }
+
+    fn take_on(&mut self, now: Instant, standby: Standby) {
+        let Standby {
+            mut session, messages, ..
+        } = standby;
+        session.inherit(now, std::mem::take(&mut self.legacy));
+        // What waited for the other session is nothing to this one.
+        self.messages = messages;
+        self.session = Some(session);
+        self.follow_rate();
+        self.summary.renewals += 1;
+        self.renewal.switched = true;
+    }
+}

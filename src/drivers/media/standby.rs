@@ -1,0 +1,112 @@
+//! The socket of a second session behind the first, and of a first that is being closed.
+
+use std::{
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use super::{Driver, SOCKET_EVENTS_MAX, SessionReport, classify};
+use crate::{
+    drivers::realtime::{Dial, Event, SessionSocket},
+    realtime,
+};
+
+/// A second session being connected, or waiting.
+pub(super) struct Standby {
+    socket: SessionSocket,
+    /// What it is to be, until it is connected.
+    settings: Option<Box<realtime::Settings>>,
+}
+
+impl Driver {
+    /// Connects a second session; one that was there before is dropped.
+    pub(super) fn renew(&mut self, dial: Dial, settings: Box<realtime::Settings>) {
+        self.drop_standby();
+        let mut socket = SessionSocket::default();
+        socket.dial(dial);
+        self.standby = Some(Box::new(Standby {
+            socket,
+            settings: Some(settings),
+        }));
+    }
+
+    pub(super) fn drop_standby(&mut self) {
+        self.standby = None;
+        self.bridge.standby_lost();
+    }
+
+    pub(super) fn serve_standby(&mut self, now: Instant, context: &mut Context<'_>, scratch: &mut [u8]) {
+        if self.standby.is_none() && self.retired.is_none() {
+            return;
+        }
+        self.serve_retired(context, scratch);
+        if self.standby.is_none() {
+            return;
+        }
+        for _ in 0..SOCKET_EVENTS_MAX {
+            let Self { standby, bridge, .. } = self;
+            let Some(standby) = standby else {
+                // The call has gone over: what it says first, and the close of the other, are to be written.
+                return context.waker().wake_by_ref();
+            };
+            match standby
+                .socket
+                .poll(context, scratch, &mut |text| bridge.handle_standby(now, text))
+            {
+                Poll::Pending => return,
+                Poll::Ready(Event::Heard) => {}
+                Poll::Ready(Event::Opened) => {
+                    if let Some(settings) = standby.settings.take() {
+                        bridge.standby_opened(now, *settings);
+                    }
+                }
+                Poll::Ready(Event::Lost(loss)) => {
+                    let (_, word, detail) = classify(&loss);
+                    self.not_renewed(word, detail);
+                }
+            }
+            self.perform();
+        }
+        context.waker().wake_by_ref();
+    }
+
+    /// Sends what the second session is told, and lets its socket be the one that counts once the call has gone over.
+    pub(super) fn perform_standby(&mut self) {
+        if let Some(standby) = &mut self.standby {
+            while let Some(message) = self.bridge.poll_standby_message() {
+                standby.socket.send(message.text, message.audio);
+            }
+        }
+        if !self.bridge.take_switched() {
+            return;
+        }
+        if let Some(standby) = self.standby.take() {
+            let mut before = std::mem::replace(&mut self.socket, standby.socket);
+            before.retire();
+            self.retired = Some(Box::new(before));
+            self.post_session(SessionReport::Renewed);
+        }
+    }
+
+    pub(super) fn standby_fault(&mut self, fault: &realtime::Fault) {
+        self.not_renewed("fault", format!("{}: {}", fault.code, fault.message));
+    }
+
+    fn not_renewed(&mut self, word: &'static str, detail: String) {
+        self.drop_standby();
+        self.post_session(SessionReport::NotRenewed { word, detail });
+    }
+
+    /// Reads what still comes of a session that is being closed, until it is.
+    fn serve_retired(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) {
+        for _ in 0..SOCKET_EVENTS_MAX {
+            let Some(socket) = &mut self.retired else { return };
+            match socket.poll(context, scratch, &mut |_| {}) {
+                Poll::Pending => return,
+                Poll::Ready(Event::Heard | Event::Opened) => {}
+                Poll::Ready(Event::Lost(_)) => self.retired = None,
+            }
+        }
+        context.waker().wake_by_ref();
+    }
+}
