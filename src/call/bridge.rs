@@ -506,6 +506,7 @@ impl Bridge {
                 name,
                 arguments,
             } => {
+                self.replay.turns_answered();
                 self.reports.push_back(Report::ToolCall {
                     call_id,
                     name,

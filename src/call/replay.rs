@@ -44,6 +44,8 @@ pub(super) struct Replay {
     first: u64,
     /// Turns whose words have not come: their items, and where they end.
     turns: VecDeque<(String, u64)>,
+    /// This session has told of a turn.
+    tells_turns: bool,
     /// The end of the last voice.
     voiced: u64,
     state: State,
@@ -102,6 +104,7 @@ impl Replay {
             State::Telling { at, .. } => at,
             State::Live | State::Away => self.end(),
         };
+        self.tells_turns = true;
         self.turns.push_back((item, told));
     }
 
@@ -112,14 +115,19 @@ impl Replay {
         }
     }
 
-    /// The answer to all turns begins to be heard.
+    /// The answer to all turns begins to be heard, or a tool is at work for it. A server that does not tell of turns is
+    /// taken to answer all it has heard.
     pub fn turns_answered(&mut self) {
         self.understand(self.turns.len());
+        if !self.tells_turns && matches!(self.state, State::Live) {
+            self.forget_until(self.voiced);
+        }
     }
 
     /// The session is gone.
     pub fn away(&mut self) {
         self.state = State::Away;
+        self.tells_turns = false;
         self.turns.clear();
         if !self.is_open() {
             self.forget_until(self.end());
@@ -128,6 +136,11 @@ impl Replay {
 
     /// There is a session again, at this rate.
     pub fn tell(&mut self, now: Instant, rate: SampleRate) {
+        if !self.is_open() {
+            // Nothing was said: silence need not be told.
+            let lead = (LEAD_MS * PER_MS).min(self.kept.len());
+            self.forget_until(self.end() - lead as u64);
+        }
         if self.ms_max > 0 && !self.kept.is_empty() && matches!(self.state, State::Away) {
             let skip = if rate == SampleRate::Hz8000 {
                 0

@@ -40,7 +40,7 @@ impl Default for Session {
             stall_max: Some(Duration::from_millis(10_000)),
             breaker_failures: 5,
             breaker_window: Duration::from_secs(30),
-            breaker_open: Duration::from_secs(10),
+            breaker_open: Duration::from_secs(5),
             renew_after: Some(Duration::from_secs(3_000)),
         }
     }

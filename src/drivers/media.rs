@@ -405,7 +405,11 @@ impl Driver {
     fn session_gone(&mut self, now: Instant, loss: (FaultClass, &'static str, String)) {
         self.bridge.session_lost(now);
         if self.bridge.promote(now) {
-            tracing::info!(word = loss.1, detail = loss.2, "the session was lost and the next one was ready");
+            tracing::info!(
+                word = loss.1,
+                detail = loss.2,
+                "the session was lost and the next one was ready"
+            );
             return self.perform_standby();
         }
         self.drop_standby();

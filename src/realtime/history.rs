@@ -144,13 +144,14 @@ impl History {
         }
     }
 
-    /// Whether the last turn the server took has neither words nor an answer that was heard: then only its sound can tell
-    /// what was asked.
+    /// Whether the last turn the server took has neither words nor an answer that was heard, nor led to a tool call: then
+    /// only its sound can tell what was asked. After a tool call that sound must not be told again, or the tool would be at
+    /// work twice.
     pub fn has_wordless_turn(&self) -> bool {
         let asked = self.entries.iter().rev().find(|entry| match entry {
-            Entry::Turn { .. } | Entry::Known(HistoryItem::Said { .. }) => true,
+            Entry::Turn { .. } | Entry::Known(HistoryItem::Said { .. } | HistoryItem::Called { .. }) => true,
             Entry::Speech(speech) => speech.is_heard(),
-            Entry::Known(_) => false,
+            Entry::Known(HistoryItem::Answered { .. }) => false,
         });
         matches!(asked, Some(Entry::Turn { .. }))
     }

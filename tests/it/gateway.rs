@@ -194,9 +194,18 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
         Some(media) => (media, ""),
         None => ("", extra),
     };
+    let (session, extra) = match extra.strip_prefix("[session]\n") {
+        Some(rest) => rest.split_at(rest.find("\n[").map_or(rest.len(), |end| end + 1)),
+        None => ("", extra),
+    };
+    let budget = if session.contains("reconnect_budget_ms") {
+        ""
+    } else {
+        "reconnect_budget_ms = 1500\n"
+    };
     let text = format!(
         "{sip}{http}[media]\nports = \"{}\"\nworkers = 1\n{media}[records]\npath = \"{}\"\n\
-         [session]\nreconnect_first_ms = 50\nreconnect_ms_max = 200\nreconnect_budget_ms = 1500\n\
+         [session]\nreconnect_first_ms = 50\nreconnect_ms_max = 200\n{budget}{session}\
          [backends.operator]\nkind = \"operator\"\n{limits}{trunk}{route}{agent}{extra}",
         ports(),
         records.display()

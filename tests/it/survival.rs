@@ -219,6 +219,164 @@ async fn a_backend_that_sends_garbage_or_stalls_at_first_is_dialled_again() {
     }
 }
 
+#[tokio::test]
+async fn a_backend_that_dies_is_followed_by_the_agents_next_one_which_is_heard_soon() {
+    for fault in [
+        "drop@2500",
+        "close:4000@2500",
+        "close:1001@2500",
+        "error:insufficient_quota@2500",
+        "stall@2500",
+    ] {
+        let first = TestBackend::start(fault).await;
+        let second = TestBackend::start("").await;
+        let gateway = TestGateway::start_with(&on_two(
+            "reconnect_budget_ms = 200\nstall_ms_max = 600\n",
+            &first,
+            &second,
+        ))
+        .await;
+        let mut phone = Phone::new(gateway.sip()).await;
+        phone.dial("operator", Offer::Pcmu).await;
+        phone.hear_voice(Instant::now()).await;
+        // It speaks when the session dies, or is about to.
+        phone.say(440.0, Duration::from_secs(3));
+        gateway
+            .until("the call is on the second backend", || {
+                gateway.sample("patchcord_session_connects_total{backend=\"second\",result=\"ok\"}") >= 1.0
+            })
+            .await;
+        phone.hear_voice(Instant::now()).await;
+        gateway
+            .until("the caller has heard it", || {
+                gateway.sample("patchcord_session_recovery_seconds_count") >= 1.0
+            })
+            .await;
+        let after = gateway.sample("patchcord_session_recovery_seconds_sum");
+        println!("{fault}: the next session is heard {after:.3} s after the loss");
+        phone.hang_up().await;
+        assert_eq!(
+            gateway.records(1).await[0]["outcome"]["cause"],
+            "caller_hung_up",
+            "{fault}"
+        );
+        gateway.settled().await;
+    }
+}
+
+#[tokio::test]
+async fn a_caller_whose_session_stays_away_hears_words_and_what_they_say_meanwhile_is_answered_afterwards() {
+    let backend = TestBackend::start("").await;
+    let address = backend.address;
+    let config = on_backend(address) + "filler_after_ms = 400\n";
+    let gateway = TestGateway::start_with(&format!(
+        "[session]\nreconnect_budget_ms = 20000\nbreaker_failures = 0\n{config}"
+    ))
+    .await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    let greeted = phone.hear_voice(Instant::now()).await;
+    phone.hear_silence(greeted, Duration::from_millis(500)).await;
+    drop(backend);
+    gateway
+        .until("the session is gone", || gateway.level(Level::SessionsActive) == 0)
+        .await;
+    let gone = Instant::now();
+    phone.say(600.0, Duration::from_secs(1));
+    let words = phone.hear_voice(gone).await;
+    println!("words of our own {:?} after the loss was noticed", words - gone);
+    assert!(words - gone < Duration::from_millis(700), "{:?}", words - gone);
+    gateway
+        .until("words were counted", || {
+            gateway.sample("patchcord_session_filler_seconds_count") >= 1.0
+        })
+        .await;
+    let filled = gateway.sample("patchcord_session_filler_seconds_sum");
+    println!("words of our own {filled:.3} s after the loss");
+    assert!((0.4..0.5).contains(&filled), "{filled}");
+    let said_whole = gone + Duration::from_millis(1_300);
+    phone.hear_silence(said_whole, Duration::from_millis(300)).await;
+    let _again = TestBackend::on(bind(address).await, "");
+    gateway
+        .until("the session is back", || gateway.level(Level::SessionsActive) == 1)
+        .await;
+    // The operator repeats what the caller said while it was away.
+    let back = Instant::now();
+    phone.hear_voice(back + Duration::from_millis(100)).await;
+    phone.hang_up().await;
+    assert_eq!(gateway.records(1).await[0]["outcome"]["cause"], "caller_hung_up");
+    gateway.settled().await;
+}
+
+#[tokio::test]
+async fn a_session_is_renewed_behind_the_callers_back() {
+    let backend = TestBackend::start("").await;
+    let config = format!("[session]\nrenew_after_s = 1\n{}", on_backend(backend.address));
+    let gateway = TestGateway::start_with(&config).await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    let greeted = phone.hear_voice(Instant::now()).await;
+    phone.hear_silence(greeted, Duration::from_millis(500)).await;
+    gateway
+        .until("the session was renewed", || {
+            gateway.sample("patchcord_session_renewals_total{backend=\"test\",result=\"ok\"}") >= 1.0
+        })
+        .await;
+    phone.say(440.0, Duration::from_secs(1));
+    phone.hear_voice(Instant::now() + Duration::from_millis(200)).await;
+    assert_eq!(gateway.level(Level::SessionsActive), 1);
+    phone.hang_up().await;
+    let record = &gateway.records(1).await[0];
+    assert_eq!(record["outcome"]["cause"], "caller_hung_up");
+    assert_eq!(record["reconnects"], 0, "{record}");
+    gateway.settled().await;
+}
+
+#[tokio::test]
+async fn a_backend_that_is_not_there_is_passed_over_by_all_calls_and_shown() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let first = TestBackend::on(closed, "");
+    let second = TestBackend::start("").await;
+    let config = on_two(
+        "breaker_failures = 2\nreconnect_budget_ms = 100\nbreaker_open_s = 600\n",
+        &first,
+        &second,
+    );
+    drop(first);
+    let gateway = TestGateway::start_with(&config).await;
+    for _ in 0..4 {
+        let mut phone = Phone::new(gateway.sip()).await;
+        phone.dial("operator", Offer::Pcmu).await;
+        phone.hear_voice(Instant::now()).await;
+        phone.hang_up().await;
+    }
+    let (status, shown) = crate::control::ask(&gateway, "GET", "/v1/backends", "").await;
+    assert_eq!(status, 200, "{shown}");
+    let backends = shown["backends"].as_array().unwrap();
+    let named = |name: &str| backends.iter().find(|backend| backend["backend"] == name).unwrap();
+    assert_eq!(named("first")["state"], "open", "{shown}");
+    assert!(named("first")["passed_over"].as_u64() >= Some(1), "{shown}");
+    assert_eq!(
+        (&named("second")["state"], &named("second")["connected"]),
+        (&"closed".into(), &4.into())
+    );
+    assert_eq!(gateway.sample("patchcord_backend_up{backend=\"first\"}"), 0.0);
+    gateway.settled().await;
+}
+
+/// An agent with two backends, and more keys for `[session]`.
+fn on_two(session: &str, first: &TestBackend, second: &TestBackend) -> String {
+    let backend = |name: &str, backend: &TestBackend| {
+        let address = backend.address;
+        format!("[backends.{name}]\nkind = \"realtime\"\nurl = \"ws://{address}/v1/realtime\"\nmodel = \"test\"\n")
+    };
+    format!(
+        "[session]\n{session}{}{}[agents.operator]\nbackends = [\"first\", \"second\"]\ngreeting = \"Hello.\"\n",
+        backend("first", first),
+        backend("second", second)
+    )
+}
+
 async fn serves_another(gateway: &TestGateway) {
     let waiting = async {
         loop {

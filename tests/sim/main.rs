@@ -10,6 +10,7 @@
 //!   that can break.
 //! - [`audit`] and [`reference`] check what passes; the tests here check what came of it.
 
+mod account;
 mod agenda;
 mod audit;
 mod backend;
@@ -25,6 +26,7 @@ mod phone;
 mod plan;
 mod reference;
 mod rtp;
+mod scripts;
 mod seeds;
 mod transaction;
 mod wire;

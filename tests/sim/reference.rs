@@ -82,6 +82,31 @@ impl Reference {
         self.law.encode(&narrow, &mut self.words);
     }
 
+    /// The same, as it is coded on the line.
+    pub fn say_coded(&mut self, id: &str, code: &[u8]) {
+        if self.places.contains(&self.words.len()) {
+            self.fresh = 0;
+        }
+        if self.items.last().is_none_or(|item| item.id != id) {
+            self.begin(id);
+        }
+        // Two codes mean nothing at all; only one of them is sent.
+        let mut pcm = Vec::new();
+        self.law.decode(code, &mut pcm);
+        self.law.encode(&pcm, &mut self.words);
+    }
+
+    /// How much of an item may have been heard, in milliseconds.
+    pub fn heard_ms(&self, id: &str) -> Vec<u64> {
+        let Some(index) = self.items.iter().position(|item| item.id == id) else {
+            return Vec::new();
+        };
+        let from = self.items[index].from;
+        let end = self.items.get(index + 1).map_or(self.words.len(), |next| next.from);
+        let places = self.places.iter().flat_map(|place| [*place, place + RAMP]);
+        places.map(|place| (place.clamp(from, end) - from) as u64 / 8).collect()
+    }
+
     /// What has not left is not wanted any more.
     pub fn cut(&mut self) {
         self.forget();

@@ -101,13 +101,19 @@ fn a_call_whose_agent_has_gone_for_good_is_handed_on_after_a_prompt_and_apologis
         assert_eq!(acts, expected);
         let acts = call.report(Report::Quiet);
         assert_eq!(acts[0], Act::Media(Order::Comfort(true)));
-        assert!(matches!(&acts[2], Act::Leg(Command::Transfer { to, .. }) if to == "sip:desk@a"), "{acts:?}");
+        assert!(
+            matches!(&acts[2], Act::Leg(Command::Transfer { to, .. }) if to == "sip:desk@a"),
+            "{acts:?}"
+        );
         let acts = call.leg(Event::TransferProgress { status });
         assert_eq!(acts.contains(&Act::End(Outcome::answered(Cause::Transferred))), taken);
         assert_eq!(acts.contains(&Act::Media(Order::Apologise)), !taken, "{acts:?}");
         if !taken {
             let acts = call.report(Report::Quiet);
-            assert!(acts.contains(&Act::End(Outcome::answered(Cause::SessionLost))), "{acts:?}");
+            assert!(
+                acts.contains(&Act::End(Outcome::answered(Cause::SessionLost))),
+                "{acts:?}"
+            );
         }
     }
 }
@@ -122,7 +128,10 @@ fn a_prompt_alone_is_the_last_word() {
     let mut call = Call::talking_by(settings);
     call.hear(Input::SessionGone);
     let acts = call.report(Report::Quiet);
-    assert!(acts.contains(&Act::End(Outcome::answered(Cause::SessionLost))), "{acts:?}");
+    assert!(
+        acts.contains(&Act::End(Outcome::answered(Cause::SessionLost))),
+        "{acts:?}"
+    );
     assert!(!acts.contains(&Act::Media(Order::Apologise)));
 }
 

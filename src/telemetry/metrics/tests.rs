@@ -93,6 +93,14 @@ fn a_trunk_name_with_quotes_is_escaped() {
 
 fn busy() -> Metrics {
     let metrics = Metrics::new();
+    metrics.recovered(Duration::from_secs(1));
+    metrics.filled(Duration::from_secs(1));
+    metrics.session_renewal("operator", "ok");
+    metrics.backends().note(crate::telemetry::BackendState {
+        backend: "operator".to_owned(),
+        state: "closed",
+        ..Default::default()
+    });
     let took = Duration::from_millis(30);
     metrics.call_ended("caller_hung_up", "caller", "lan");
     metrics.call_refused("no_ports");
