@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    call::machine::Answer,
+    call::{machine::Answer, recording::Sound},
     config::{KeyWay, Tool},
 };
 
@@ -85,7 +85,7 @@ fn a_transfer_that_succeeds_ends_the_call_and_one_that_fails_does_not() {
 
 #[test]
 fn a_call_whose_agent_has_gone_for_good_is_handed_on_after_a_prompt_and_apologised_for_when_nobody_takes_it() {
-    let sound = Arc::new(recording::Sound {
+    let sound = Arc::new(Sound {
         rate: crate::audio::SampleRate::Hz8000,
         pcm: vec![1; 800],
     });
@@ -121,7 +121,7 @@ fn a_call_whose_agent_has_gone_for_good_is_handed_on_after_a_prompt_and_apologis
 #[test]
 fn a_prompt_alone_is_the_last_word() {
     let mut settings = settings();
-    settings.failover.prompt = Some(Arc::new(recording::Sound {
+    settings.failover.prompt = Some(Arc::new(Sound {
         rate: crate::audio::SampleRate::Hz8000,
         pcm: Vec::new(),
     }));
