@@ -223,6 +223,11 @@ impl Bridge {
         self.carry(now);
     }
 
+    /// Lends the session a scratch to work in, or takes it back.
+    pub fn swap_scratch(&mut self, scratch: &mut realtime::Scratch) {
+        self.session_does(|session| session.swap_scratch(scratch));
+    }
+
     /// One text frame of the session.
     pub fn handle_session(&mut self, now: Instant, text: &str) {
         let Some(session) = &mut self.session else { return };
@@ -354,8 +359,8 @@ impl Bridge {
                 self.monologue = None;
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
-            if let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
-                self.messages.push_audio(frame);
+            if let Some(session) = &mut self.session {
+                self.messages.push_audio(|text| session.append(pcm, text));
             }
             if let Some(key) = key {
                 self.hear_key(now, key, KeyWay::Tone);

@@ -18,7 +18,7 @@ use super::{
     event::{ClientEvent, ServerEvent},
     fault::{Fault, FaultClass},
     history::{History, HistoryItem, Speaker, Transcript},
-    parts::Parts,
+    parts::{Parts, Scratch},
     responses::{Expired, Responses, Wish},
     settings::Settings,
     tool_calls::ToolCalls,
@@ -77,11 +77,10 @@ pub struct Machine {
     usage: Usage,
     events_sent: u64,
     outputs: VecDeque<Output>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     format: AudioFormat,
     /// What is asked for should the server not take the format.
     second_choice: Option<AudioFormat>,
-    appended: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,10 +110,9 @@ impl Machine {
             usage: Usage::default(),
             events_sent: 0,
             outputs: VecDeque::new(),
-            scratch: Vec::new(),
+            scratch: Scratch::default(),
             format,
             second_choice,
-            appended: String::new(),
         }
     }
 
@@ -198,15 +196,21 @@ impl Machine {
         self.outputs.pop_front()
     }
 
-    /// One frame of caller audio at the rate of [`Self::format`]: the text to send, or none while the session cannot hear.
-    pub fn append(&mut self, pcm: &[i16]) -> Option<&str> {
-        if !self.is_ready() {
-            return None;
+    /// One frame of caller audio at the rate of [`Self::format`]: whether the text to send was written, which is not so
+    /// while the session cannot hear.
+    pub fn append(&mut self, pcm: &[i16], text: &mut String) -> bool {
+        let ready = self.is_ready();
+        if ready {
+            self.settings
+                .dialect
+                .write_append(self.format, pcm, &mut self.scratch.bytes, text);
         }
-        self.settings
-            .dialect
-            .write_append(self.format, pcm, &mut self.scratch, &mut self.appended);
-        Some(&self.appended)
+        ready
+    }
+
+    /// Lends a scratch to work in, or takes it back.
+    pub fn swap_scratch(&mut self, scratch: &mut Scratch) {
+        std::mem::swap(&mut self.scratch, scratch);
     }
 
     /// Lets the agent say its greeting; without one the caller speaks first.
