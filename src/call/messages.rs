@@ -26,8 +26,8 @@ struct Waiting {
     audio: bool,
 }
 
-/// Buffers kept for the next messages.
-const SPARE_MAX: usize = 4;
+/// Buffers kept for the next messages, beside the one that was taken last.
+const SPARE_MAX: usize = 1;
 
 /// A buffer that held a longer message is not used again.
 const SPARE_BYTES_MAX: usize = 4 << 10;

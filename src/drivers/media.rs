@@ -121,12 +121,15 @@ impl MediaHandle {
     /// Starts a media driver on the least loaded worker.
     pub fn start(workers: &Workers, start: Start) -> Result<Self, Overloaded> {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
-        workers.run(move || async move {
+        workers.run(move || {
             let span = start.span.clone();
-            match Driver::new(start, inbox) {
-                // Boxed at once, or the task would be as large as several drivers.
-                Ok(driver) => Box::new(driver).run().await,
-                Err(error) => tracing::error!(parent: &span, %error, "the call's media sockets cannot be used"),
+            // Boxed before the task begins, or the task would be as large as several drivers.
+            let driver = Driver::new(start, inbox).map(Box::new);
+            async move {
+                match driver {
+                    Ok(driver) => driver.run().await,
+                    Err(error) => tracing::error!(parent: &span, %error, "the call's media sockets cannot be used"),
+                }
             }
         })?;
         Ok(Self { orders })

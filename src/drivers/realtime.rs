@@ -121,7 +121,8 @@ impl SessionSocket {
     pub fn send(&mut self, text: &str, audio: bool) {
         self.wants_polling = true;
         match &mut self.state {
-            State::Open(connection) if self.outbox.is_empty() && connection.socket.waiting() < WRITE_BYTES => {
+            // Where nothing waits it need not wait either.
+            State::Open(connection) if self.outbox.is_empty() && connection.socket.waiting() == 0 => {
                 connection.socket.push_text(text);
             }
             _ => self.outbox.push(text, audio),
