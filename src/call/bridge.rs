@@ -256,6 +256,11 @@ impl Bridge {
         self.carry(now);
     }
 
+    /// Lends the session a scratch to work in, or takes it back.
+    pub fn swap_scratch(&mut self, scratch: &mut realtime::Scratch) {
+        self.session_does(|session| session.swap_scratch(scratch));
+    }
+
     /// One text frame of the session.
     pub fn handle_session(&mut self, now: Instant, text: &str) {
         let Some(session) = &mut self.session else { return };
@@ -413,8 +418,10 @@ impl Bridge {
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
             let heard_live = self.replay.hear(pcm, self.rate, voiced);
-            if heard_live && let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
-                self.messages.push_audio(frame);
+            if heard_live
+                && let Some(session) = &mut self.session
+                && self.messages.push_audio(|text| session.append(pcm, text))
+            {
                 self.caller_told(now);
             }
             if let Some(key) = key {

@@ -76,6 +76,7 @@ pub enum Loss {
 pub struct SessionSocket {
     state: State,
     outbox: Outbox,
+    wants_polling: bool,
 }
 
 #[derive(Default)]
@@ -111,11 +112,24 @@ impl SessionSocket {
     pub fn dial(&mut self, dial: impl Future<Output = Result<WebSocket, ConnectError>> + 'static) {
         self.reset();
         self.state = State::Dialling(Box::pin(dial));
+        self.wants_polling = true;
+    }
+
+    /// Whether there is something to do that nobody has woken the task for.
+    pub fn wants_polling(&self) -> bool {
+        self.wants_polling
     }
 
     /// Queues one message. `audio` marks what may be dropped when the backend is slow.
     pub fn send(&mut self, text: &str, audio: bool) {
-        self.outbox.push(text, audio);
+        self.wants_polling = true;
+        match &mut self.state {
+            // Where nothing waits it need not wait either.
+            State::Open(connection) if self.outbox.is_empty() && connection.socket.waiting() == 0 => {
+                connection.socket.push_text(text);
+            }
+            _ => self.outbox.push(text, audio),
+        }
     }
 
     /// Caller audio messages dropped since the last call of this.
@@ -126,6 +140,7 @@ impl SessionSocket {
     /// Writes what waits and reads what comes, into `scratch`; texts go to `hear`. To be polled again after every event.
     /// Pending for ever while there is no connection.
     pub fn poll(&mut self, context: &mut Context<'_>, scratch: &mut [u8], hear: &mut dyn FnMut(&str)) -> Poll<Event> {
+        self.wants_polling = false;
         let polled = match &mut self.state {
             State::Idle => Poll::Pending,
             State::Dialling(dial) => dial.as_mut().poll(context).map(|dialled| self.dialled(dialled)),
@@ -139,9 +154,15 @@ impl SessionSocket {
         polled
     }
 
+    /// Somebody else polls it from now on, and has to be known to what wakes it.
+    pub fn hand_over(&mut self) {
+        self.wants_polling = true;
+    }
+
     /// Begins to close: what comes after that is read and not heard, and its end is told as a loss.
     pub fn retire(&mut self) {
         self.outbox.clear();
+        self.wants_polling = true;
         match &mut self.state {
             State::Open(connection) => connection.socket.push_close(RENEWED.0, RENEWED.1),
             State::Idle | State::Dialling(_) => self.reset(),
@@ -185,6 +206,10 @@ impl Outbox {
             buffer.push_str(text);
             self.waiting.push_back(Outgoing { text: buffer, audio });
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && !self.overflowed
     }
 
     /// Puts what waits into a socket that has nothing to write.

@@ -19,7 +19,7 @@ use super::{
     fault::{Fault, FaultClass},
     history::{History, Transcript},
     legacy::Legacy,
-    parts::Parts,
+    parts::{Parts, Scratch},
     responses::{Expired, Responses, Unheard, Wish},
     settings::Settings,
     tool_calls::ToolCalls,
@@ -88,11 +88,10 @@ pub struct Machine {
     usage: Usage,
     events_sent: u64,
     outputs: VecDeque<Output>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     format: AudioFormat,
     /// What is asked for should the server not take the format.
     second_choice: Option<AudioFormat>,
-    appended: String,
     stall: Stall,
 }
 
@@ -122,10 +121,9 @@ impl Machine {
             usage: Usage::default(),
             events_sent: 0,
             outputs: VecDeque::new(),
-            scratch: Vec::new(),
+            scratch: Scratch::default(),
             format,
             second_choice,
-            appended: String::new(),
             stall: Stall::default(),
         }
     }
@@ -212,15 +210,21 @@ impl Machine {
         self.outputs.pop_front()
     }
 
-    /// One frame of caller audio at the rate of [`Self::format`]: the text to send, or none while the session cannot hear.
-    pub fn append(&mut self, pcm: &[i16]) -> Option<&str> {
-        if !self.is_ready() {
-            return None;
+    /// One frame of caller audio at the rate of [`Self::format`]: whether the text to send was written, which is not so
+    /// while the session cannot hear.
+    pub fn append(&mut self, pcm: &[i16], text: &mut String) -> bool {
+        let ready = self.is_ready();
+        if ready {
+            self.settings
+                .dialect
+                .write_append(self.format, pcm, &mut self.scratch.bytes, text);
         }
-        self.settings
-            .dialect
-            .write_append(self.format, pcm, &mut self.scratch, &mut self.appended);
-        Some(&self.appended)
+        ready
+    }
+
+    /// Lends a scratch to work in, or takes it back.
+    pub fn swap_scratch(&mut self, scratch: &mut Scratch) {
+        std::mem::swap(&mut self.scratch, scratch);
     }
 
     /// Lets the agent say its greeting; without one the caller speaks first.

@@ -32,5 +32,6 @@ pub use fault::{Fault, FaultClass, classify, classify_close};
 pub use history::{CUT_MARK, HistoryItem, Speaker, Transcript};
 pub use legacy::Legacy;
 pub use machine::{Delta, Machine, Output, digit_text};
+pub use parts::Scratch;
 pub use settings::{Settings, ToolSpec};
 pub use usage::Usage;

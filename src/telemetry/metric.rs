@@ -4,6 +4,13 @@
 //! of series is bounded by the configuration file. Names follow the Prometheus conventions: base units, `_total` for
 //! counters, nothing else.
 
+use row::{
+    BARGE_IN_SECONDS, CALL_SETUP_SECONDS, JITTER_SECONDS, LAG_SECONDS, MOS, RECOVERY_SECONDS, RESPONSE_SECONDS,
+    ROUND_TRIP_SECONDS, Row, counter, gauge, histogram,
+};
+
+mod row;
+
 /// One metric the gateway exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
@@ -128,13 +135,6 @@ pub enum Kind {
     Gauge,
     /// Counts observations below each of these bounds.
     Histogram(&'static [f64]),
-}
-
-struct Row {
-    name: &'static str,
-    kind: Kind,
-    labels: &'static [&'static str],
-    help: &'static str,
 }
 
 impl Metric {
@@ -585,53 +585,6 @@ const ROWS: &[(Metric, Row)] = &[
         gauge("process_start_time_seconds", "When the process started, in Unix time."),
     ),
 ];
-
-impl Row {
-    const fn by(self, labels: &'static [&'static str]) -> Self {
-        Self { labels, ..self }
-    }
-}
-
-/// From a reconnect on the same machine to a spent budget.
-const RECOVERY_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0];
-const CALL_SETUP_SECONDS: &[f64] = &[
-    0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0,
-];
-const RESPONSE_SECONDS: &[f64] = &[
-    0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0,
-];
-const BARGE_IN_SECONDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5];
-const JITTER_SECONDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2];
-const MOS: &[f64] = &[1.5, 2.0, 2.5, 3.0, 3.25, 3.5, 3.75, 4.0, 4.1, 4.2, 4.3, 4.4];
-const ROUND_TRIP_SECONDS: &[f64] = &[0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0, 2.0];
-const LAG_SECONDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 1.0];
-
-const fn counter(name: &'static str, help: &'static str) -> Row {
-    Row {
-        name,
-        kind: Kind::Counter,
-        labels: &[],
-        help,
-    }
-}
-
-const fn gauge(name: &'static str, help: &'static str) -> Row {
-    Row {
-        name,
-        kind: Kind::Gauge,
-        labels: &[],
-        help,
-    }
-}
-
-const fn histogram(name: &'static str, help: &'static str, buckets: &'static [f64]) -> Row {
-    Row {
-        name,
-        kind: Kind::Histogram(buckets),
-        labels: &[],
-        help,
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -95,8 +95,8 @@ impl Bridge {
             ..
         } = self;
         replay.burst(now, |pcm| {
-            if let Some(frame) = session.as_mut().and_then(|session| session.append(pcm)) {
-                messages.push_audio(frame);
+            if let Some(session) = session {
+                messages.push_audio(|text| session.append(pcm, text));
             }
         });
     }

@@ -5,7 +5,10 @@ use std::{
     time::Instant,
 };
 
-use super::{Driver, SOCKET_EVENTS_MAX, SessionReport, classify};
+use super::{
+    Driver, SOCKET_EVENTS_MAX, SessionReport, classify,
+    sources::{Source, Woken},
+};
 use crate::{
     drivers::realtime::{Dial, Event, SessionSocket},
     realtime,
@@ -35,23 +38,31 @@ impl Driver {
         self.bridge.standby_lost();
     }
 
-    pub(super) fn serve_standby(&mut self, now: Instant, context: &mut Context<'_>, scratch: &mut [u8]) {
-        if self.standby.is_none() && self.retired.is_none() {
+    pub(super) fn serve_standby(&mut self, now: Instant, woken: Woken<'_>, read: &mut [u8]) {
+        let sockets = [
+            self.standby.as_deref().map(|standby| &standby.socket),
+            self.retired.as_deref(),
+        ];
+        let wanted = sockets.into_iter().flatten().any(SessionSocket::wants_polling);
+        if woken.by(Source::Standby).is_none() && !wanted {
             return;
         }
-        self.serve_retired(context, scratch);
-        if self.standby.is_none() {
-            return;
+        let mut context = woken.context(Source::Standby);
+        self.hear_standby(now, &mut context, read);
+        self.serve_retired(&mut context, read);
+        if self.socket.wants_polling() {
+            // The call has gone over: what it says first is to be written.
+            self.serve_session(now, &mut woken.context(Source::Session), read);
         }
+    }
+
+    fn hear_standby(&mut self, now: Instant, context: &mut Context<'_>, read: &mut [u8]) {
         for _ in 0..SOCKET_EVENTS_MAX {
             let Self { standby, bridge, .. } = self;
-            let Some(standby) = standby else {
-                // The call has gone over: what it says first, and the close of the other, are to be written.
-                return context.waker().wake_by_ref();
-            };
+            let Some(standby) = standby else { return };
             match standby
                 .socket
-                .poll(context, scratch, &mut |text| bridge.handle_standby(now, text))
+                .poll(context, read, &mut |text| bridge.handle_standby(now, text))
             {
                 Poll::Pending => return,
                 Poll::Ready(Event::Heard) => {}
@@ -80,7 +91,8 @@ impl Driver {
         if !self.bridge.take_switched() {
             return;
         }
-        if let Some(standby) = self.standby.take() {
+        if let Some(mut standby) = self.standby.take() {
+            standby.socket.hand_over();
             let mut before = std::mem::replace(&mut self.socket, standby.socket);
             before.retire();
             self.retired = Some(Box::new(before));

@@ -79,14 +79,15 @@ impl Machine {
             self.history.agent_goes_on_unheard(&part.item, part.content_index, ms);
             return None;
         }
-        let Ok((utterance, first)) = self.parts.receive(part, audio) else {
+        let first = !self.parts.knows(part);
+        let Ok(utterance) = self.parts.receive(part, audio, &mut self.scratch) else {
             self.note("malformed_audio", "the session sent audio that cannot be read");
             return None;
         };
         if first {
             self.history.agent_speaks(&part.item, part.content_index, utterance);
         }
-        let pcm = self.parts.pcm();
+        let pcm = self.scratch.pcm.as_slice();
         (!pcm.is_empty()).then_some(Delta { utterance, pcm })
     }
 
