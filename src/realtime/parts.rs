@@ -18,7 +18,7 @@ use super::{
 const PARTS_MAX: usize = 64;
 
 /// The numbers from here on are those of the gateway's own prompts; no utterance of a session gets one.
-const RESERVED: u32 = u32::MAX - 1;
+const RESERVED: u32 = u32::MAX - 3;
 
 /// The utterances whose audio has not all been heard.
 #[derive(Debug)]

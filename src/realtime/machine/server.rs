@@ -68,6 +68,9 @@ impl Machine {
         let State::Ready { server_cancels } = self.state else {
             return;
         };
+        if self.settings.own_ear && !server_cancels {
+            return;
+        }
         self.cut_off(now, !server_cancels);
     }
 
