@@ -13,7 +13,7 @@ use anyhow::Context;
 use super::refusals;
 use crate::{
     audio::SampleRate,
-    call::{Cause, Facts, Terms, bridge::away, conductor, filler, keys, machine, recording},
+    call::{Cause, Facts, Terms, bridge::away, conductor, filler, keys, machine, recording, turns},
     config::{self, Agent, Config},
     drivers::{dial::Dialler, realtime::Dial, worker::Workers},
     http::{HttpState, Readiness},
@@ -164,11 +164,13 @@ fn identity() -> Option<Arc<Identity>> {
         .map(Arc::new)
 }
 
-/// Reads the sounds that callers hear before they are recorded, and while or after their session is gone.
+/// Reads the sounds that callers hear before they are recorded or hear anything else, and while or after their session is
+/// gone.
 fn sounds(config: &Config) -> anyhow::Result<BTreeMap<PathBuf, Arc<recording::Sound>>> {
     let files = config.agents.values().flat_map(|agent| {
         let keys = [
             ("recording_prompt_file", &agent.recording.prompt_file),
+            ("disclosure_file", &agent.turns.disclosure_file),
             ("filler_file", &agent.survival.filler_file),
             ("failover_prompt_file", &agent.survival.failover_prompt_file),
         ];
@@ -183,6 +185,29 @@ fn sounds(config: &Config) -> anyhow::Result<BTreeMap<PathBuf, Arc<recording::So
             Ok((path.clone(), Arc::new(recording::Sound { rate, pcm })))
         })
         .collect()
+}
+
+/// How an agent takes turns in a call that lasts no longer than this.
+fn turns(agent: &Agent, duration_max: Duration) -> turns::Settings {
+    let configured = &agent.turns;
+    let own_ear = configured.interruption == config::Ear::Gateway;
+    turns::Settings {
+        cut_after: own_ear.then_some(configured.interrupt_after),
+        quiet: configured.quiet.map(|after| turns::Quiet {
+            after,
+            asks_max: configured.quiet_asks,
+            words: configured.quiet_prompt.clone(),
+        }),
+        caller_turn_max: configured.caller_turn_max,
+        warning: configured
+            .warning
+            .clone()
+            .filter(|_| configured.warning_before < duration_max)
+            .map(|words| turns::Warning {
+                before: configured.warning_before,
+                words,
+            }),
+    }
 }
 
 /// Levels that are read when somebody looks, because nobody tells when they change.
@@ -311,6 +336,8 @@ impl Service {
                 told: agent.hears_keys,
             },
             recording: self.recording_policy(agent),
+            turns: turns(agent, self.config.limits.call_duration_max),
+            disclosure: self.sound(agent.turns.disclosure_file.as_ref()),
         }
     }
 
@@ -376,6 +403,7 @@ impl Service {
                 .as_ref()
                 .map(|model| serde_json::json!({ "model": model })),
             tools: Toolbox::from(agent).specs(),
+            own_ear: agent.turns.interruption == config::Ear::Gateway,
             greeting: agent.greeting.as_ref().map(|greeting| facts.fill(greeting)),
             stall_max: self.config.session.stall_max,
             ..realtime::Settings::default()

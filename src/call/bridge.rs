@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,14 +25,16 @@ use super::{
     messages::Messages,
     monologue::Monologue,
     order::Order,
-    recording::Prompt,
+    recording::{Prompt, Sound},
     replay::Replay,
+    turns::Turns,
 };
 
 pub mod away;
 mod presses;
 mod prompt;
 mod renewal;
+mod turns;
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
 const PROMPT: Utterance = Utterance(u32::MAX);
@@ -45,8 +48,11 @@ const PRESSES: Utterance = Utterance(u32::MAX - 2);
 /// The one that stands for words to a caller who waits for a session.
 const FILLER: Utterance = Utterance(u32::MAX - 3);
 
+/// The one that stands for what the caller has to hear before anything else.
+const DISCLOSURE: Utterance = Utterance(u32::MAX - 4);
+
 /// From here on the numbers are those of our own.
-const OWN: Utterance = FILLER;
+const OWN: Utterance = DISCLOSURE;
 
 /// Agent audio later than this after the caller's voice is no answer to it.
 const RESPONSE_MAX: Duration = Duration::from_secs(15);
@@ -99,6 +105,10 @@ pub enum Report {
     Responded(Duration),
     /// Agent audio came faster than there is room for it, and was lost.
     PlayoutDropped,
+    /// Neither side has said anything for as long as the agent waits.
+    CallerIdle,
+    /// The sound of [`Order::Disclose`] has been heard to its end.
+    Disclosed,
     /// The last packet of interrupted agent audio left this long after the session heard the caller.
     BargedIn(Duration),
     /// The caller began to hear words of ours this long after the session was lost.
@@ -152,6 +162,9 @@ pub struct Bridge {
     /// A prompt that has not been heard to its end.
     prompt: Option<Prompt>,
     monologue: Option<Monologue>,
+    turns: Turns,
+    /// What has not been heard to its end and has to be.
+    disclosing: Option<Arc<Sound>>,
     key_settings: keys::Settings,
     keys: Keys,
     /// Listens for keys in the sound, where that was asked for.
@@ -181,6 +194,8 @@ impl Bridge {
             awaiting_said: None,
             prompt: None,
             monologue: None,
+            turns: Turns::default(),
+            disclosing: None,
             key_settings: keys::Settings::default(),
             keys: Keys::default(),
             tones: None,
@@ -208,6 +223,8 @@ impl Bridge {
             Order::AwaitQuiet => self.awaiting_quiet = true,
             Order::AwaitSaid => self.awaiting_said = Some(false),
             Order::Prompt(prompt) => self.prompt(now, prompt),
+            Order::Disclose(sound) => self.disclose(now, sound),
+            Order::Turns { settings, ends_at } => self.keep_turns(*settings, ends_at),
             Order::WatchVoice(limit) => self.monologue = Some(Monologue::new(limit)),
             Order::ToolResult {
                 call_id,
@@ -280,6 +297,7 @@ impl Bridge {
                 self.summary.usage += session.usage();
                 self.legacy = session.into_legacy(&heard);
             }
+            self.disclose_again(now);
             // Whoever ordered it hears of the next session, and orders it again.
             self.prompt = None;
             self.session_left(now);
@@ -299,6 +317,7 @@ impl Bridge {
             session.handle_timeout(now);
         }
         self.standby_timeout(now);
+        self.turns_timeout(now);
         self.carry(now);
     }
 
@@ -307,7 +326,8 @@ impl Bridge {
         let session = self.session.as_ref().and_then(realtime::Machine::poll_timeout);
         let away = [self.replay.poll_timeout(), self.filler.poll_timeout()];
         let others = away.into_iter().chain([session, self.poll_standby_timeout()]);
-        others.chain([self.media.poll_timeout()]).flatten().min()
+        let always = [self.media.poll_timeout(), self.turns.poll_timeout()];
+        others.chain(always).flatten().min()
     }
 
     /// The next packet to send.
@@ -388,6 +408,7 @@ impl Bridge {
             self.hear_all_session(now);
         }
         self.check_quiet();
+        self.observe_silence(now);
     }
 
     fn hear_all_session(&mut self, now: Instant) {
@@ -427,6 +448,7 @@ impl Bridge {
             if let Some(key) = key {
                 self.hear_key(now, key, KeyWay::Tone);
             }
+            self.hear_turn(now, voiced, length);
         }
     }
 
@@ -446,6 +468,7 @@ impl Bridge {
 
     fn digit(&mut self, now: Instant, digit: char) {
         self.summary.digits += 1;
+        self.turns.caller_was_heard();
         self.cut_in();
         // What comes next answers the digit, not the voice before it.
         self.caller_voice_at = None;
@@ -492,6 +515,9 @@ impl Bridge {
 
     fn utterance_finished(&mut self, now: Instant, utterance: Utterance) {
         self.prompt_finished(utterance);
+        if utterance == DISCLOSURE {
+            self.disclosed();
+        }
         if utterance == FILLER {
             self.filler.heard(now);
         }
@@ -549,6 +575,7 @@ impl Bridge {
         if let Some(session) = &mut self.session {
             session.interrupted(&heard);
         }
+        self.disclose_again(now);
     }
 
     /// Nobody waits any more for the agent's words to end.

@@ -23,6 +23,7 @@ pub mod recording;
 mod replay;
 mod terms;
 pub mod transfer;
+pub mod turns;
 
 pub use breaker::Breaker;
 pub use bridge::Bridge;

@@ -10,6 +10,7 @@
 mod agent;
 mod agent_recording;
 mod agent_survival;
+mod agent_turns;
 mod backend;
 mod bounds;
 mod defence;
@@ -56,6 +57,7 @@ pub use self::{
     agent::{Agent, Answer, DtmfRecord, Tool},
     agent_recording::{AgentRecording, RecordingPolicy},
     agent_survival::AgentSurvival,
+    agent_turns::{AgentTurns, Ear},
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
     defence::Defence,

@@ -242,6 +242,26 @@ impl Machine {
         self.put(now, Wish::prompt(instructions));
     }
 
+    /// Has the agent say exactly these words once it has finished what it is saying.
+    pub fn say_exactly(&mut self, now: Instant, words: &str) {
+        self.wish(now, Some(format!("Say exactly these words and nothing else: {words}")));
+    }
+
+    /// Has the agent speak now, to these instructions, although the caller has not finished.
+    pub fn step_in(&mut self, now: Instant, instructions: &str) {
+        self.wish(now, Some(instructions.to_owned()));
+    }
+
+    /// The caller cuts in, says our own ear.
+    pub fn cut_in(&mut self, now: Instant) {
+        self.cut_off(now, true);
+    }
+
+    /// Whether anything the agent said is left to be heard.
+    pub fn is_speaking(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
     /// Whether this utterance is the one that was last to be recited.
     pub fn is_prompt(&self, utterance: Utterance) -> bool {
         let response = self.parts.response_of(utterance);

@@ -31,6 +31,8 @@ pub struct Settings {
     pub tools: Vec<ToolSpec>,
     /// What the agent says first; none lets the caller speak first.
     pub greeting: Option<String>,
+    /// Whether our own ear cuts the agent off, and the server's detector does not.
+    pub own_ear: bool,
     /// How long the server may say nothing at all while it owes a response; then the session counts as lost. None waits
     /// for ever.
     pub stall_max: Option<Duration>,

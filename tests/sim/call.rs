@@ -282,6 +282,8 @@ fn settings(rules: Rules) -> conductor::Settings {
         messages: true,
         keys: patchcord::call::keys::Settings::default(),
         recording: Default::default(),
+        turns: Default::default(),
+        disclosure: None,
         away: away::Settings {
             filler: filler::Settings {
                 after: rules.filler_after,

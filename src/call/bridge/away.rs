@@ -105,6 +105,7 @@ impl Bridge {
     pub(super) fn end_filler(&mut self, now: Instant) {
         if self.filler.end() {
             self.media.flush(now);
+            self.disclose_again(now);
         }
     }
 

@@ -60,6 +60,9 @@ impl Machine {
         let State::Ready { server_cancels } = self.state else {
             return;
         };
+        if self.settings.own_ear && !server_cancels {
+            return;
+        }
         self.stall.forgive_turn();
         self.cut_off(now, !server_cancels);
     }

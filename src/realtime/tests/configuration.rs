@@ -235,6 +235,7 @@ fn full_settings() -> Settings {
             parameters,
         }],
         greeting: Some("Hello there.".to_owned()),
+        own_ear: false,
         stall_max: None,
     }
 }
