@@ -5,6 +5,7 @@
 //! because an actor that panics runs nothing else. The wiring is [`tree`].
 
 mod alarm;
+mod approvals;
 mod bind;
 mod board;
 pub mod call;

@@ -15,7 +15,7 @@ use crate::{
     audio::SampleRate,
     call::{Cause, Facts, Terms, conductor, keys, machine, recording},
     config::{self, Agent, Config},
-    drivers::{dial::Dialler, realtime::Dial, worker::Workers},
+    drivers::{dial::Dialler, realtime::Dial, tools::Tools, worker::Workers},
     http::{HttpState, Readiness},
     media,
     net::{
@@ -36,6 +36,7 @@ use crate::{
 };
 
 use super::{
+    approvals::Approvals,
     board::Board,
     control::{Manager, Switchboard},
     inquiries::Inquiries,
@@ -63,6 +64,10 @@ pub struct Shared {
     pub board: Arc<Board>,
     /// The way to whoever places calls.
     pub manager: Arc<Manager>,
+    /// Tools that are done elsewhere.
+    pub tools: Arc<Tools>,
+    /// Tool calls that wait for a person.
+    pub approvals: Arc<Approvals>,
     room: Arc<Mutex<Room>>,
     routes: Routes,
     /// Says what becomes of a call, and why.
@@ -118,14 +123,14 @@ impl Shared {
         let room = Arc::new(Mutex::new(Room::new(&config)));
         let explainer = Arc::new(Explainer::new(config.clone(), peers(&config)));
         let inquiries = Inquiries::new(explainer.clone(), room.clone());
-        let switchboard = Switchboard::new(board.clone(), manager.clone(), inquiries);
+        let approvals = Arc::new(Approvals::default());
+        let switchboard = Switchboard::new(board.clone(), manager.clone(), approvals.clone(), inquiries);
         let token = config.http.token.as_ref().map(|token| token.reveal().to_owned());
         let http = HttpState::new(metrics.clone(), Readiness::new(), refresh(&metrics, &ports))
             .controlled(Arc::new(switchboard), token);
         let routes = Routes::from(config.as_ref());
         let dialler = Dialler::new(Tls::new(None)?, config.session.connect_timeout);
         Ok(Self {
-            config,
             metrics,
             ports,
             records,
@@ -133,12 +138,15 @@ impl Shared {
             http,
             board,
             manager,
+            tools: Arc::new(Tools::open(&config)?),
+            approvals,
             room,
             routes,
             explainer,
             dialler,
             identity: identity(),
             sounds,
+            config,
         })
     }
 }
@@ -281,7 +289,7 @@ impl Service {
                 ring_max,
                 duration_max: self.config.limits.call_duration_max,
             },
-            toolbox: Toolbox::from(agent),
+            toolbox: self.toolbox(agent),
             voicemail_after: agent.voicemail_after,
             messages: trunk.is_none_or(|trunk| trunk.messages),
             keys: keys::Settings {
@@ -290,6 +298,11 @@ impl Service {
             },
             recording: self.recording_policy(agent),
         }
+    }
+
+    /// What this agent may do.
+    fn toolbox(&self, agent: &Agent) -> Toolbox {
+        Toolbox::from(agent).with(self.tools.of(agent))
     }
 
     /// When this agent's calls are recorded.
@@ -348,7 +361,7 @@ impl Service {
                 .transcription_model
                 .as_ref()
                 .map(|model| serde_json::json!({ "model": model })),
-            tools: Toolbox::from(agent).specs(),
+            tools: self.toolbox(agent).specs(),
             greeting: agent.greeting.as_ref().map(|greeting| facts.fill(greeting)),
             ..realtime::Settings::default()
         };

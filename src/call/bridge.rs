@@ -15,6 +15,7 @@ use crate::{
     config::KeyWay,
     media, realtime,
     sdp::Negotiated,
+    tools::Concealed,
 };
 
 pub use super::messages::Message;
@@ -53,6 +54,15 @@ pub enum Report {
     SessionFault(realtime::Fault),
     /// The caller pressed a digit.
     Digit(char),
+    /// The caller pressed a key that nobody is to see.
+    VaultKey(Concealed),
+    /// The agent is about to call a tool: its arguments as far as they have come.
+    ToolArguments {
+        /// The session's id of the call.
+        call_id: String,
+        /// JSON text without its end.
+        so_far: String,
+    },
     /// The agent calls a tool.
     ToolCall {
         /// The session's id of the call, to be given back with the result.
@@ -131,6 +141,10 @@ pub struct Bridge {
     keys: Keys,
     /// Listens for keys in the sound, where that was asked for.
     tones: Option<Box<DtmfDetector>>,
+    /// The session hears this in place of the caller.
+    hush: Option<Vec<i16>>,
+    /// Keys go to the vault.
+    diverted: bool,
     history: Vec<realtime::HistoryItem>,
     summary: Summary,
     reports: VecDeque<Report>,
@@ -154,6 +168,8 @@ impl Bridge {
             key_settings: keys::Settings::default(),
             keys: Keys::default(),
             tones: None,
+            hush: None,
+            diverted: false,
             history: Vec::new(),
             summary: Summary::default(),
             reports: VecDeque::new(),
@@ -186,6 +202,9 @@ impl Bridge {
             }
             Order::SendDigits(digits) => self.media.send_digits(&digits),
             Order::PlayDigits(digits) => self.play_digits(now, &digits),
+            Order::Say(words) => self.session_does(|session| session.say_words(now, &words)),
+            Order::Hush(on) => self.hush = on.then(Vec::new),
+            Order::Divert(on) => self.diverted = on,
         }
         self.carry(now);
     }
@@ -354,7 +373,14 @@ impl Bridge {
                 self.monologue = None;
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
-            if let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
+            let heard = match &mut self.hush {
+                Some(silence) => {
+                    silence.resize(pcm.len(), 0);
+                    silence.as_slice()
+                }
+                None => pcm,
+            };
+            if let Some(frame) = self.session.as_mut().and_then(|session| session.append(heard)) {
                 self.messages.push_audio(frame);
             }
             if let Some(key) = key {
@@ -378,6 +404,9 @@ impl Bridge {
     }
 
     fn digit(&mut self, now: Instant, digit: char) {
+        if self.diverted {
+            return self.reports.push_back(Report::VaultKey(Concealed(digit)));
+        }
         self.summary.digits += 1;
         self.cut_in();
         // What comes next answers the digit, not the voice before it.

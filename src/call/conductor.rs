@@ -25,11 +25,12 @@ use crate::{
     media,
     sdp::{self, Local, Negotiated},
     sip::{Command, Event, LegId},
-    tools::{Action, Invocation, Toolbox},
+    tools::{Action, Desk, Finished, Invocation, Toolbox, Vault, desk::Work},
 };
 
 mod record;
 mod talk;
+mod tools;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,8 @@ pub enum Act {
     },
     /// Have both sides recorded, or not any more.
     Record(recording::Step),
+    /// Something about a tool that is done elsewhere.
+    Tool(Work),
     /// For the log, the record and whoever watches.
     Note(Note),
     /// The call is over; nothing follows but orders to nobody.
@@ -75,7 +78,14 @@ pub enum Note {
     /// What offered or answered cannot be used, in words.
     Unusable(String),
     /// The agent calls a tool.
-    ToolCalled(String),
+    ToolCalled {
+        /// The session's id of the call.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// Its arguments as JSON text.
+        arguments: String,
+    },
     /// The other side pressed a digit.
     Digit(char),
     /// A transfer goes on: whom to, and the last status; 0 before the first.
@@ -95,6 +105,15 @@ pub enum Note {
     NoConsent,
     /// The other side asked us to call somebody else, and was refused.
     TransferRefused(String),
+    /// The agent is about to call a tool: its arguments as far as they have come.
+    ToolArguments {
+        /// The session's id of the call.
+        call_id: String,
+        /// JSON text without its end.
+        so_far: String,
+    },
+    /// A tool call is over.
+    ToolFinished(Box<Finished>),
 }
 
 /// What the configuration says about one call.
@@ -126,6 +145,9 @@ pub enum NotNow {
     /// The far end takes no keys in a way that the trunk allows.
     #[error("the far end takes no keys in a way that the trunk's dtmf names")]
     NoKeys,
+    /// Keys of the caller are being collected, or the caller is on hold.
+    #[error("the caller is typing what nobody is to see, or on hold")]
+    Collecting,
     /// It does not fit what is being recorded.
     #[error(transparent)]
     Recording(recording::Misfit),
@@ -141,6 +163,14 @@ pub struct Conductor {
     talking: bool,
     transfer: Option<Transfer>,
     recording: Recording,
+    /// Tools that are done elsewhere.
+    desk: Desk,
+    /// Tools of ours that are not over.
+    own: Vec<tools::Own>,
+    vault: Vault,
+    hold: Option<tools::Hold>,
+    /// The recording is paused for the vault's sake alone.
+    unpause: bool,
     /// The agent's first words wait for the end of the prompt.
     greeting_held: bool,
     acts: VecDeque<Act>,
@@ -171,6 +201,11 @@ impl Conductor {
             talking: false,
             transfer: None,
             recording: Recording::default(),
+            desk: Desk::default(),
+            own: Vec::new(),
+            vault: Vault::default(),
+            hold: None,
+            unpause: false,
             greeting_held: false,
             acts: VecDeque::new(),
         };
@@ -187,6 +222,7 @@ impl Conductor {
     pub fn handle(&mut self, now: Instant, input: Input) {
         if input == Input::SessionReady {
             self.prompt_new_session(now);
+            self.desk.session_began();
         }
         self.machine.handle(now, input);
         self.perform(now);
@@ -259,6 +295,8 @@ impl Conductor {
             Report::PromptCut => self.prompted(now, false),
             Report::MachineLikely => self.note(Note::MachineLikely),
             Report::Digit(digit) => self.note(Note::Digit(digit)),
+            Report::VaultKey(key) => self.key_for_vault(now, key),
+            Report::ToolArguments { call_id, so_far } => self.note(Note::ToolArguments { call_id, so_far }),
             Report::ToolCall {
                 call_id,
                 name,
@@ -279,6 +317,7 @@ impl Conductor {
         self.machine.handle_timeout(now);
         self.perform(now);
         self.prompt_timeout(now);
+        self.tools_timeout(now);
         if let Some(ended) = self.transfer.as_ref().and_then(|transfer| transfer.handle_timeout(now)) {
             self.transfer_ended(now, ended);
         }
@@ -288,7 +327,7 @@ impl Conductor {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let transfer = self.transfer.as_ref().and_then(Transfer::poll_timeout);
         let prompt = self.recording.poll_timeout();
-        [self.machine.poll_timeout(), transfer, prompt]
+        [self.machine.poll_timeout(), transfer, prompt, self.tools_poll_timeout()]
             .into_iter()
             .flatten()
             .min()
@@ -322,7 +361,7 @@ impl Conductor {
                 Output::AwaitQuiet => self.order(Order::AwaitQuiet),
                 Output::AwaitSaid => self.order(Order::AwaitSaid),
                 Output::HangUp(cause) => self.acts.push_back(Act::EndLeg(hang_up(cause))),
-                Output::End(outcome) => self.end(outcome),
+                Output::End(outcome) => self.end(now, outcome),
             }
         }
     }
@@ -364,8 +403,9 @@ impl Conductor {
         }
     }
 
-    fn end(&mut self, outcome: Outcome) {
+    fn end(&mut self, now: Instant, outcome: Outcome) {
         self.talking = false;
+        self.close_tools(now);
         self.transfer = None;
         // Whatever is left of the leg needs no more of us; a leg that is over ignores this.
         self.acts.push_back(Act::EndLeg(hang_up(outcome.cause)));

@@ -6,19 +6,16 @@ use serde_json::Value;
 
 use super::{
     agent_recording::AgentRecording,
+    agent_tools::Tool,
     bounds::PROSE_BYTES_MAX,
     effective::Writer,
-    section::{Section, one_of},
+    section::Section,
     turn_detection,
 };
 
 const ANSWERS: &[(&str, Answer)] = &[("when_ready", Answer::WhenReady), ("at_once", Answer::AtOnce)];
 
-const TOOLS: &[(&str, Tool)] = &[
-    ("hang_up", Tool::HangUp),
-    ("transfer", Tool::Transfer),
-    ("send_dtmf", Tool::SendDtmf),
-];
+const TOOL_RECORDS: &[(&str, ToolRecord)] = &[("result", ToolRecord::Result), ("arguments", ToolRecord::Arguments)];
 
 const DTMF_RECORDS: &[(&str, DtmfRecord)] = &[
     ("masked", DtmfRecord::Masked),
@@ -66,6 +63,8 @@ pub struct Agent {
     pub hears_keys: bool,
     /// What the record says of them.
     pub dtmf_record: DtmfRecord,
+    /// What the record says of tool calls.
+    pub tool_record: ToolRecord,
 }
 
 /// What a call's record says of the keys that were pressed, besides how many.
@@ -80,6 +79,16 @@ pub enum DtmfRecord {
     Off,
 }
 
+/// What a call's record and its events say of tool calls, besides which there were and how they ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ToolRecord {
+    /// Nothing: arguments may hold what the caller confided.
+    #[default]
+    Result,
+    /// Their arguments.
+    Arguments,
+}
+
 /// When a call is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Answer {
@@ -88,34 +97,6 @@ pub enum Answer {
     WhenReady,
     /// At once; the caller hears comfort tone until the session is ready.
     AtOnce,
-}
-
-/// What an agent may do besides speaking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Tool {
-    /// End the call.
-    HangUp,
-    /// Hand the other side on to somebody else.
-    Transfer,
-    /// Press keys.
-    SendDtmf,
-}
-
-impl Tool {
-    /// The name the model calls it by.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::HangUp => "hang_up",
-            Self::Transfer => "transfer",
-            Self::SendDtmf => "send_dtmf",
-        }
-    }
-}
-
-impl fmt::Display for Tool {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.name())
-    }
 }
 
 impl fmt::Display for DtmfRecord {
@@ -135,7 +116,7 @@ impl Agent {
             voice: section.text("voice", ""),
             answer: section.choice("answer", ANSWERS, Answer::default()),
             transcription_model: some(section.text("transcription_model", "")),
-            tools: section.list("tools", vec![Tool::HangUp], |word| one_of(word, TOOLS)),
+            tools: section.list("tools", vec![Tool::HangUp], Tool::read),
             early_media: section.optional_truth("early_media").unwrap_or_default(),
             voicemail_after: section
                 .optional_whole("voicemail_after_ms", 0..=60_000, "ms")
@@ -146,6 +127,7 @@ impl Agent {
             recording: AgentRecording::read(&mut section),
             hears_keys: section.choice("dtmf", DTMF, true),
             dtmf_record: section.choice("dtmf_record", DTMF_RECORDS, DtmfRecord::default()),
+            tool_record: section.choice("tool_record", TOOL_RECORDS, ToolRecord::default()),
             turn_detection: turn_detection::read(section.inner("turn_detection")),
         };
         if agent.early_media && agent.answer == Answer::AtOnce {
@@ -194,6 +176,8 @@ impl Agent {
         self.recording.write(out);
         out.text("dtmf", if self.hears_keys { "text" } else { "off" });
         out.text("dtmf_record", self.dtmf_record);
+        let arguments = self.tool_record == ToolRecord::Arguments;
+        out.text("tool_record", if arguments { "arguments" } else { "result" });
         out.object(
             format_args!("[agents.{}.turn_detection]", self.name),
             &self.turn_detection,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
-    Agent, Config, REGISTRAR, Trunk, nearest::suggestion, place::Path, problem::Report, secret::Secret,
+    Agent, Config, REGISTRAR, Tool, Trunk, nearest::suggestion, place::Path, problem::Report, secret::Secret,
     value::shown_text,
 };
 
@@ -40,7 +40,14 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     config
         .agents
         .values()
-        .for_each(|agent| check_backends(config, agent, report));
+        .for_each(|agent| {
+            check_backends(config, agent, report);
+            check_tools(config, agent, report);
+        });
+    for name in config.tools.keys().filter(|name| Tool::is_built_in(name)) {
+        let path = Path::default().key("tools").key(name);
+        report.key(&path, format!("{path} is what a tool of the gateway is called: take another name"));
+    }
 }
 
 fn check_backends(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
@@ -49,6 +56,24 @@ fn check_backends(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
         if !config.backends.contains_key(name) {
             let backends = config.backends.keys().map(String::as_str);
             dangling(report, &path.index(index), "backend", name, backends);
+        }
+    }
+}
+
+fn check_tools(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
+    let path = Path::default().key("agents").key(&agent.name).key("tools");
+    for (index, tool) in agent.tools.iter().enumerate() {
+        let path = path.index(index);
+        match tool {
+            Tool::Http(name) if !config.tools.contains_key(name) => {
+                let nearest = Tool::nearest(name, config.tools.keys().map(String::as_str));
+                report.value(&path, format!("{path} = {} is not known: {nearest}", shown_text(name)));
+            }
+            Tool::Mcp(name) if !config.mcp.contains_key(name) => {
+                let servers = config.mcp.keys().map(String::as_str);
+                dangling(report, &path, "MCP server", name, servers);
+            }
+            _ => {}
         }
     }
 }
@@ -144,6 +169,18 @@ pub(super) fn resolve_secrets(
         let path = Path::default().key("backends").key(name).key("api_key");
         if let Some(key) = backend.api_key_mut() {
             fetch(&path, key);
+        }
+    }
+    let used: Vec<Tool> = config.agents.values().flat_map(|agent| agent.tools.clone()).collect();
+    for (name, tool) in config.tools.iter_mut().filter(|(name, _)| used.contains(&Tool::Http((*name).clone()))) {
+        let path = Path::default().key("tools").key(name);
+        for (key, secret) in tool.secrets() {
+            fetch(&path.key(key), secret);
+        }
+    }
+    for (name, server) in config.mcp.iter_mut().filter(|(name, _)| used.contains(&Tool::Mcp((*name).clone()))) {
+        if let Some(bearer) = server.bearer_mut() {
+            fetch(&Path::default().key("mcp").key(name).key("bearer"), bearer);
         }
     }
     if let Err(fault) = config.recording.key_bytes() {

@@ -224,6 +224,13 @@ impl Machine {
         self.put(now, Wish::prompt(instructions));
     }
 
+    /// Has the agent say these words behind what it is saying, unless it is away.
+    pub fn say_words(&mut self, now: Instant, words: &str) {
+        if self.is_ready() {
+            self.wish(now, Some(format!("Say exactly these words and nothing else: {words}")));
+        }
+    }
+
     /// Whether this utterance is the one that was last to be recited.
     pub fn is_prompt(&self, utterance: Utterance) -> bool {
         let response = self.parts.response_of(utterance);

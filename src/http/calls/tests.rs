@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::*;
+use crate::http::ApprovalView;
 use crate::{
     http::{CallEvent, CallView, Readiness, routes::router},
     telemetry::Metrics,
@@ -309,6 +310,29 @@ impl Control for Fake {
             RecordingAction::Start => Ok(()),
             _ => Err(Refused::conflict("not_recording", "none")),
         });
+        Box::pin(async { done })
+    }
+
+    fn approvals(&self) -> Vec<ApprovalView> {
+        vec![ApprovalView {
+            id: "approval_1".to_owned(),
+            call_id: "call_1".to_owned(),
+            agent: "a".to_owned(),
+            tool: "pay".to_owned(),
+            arguments: json!({ "cents": 5 }),
+            asked_at: String::new(),
+            expires_at: String::new(),
+        }]
+    }
+
+    fn decide(&self, id: &str, approved: bool, reason: String) -> BoxFuture<'_, Result<(), Refused>> {
+        let done = match id {
+            "approval_1" => {
+                assert_eq!((approved, reason.as_str()), (false, "too much"));
+                Ok(())
+            }
+            _ => Err(Refused::not_found("no_such_approval", None, "none")),
+        };
         Box::pin(async { done })
     }
 
