@@ -169,7 +169,11 @@ impl Ledger {
             Note::Answered => self.answered(),
             Note::Agreed(agreed) => self.agreed(&agreed),
             Note::Unusable(why) => tracing::warn!(why, "a session description was refused"),
-            Note::ToolCalled { call_id, name, arguments } => self.tool_called(&call_id, &name, arguments),
+            Note::ToolCalled {
+                call_id,
+                name,
+                arguments,
+            } => self.tool_called(&call_id, &name, arguments),
             Note::Digit(digit) => self.pressed(digit),
             Note::Transfer { to, status } => self.transferring(to, status),
             Note::MachineLikely => self.machine_likely(),

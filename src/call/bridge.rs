@@ -458,6 +458,9 @@ impl Bridge {
                     arguments,
                 });
             }
+            realtime::Output::ToolArguments { call_id, so_far } => {
+                self.reports.push_back(Report::ToolArguments { call_id, so_far });
+            }
             realtime::Output::Transcript(transcript) => self.reports.push_back(Report::Transcript(transcript)),
             realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),
         }

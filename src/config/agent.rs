@@ -5,11 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde_json::Value;
 
 use super::{
-    agent_recording::AgentRecording,
-    agent_tools::Tool,
-    bounds::PROSE_BYTES_MAX,
-    effective::Writer,
-    section::Section,
+    agent_recording::AgentRecording, agent_tools::Tool, bounds::PROSE_BYTES_MAX, effective::Writer, section::Section,
     turn_detection,
 };
 

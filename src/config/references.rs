@@ -37,16 +37,16 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             dangling(report, &path.key("trunk"), "trunk", name, trunks());
         }
     }
-    config
-        .agents
-        .values()
-        .for_each(|agent| {
-            check_backends(config, agent, report);
-            check_tools(config, agent, report);
-        });
+    config.agents.values().for_each(|agent| {
+        check_backends(config, agent, report);
+        check_tools(config, agent, report);
+    });
     for name in config.tools.keys().filter(|name| Tool::is_built_in(name)) {
         let path = Path::default().key("tools").key(name);
-        report.key(&path, format!("{path} is what a tool of the gateway is called: take another name"));
+        report.key(
+            &path,
+            format!("{path} is what a tool of the gateway is called: take another name"),
+        );
     }
 }
 
@@ -172,13 +172,21 @@ pub(super) fn resolve_secrets(
         }
     }
     let used: Vec<Tool> = config.agents.values().flat_map(|agent| agent.tools.clone()).collect();
-    for (name, tool) in config.tools.iter_mut().filter(|(name, _)| used.contains(&Tool::Http((*name).clone()))) {
+    for (name, tool) in config
+        .tools
+        .iter_mut()
+        .filter(|(name, _)| used.contains(&Tool::Http((*name).clone())))
+    {
         let path = Path::default().key("tools").key(name);
         for (key, secret) in tool.secrets() {
             fetch(&path.key(key), secret);
         }
     }
-    for (name, server) in config.mcp.iter_mut().filter(|(name, _)| used.contains(&Tool::Mcp((*name).clone()))) {
+    for (name, server) in config
+        .mcp
+        .iter_mut()
+        .filter(|(name, _)| used.contains(&Tool::Mcp((*name).clone())))
+    {
         if let Some(bearer) = server.bearer_mut() {
             fetch(&Path::default().key("mcp").key(name).key("bearer"), bearer);
         }

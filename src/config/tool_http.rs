@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    bounds::PROSE_BYTES_MAX, effective::Writer, secret::Secret, section::Section, tool_manners::ToolManners, value::line,
+    bounds::PROSE_BYTES_MAX, effective::Writer, secret::Secret, section::Section, tool_manners::ToolManners,
+    value::line,
 };
 
 /// Most headers of one request.
@@ -170,7 +171,9 @@ fn object_schema(schema: &Value) -> Result<(), String> {
 
 /// What a caller or a model says may choose what is asked of a server, but never which server.
 pub(super) fn read_url(text: &str) -> Result<String, String> {
-    let rest = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let rest = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
     let Some(rest) = rest else {
         return Err("is not an address: write it like \"https://crm.example.com/v1/orders\"".to_owned());
     };
@@ -267,6 +270,9 @@ mod tests {
              approval = true\nfiller = \"One moment.\"\n"
         );
         let shown = read(&text).effective_toml();
-        assert!(!shown.contains("hunter2") && shown.contains("signing_secret = \"env:PASSWORD\""), "{shown}");
+        assert!(
+            !shown.contains("hunter2") && shown.contains("signing_secret = \"env:PASSWORD\""),
+            "{shown}"
+        );
     }
 }

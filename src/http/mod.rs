@@ -18,7 +18,9 @@ mod server;
 mod token;
 mod trunks;
 
-pub use control::{ApprovalView, CallEvent, CallView, Control, OutcomeView, PlaceCall, RecordingAction, Refused, Transfer};
+pub use control::{
+    ApprovalView, CallEvent, CallView, Control, OutcomeView, PlaceCall, RecordingAction, Refused, Transfer,
+};
 pub use readiness::Readiness;
 pub use routes::HttpState;
 pub use server::serve;

@@ -14,6 +14,7 @@ use std::{
 use crate::audio::{Heard, Utterance};
 
 use super::{
+    arguments::Arguments,
     audio::AudioFormat,
     event::{ClientEvent, ServerEvent},
     fault::{Fault, FaultClass},
@@ -50,6 +51,13 @@ pub enum Output {
         /// Its arguments as JSON text.
         arguments: String,
     },
+    /// The agent is about to call a tool: its arguments as far as they have come.
+    ToolArguments {
+        /// The id of the call.
+        call_id: String,
+        /// JSON text without its end.
+        so_far: String,
+    },
     /// Something was said. The caller's words may come before, during or after the answer to them.
     Transcript(Transcript),
     /// Something is wrong; unless it is harmless, the session is lost.
@@ -73,6 +81,7 @@ pub struct Machine {
     responses: Responses,
     parts: Parts,
     tool_calls: ToolCalls,
+    arguments: Arguments,
     history: History,
     usage: Usage,
     events_sent: u64,
@@ -107,6 +116,7 @@ impl Machine {
             responses: Responses::default(),
             parts: Parts::new(format),
             tool_calls: ToolCalls::default(),
+            arguments: Arguments::default(),
             history,
             usage: Usage::default(),
             events_sent: 0,

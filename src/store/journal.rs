@@ -148,10 +148,12 @@ impl Begun {
     }
 
     fn write(&mut self, word: &'static str) {
-        if !std::mem::replace(&mut self.ended, true)
-            && self.queue.try_send(Job::End(self.key.clone(), word)).is_err()
-        {
-            tracing::warn!(call_id = self.key.call, word, "the end of a tool call is not in the journal");
+        if !std::mem::replace(&mut self.ended, true) && self.queue.try_send(Job::End(self.key.clone(), word)).is_err() {
+            tracing::warn!(
+                call_id = self.key.call,
+                word,
+                "the end of a tool call is not in the journal"
+            );
         }
     }
 }
@@ -310,6 +312,9 @@ fn read(path: &Path) -> io::Result<(BTreeMap<Key, String>, bool)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
         other => other?,
     };
+    if !file.metadata()?.is_file() {
+        return Ok(Default::default());
+    }
     let torn = ends_torn(&mut file)?;
     file.rewind()?;
     let mut open = BTreeMap::new();

@@ -12,5 +12,7 @@ mod writer;
 
 pub use journal::{Begun, Journal, Key as JournalKey, NotBegun};
 pub use quality::{DiagnosisRecord, QualityRecord, SoundRecord};
-pub use record::{CallRecord, MediaAddresses, OutcomeRecord, RecordingRecord, RtpRecord, TokensRecord, ToolCallRecord, TransferRecord};
+pub use record::{
+    CallRecord, MediaAddresses, OutcomeRecord, RecordingRecord, RtpRecord, TokensRecord, ToolCallRecord, TransferRecord,
+};
 pub use writer::{RecordSlot, RecordWriter};

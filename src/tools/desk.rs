@@ -121,7 +121,11 @@ impl Desk {
     /// The agent calls a tool.
     pub fn begin(&mut self, now: Instant, errand: Errand) {
         let session = self.session;
-        if let Some(run) = self.runs.iter_mut().find(|run| run.session < session && run.is_same(&errand)) {
+        if let Some(run) = self
+            .runs
+            .iter_mut()
+            .find(|run| run.session < session && run.is_same(&errand))
+        {
             run.aliases.push(errand.call_id);
             return;
         }
@@ -165,16 +169,26 @@ impl Desk {
             return false;
         };
         let answer = Some(decision.approved);
-        self.steps.push_back(Step::Do(Work::Withdraw(call_id.to_owned(), answer)));
+        self.steps
+            .push_back(Step::Do(Work::Withdraw(call_id.to_owned(), answer)));
         if decision.approved {
             let errand = self.runs[index].errand.clone();
             self.runs[index].stage = self.start(now, errand);
             return true;
         }
         let reason = decision.reason.trim();
-        let because = if reason.is_empty() { String::new() } else { format!(" The reason: {reason}") };
+        let because = if reason.is_empty() {
+            String::new()
+        } else {
+            format!(" The reason: {reason}")
+        };
         let run = self.runs.remove(index);
-        self.finish(now, run, Ended::Rejected, format!("A person has decided that this is not done.{because}"));
+        self.finish(
+            now,
+            run,
+            Ended::Rejected,
+            format!("A person has decided that this is not done.{because}"),
+        );
         true
     }
 
@@ -205,7 +219,10 @@ impl Desk {
             let (ended, output) = run.too_late();
             self.finish(now, run, ended, output);
         }
-        let due = self.runs.iter_mut().filter(|run| run.filler_at.is_some_and(|at| at <= now));
+        let due = self
+            .runs
+            .iter_mut()
+            .filter(|run| run.filler_at.is_some_and(|at| at <= now));
         for run in due {
             run.fillers += 1;
             let pause = FILLER_PAUSE.max(run.errand.tool.manners.filler_after);
@@ -216,7 +233,10 @@ impl Desk {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let wakes = self.runs.iter().flat_map(|run| run.filler_at.into_iter().chain([run.until()]));
+        let wakes = self
+            .runs
+            .iter()
+            .flat_map(|run| run.filler_at.into_iter().chain([run.until()]));
         wakes.min()
     }
 
@@ -287,7 +307,8 @@ impl Run {
         match self.stage {
             Stage::Asking { .. } => {
                 let waited = tool.manners.approval_timeout.as_secs();
-                let output = format!("This needs a person to agree, and nobody did within {waited} s. It was not done.");
+                let output =
+                    format!("This needs a person to agree, and nobody did within {waited} s. It was not done.");
                 (Ended::Rejected, output)
             }
             Stage::Doing { .. } => {
@@ -388,7 +409,10 @@ mod tests {
         desk.begin(now, errand(&tool, "a"));
         assert!(matches!(&steps(&mut desk)[..], [Step::Do(Work::Ask(errand, _))] if errand.call_id == "a"));
         assert!(desk.decide(now, "a", &decision(true)) && !desk.decide(now, "a", &decision(false)));
-        assert!(matches!(&steps(&mut desk)[..], [Step::Do(Work::Withdraw(_, Some(true))), Step::Do(Work::Start(_))]));
+        assert!(matches!(
+            &steps(&mut desk)[..],
+            [Step::Do(Work::Withdraw(_, Some(true))), Step::Do(Work::Start(_))]
+        ));
         desk.begin(now, errand(&tool, "b"));
         steps(&mut desk);
         assert!(desk.decide(now, "b", &decision(false)));
@@ -421,7 +445,10 @@ mod tests {
         steps(&mut desk);
         desk.begin(now, errand(&tool, "more"));
         let told = words(&mut desk);
-        assert!(told[0] == "over failed 0" && told[1].contains("Wait for one"), "{told:?}");
+        assert!(
+            told[0] == "over failed 0" && told[1].contains("Wait for one"),
+            "{told:?}"
+        );
         for number in 0..2 * SETTLED_MAX {
             desk.settle(number.to_string(), String::new());
         }

@@ -182,7 +182,10 @@ mod tests {
         };
         let tool = |name: &str| External::mcp(&server, name, "", json!({}));
         let get = tool("get").unwrap();
-        assert_eq!((get.name.as_str(), get.configured(), get.approval), ("crm__get", "crm", true));
+        assert_eq!(
+            (get.name.as_str(), get.configured(), get.approval),
+            ("crm__get", "crm", true)
+        );
         assert_eq!((tool("put"), tool("a b"), tool("")), (None, None, None));
     }
 }

@@ -168,8 +168,12 @@ impl Toolbox {
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
-        let own = self.tools.iter().filter(|tool| !matches!(tool, Tool::Http(_) | Tool::Mcp(_)));
-        own.map(Tool::name).chain(self.externals.iter().map(|tool| tool.name.as_str()))
+        let own = self
+            .tools
+            .iter()
+            .filter(|tool| !matches!(tool, Tool::Http(_) | Tool::Mcp(_)));
+        own.map(Tool::name)
+            .chain(self.externals.iter().map(|tool| tool.name.as_str()))
     }
 
     /// What this call asks for.

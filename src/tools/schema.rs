@@ -54,7 +54,10 @@ impl Checker<'_> {
         let properties = schema.get("properties");
         for (name, member) in members {
             let at = inside(at, name);
-            match (properties.and_then(|known| known.get(name)), schema.get("additionalProperties")) {
+            match (
+                properties.and_then(|known| known.get(name)),
+                schema.get("additionalProperties"),
+            ) {
                 (Some(known), _) => self.check(known, member, &at, depth - 1)?,
                 (None, Some(Value::Bool(false))) => {
                     return Err(format!("{} is unknown: there are {}", named(&at), known(properties)));
@@ -134,10 +137,18 @@ fn number(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     let bound = |word: &str| schema.get(word).and_then(Value::as_f64);
     let Some(number) = value.as_f64() else { return Ok(()) };
     let broken = [
-        bound("minimum").filter(|least| number < *least).map(|least| ("at least", least)),
-        bound("maximum").filter(|most| number > *most).map(|most| ("at most", most)),
-        bound("exclusiveMinimum").filter(|least| number <= *least).map(|least| ("more than", least)),
-        bound("exclusiveMaximum").filter(|most| number >= *most).map(|most| ("less than", most)),
+        bound("minimum")
+            .filter(|least| number < *least)
+            .map(|least| ("at least", least)),
+        bound("maximum")
+            .filter(|most| number > *most)
+            .map(|most| ("at most", most)),
+        bound("exclusiveMinimum")
+            .filter(|least| number <= *least)
+            .map(|least| ("more than", least)),
+        bound("exclusiveMaximum")
+            .filter(|most| number >= *most)
+            .map(|most| ("less than", most)),
     ];
     match broken.into_iter().flatten().next() {
         Some((word, bound)) => Err(format!("{} must be {word} {bound}", named(at))),
@@ -158,7 +169,11 @@ fn within(schema: &Value, [least, most]: [&str; 2], size: usize, what: &str, at:
 fn known(properties: Option<&Value>) -> String {
     let names = properties.and_then(Value::as_object).into_iter().flatten();
     let names: Vec<&str> = names.take(LISTED_MAX).map(|(name, _)| name.as_str()).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn inside(at: &str, name: &str) -> String {
@@ -190,19 +205,40 @@ mod tests {
             "$defs": { "place": { "type": "object", "properties": { "city": { "const": "Bern" } } } },
         });
         for (value, fault) in [
-            (json!({ "id": "ab", "count": 2.0, "kind": "b", "tags": ["x", null], "at": { "city": "Bern" } }), None),
+            (
+                json!({ "id": "ab", "count": 2.0, "kind": "b", "tags": ["x", null], "at": { "city": "Bern" } }),
+                None,
+            ),
             (json!([]), Some("the arguments must be of type object")),
             (json!({}), Some("id is missing")),
             (json!({ "id": "a" }), Some("id must have at least 2 letters")),
             (json!({ "id": "äöüßä" }), Some("id must have at most 4 letters")),
-            (json!({ "id": "ab", "count": 1.5 }), Some("count must be of type integer")),
+            (
+                json!({ "id": "ab", "count": 1.5 }),
+                Some("count must be of type integer"),
+            ),
             (json!({ "id": "ab", "count": 0 }), Some("count must be at least 1")),
             (json!({ "id": "ab", "count": 10 }), Some("count must be less than 10")),
-            (json!({ "id": "ab", "kind": "c" }), Some("kind must be one of \"a\", \"b\"")),
-            (json!({ "id": "ab", "tags": [1] }), Some("tags[0] must be of type string or null")),
-            (json!({ "id": "ab", "tags": ["", "", ""] }), Some("tags must have at most 2 items")),
-            (json!({ "id": "ab", "at": { "city": "Basel" } }), Some("at.city must be \"Bern\"")),
-            (json!({ "id": "ab", "x": 1 }), Some("x is unknown: there are at, count, id, kind, tags")),
+            (
+                json!({ "id": "ab", "kind": "c" }),
+                Some("kind must be one of \"a\", \"b\""),
+            ),
+            (
+                json!({ "id": "ab", "tags": [1] }),
+                Some("tags[0] must be of type string or null"),
+            ),
+            (
+                json!({ "id": "ab", "tags": ["", "", ""] }),
+                Some("tags must have at most 2 items"),
+            ),
+            (
+                json!({ "id": "ab", "at": { "city": "Basel" } }),
+                Some("at.city must be \"Bern\""),
+            ),
+            (
+                json!({ "id": "ab", "x": 1 }),
+                Some("x is unknown: there are at, count, id, kind, tags"),
+            ),
         ] {
             assert_eq!(check(&schema, &value).err().as_deref(), fault, "{value}");
         }
@@ -212,11 +248,18 @@ mod tests {
     fn ways_are_tried_and_circles_end() {
         let either = json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] });
         assert_eq!(check(&either, &json!(null)), Ok(()));
-        assert_eq!(check(&either, &json!(1)), Err("the arguments must be of type string".to_owned()));
+        assert_eq!(
+            check(&either, &json!(1)),
+            Err("the arguments must be of type string".to_owned())
+        );
         let circle = json!({ "$ref": "#" });
         assert_eq!(check(&circle, &json!(1)), Ok(()));
         let tree = json!({ "properties": { "next": { "$ref": "#" }, "n": { "type": "number" } } });
-        assert!(check(&tree, &json!({ "next": { "next": { "n": "x" } } })).unwrap_err().starts_with("next.next.n"));
+        assert!(
+            check(&tree, &json!({ "next": { "next": { "n": "x" } } }))
+                .unwrap_err()
+                .starts_with("next.next.n")
+        );
         let mut deep = json!(1);
         (0..100).for_each(|_| deep = json!({ "next": deep }));
         assert_eq!(check(&tree, &deep), Ok(()));
@@ -224,7 +267,12 @@ mod tests {
 
     #[test]
     fn a_schema_that_makes_no_sense_takes_everything() {
-        for schema in [json!({ "type": 7 }), json!({ "required": 1, "enum": {} }), json!("x"), json!({ "$ref": "#/a" })] {
+        for schema in [
+            json!({ "type": 7 }),
+            json!({ "required": 1, "enum": {} }),
+            json!("x"),
+            json!({ "$ref": "#/a" }),
+        ] {
             assert_eq!(check(&schema, &json!({ "a": 1 })), Ok(()), "{schema}");
         }
         assert!(check(&json!({ "properties": { "a": false } }), &json!({ "a": 1 })).is_err());

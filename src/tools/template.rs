@@ -39,7 +39,12 @@ pub enum Unfilled {
 impl Place {
     /// The place of a body of this content type.
     pub fn body(content_type: &str) -> Self {
-        let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let kind = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         match kind.as_str() {
             "application/x-www-form-urlencoded" => Self::Form,
             kind if kind == "application/json" || kind.ends_with("+json") => Self::Json,
@@ -143,7 +148,10 @@ mod tests {
         );
         for climber in [".", ".."] {
             let value = |_: &str| Some(json!(climber));
-            assert_eq!(fill("/a/{{x}}/b", Place::Url, value), Err(Unfilled::Climbs("x".to_owned())));
+            assert_eq!(
+                fill("/a/{{x}}/b", Place::Url, value),
+                Err(Unfilled::Climbs("x".to_owned()))
+            );
         }
     }
 
@@ -180,7 +188,10 @@ mod tests {
     fn braces_without_an_end_stay_and_no_text_is_endless() {
         assert_eq!(filled("a {{caller", Place::Text), "a {{caller");
         let long = json!("x".repeat(BYTES_MAX));
-        assert_eq!(fill("{{a}}{{a}}", Place::Text, |_| Some(long.clone())), Err(Unfilled::TooLong));
+        assert_eq!(
+            fill("{{a}}{{a}}", Place::Text, |_| Some(long.clone())),
+            Err(Unfilled::TooLong)
+        );
     }
 
     fn filled(template: &str, place: Place) -> String {

@@ -193,13 +193,17 @@ impl fmt::Debug for Digits {
 
 impl fmt::Debug for Open {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Open").field("typed", &self.typed.len()).finish_non_exhaustive()
+        out.debug_struct("Open")
+            .field("typed", &self.typed.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Kept {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Kept").field("reference", &self.reference).finish_non_exhaustive()
+        out.debug_struct("Kept")
+            .field("reference", &self.reference)
+            .finish_non_exhaustive()
     }
 }
 
@@ -217,18 +221,38 @@ mod tests {
         assert!(!collected.explained().contains("4711") && collected.explained().contains("digits_1"));
         let digits = vault.referred_to(&json!({ "pin": "digits_1", "other": "digits_2", "n": 1 }));
         assert_eq!((digits.reveal("pin"), digits.reveal("other")), (Some("4711"), None));
-        assert!(vault.open(now, "b".to_owned(), Plan { length_max: 9, end_key: Some('#') }));
-        assert_eq!(type_in(&mut vault, now, "12#").unwrap().reference, Some(("digits_2".to_owned(), 2)));
+        assert!(vault.open(
+            now,
+            "b".to_owned(),
+            Plan {
+                length_max: 9,
+                end_key: Some('#')
+            }
+        ));
+        assert_eq!(
+            type_in(&mut vault, now, "12#").unwrap().reference,
+            Some(("digits_2".to_owned(), 2))
+        );
     }
 
     #[test]
     fn it_is_open_for_one_at_a_time_and_not_for_ever() {
         let (mut vault, now) = opened(4, None);
-        assert!(!vault.open(now, "b".to_owned(), Plan { length_max: 1, end_key: None }));
+        assert!(!vault.open(
+            now,
+            "b".to_owned(),
+            Plan {
+                length_max: 1,
+                end_key: None
+            }
+        ));
         assert_eq!(vault.handle_timeout(now + FIRST_MAX / 2), None);
         assert_eq!(vault.key(now, Concealed('1')), None);
         assert_eq!(vault.poll_timeout(), Some(now + NEXT_MAX));
-        assert_eq!(vault.handle_timeout(now + NEXT_MAX).unwrap().reference, Some(("digits_1".to_owned(), 1)));
+        assert_eq!(
+            vault.handle_timeout(now + NEXT_MAX).unwrap().reference,
+            Some(("digits_1".to_owned(), 1))
+        );
         assert!(!vault.is_open());
         assert_eq!(vault.key(now, Concealed('1')), None);
     }
@@ -250,7 +274,14 @@ mod tests {
         let mut vault = Vault::default();
         let now = Instant::now();
         for _ in 0..=KEPT_MAX {
-            vault.open(now, String::new(), Plan { length_max: 1, end_key: None });
+            vault.open(
+                now,
+                String::new(),
+                Plan {
+                    length_max: 1,
+                    end_key: None,
+                },
+            );
             vault.key(now, Concealed('1'));
         }
         assert_eq!(vault.referred_to(&json!({ "a": "digits_1" })), Digits::default());

@@ -7,6 +7,8 @@ mod line;
 mod phone;
 mod recording;
 mod refusals;
+mod script;
 mod survival;
+mod tools;
 mod transports;
 mod wire;

@@ -71,7 +71,9 @@ impl State {
     }
 
     fn withdraw(&mut self, call_id: &str, answer: Option<bool>) {
-        let Some(ticket) = self.errands.asking.remove(call_id) else { return };
+        let Some(ticket) = self.errands.asking.remove(call_id) else {
+            return;
+        };
         let word = match answer {
             Some(true) => "approved",
             Some(false) => "rejected",

@@ -25,7 +25,11 @@ impl Ledger {
     /// The agent is about to call a tool.
     pub(super) fn tool_arguments(&self, call_id: &str, so_far: String) {
         if let Some(so_far) = self.shown(so_far) {
-            self.tell(|_| {}, "tool_arguments", json!({ "tool_call_id": call_id, "so_far": so_far }));
+            self.tell(
+                |_| {},
+                "tool_arguments",
+                json!({ "tool_call_id": call_id, "so_far": so_far }),
+            );
         }
     }
 
@@ -53,7 +57,9 @@ impl Ledger {
     /// A tool call waits for a person, or not any more.
     pub fn approval(&self, id: &str, tool: &str, state: &'static str) {
         tracing::info!(approval = id, tool, state, "a person is asked");
-        let tool = Some(tool).filter(|tool| !tool.is_empty()).map_or(Value::Null, Value::from);
+        let tool = Some(tool)
+            .filter(|tool| !tool.is_empty())
+            .map_or(Value::Null, Value::from);
         self.tell(|_| {}, "approval", json!({ "id": id, "state": state, "tool": tool }));
     }
 

@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use super::{
-    Act, Asker, Command, Conductor, DIGIT_LENGTH, Input, LegId, NotNow, Note, Order, Transfer,
-};
+use super::{Act, Asker, Command, Conductor, DIGIT_LENGTH, Input, LegId, NotNow, Note, Order, Transfer};
 use crate::{call::transfer::Ended, config::KeyWay, sip::Uri, tools};
 
 /// The longest text of a MESSAGE that the agent is told, in bytes; the rest is cut off.
@@ -72,7 +70,11 @@ impl Conductor {
             status: ended.status,
         });
         if let Asker::Agent(call_id) = &ended.asker {
-            let word = if ended.succeeded() { tools::Ended::Ok } else { tools::Ended::Failed };
+            let word = if ended.succeeded() {
+                tools::Ended::Ok
+            } else {
+                tools::Ended::Failed
+            };
             self.own_done(now, call_id, word, ended.explained(), !ended.succeeded());
         }
         if ended.succeeded() {

@@ -58,7 +58,13 @@ impl Conductor {
                 self.refused(now, &call_id, asked);
             }
             Ok(Action::SendDigits { digits }) => match self.send_digits(&digits) {
-                Ok(()) => self.own_done(now, &call_id, Ended::Ok, "The keys are being pressed.".to_owned(), false),
+                Ok(()) => self.own_done(
+                    now,
+                    &call_id,
+                    Ended::Ok,
+                    "The keys are being pressed.".to_owned(),
+                    false,
+                ),
                 refused => self.refused(now, &call_id, refused),
             },
             Ok(Action::CollectDigits(plan)) => self.collect(now, call_id, plan),
@@ -154,7 +160,12 @@ impl Conductor {
     }
 
     fn finished(&mut self, now: Instant, own: Own, ended: Ended) {
-        let configured = self.settings.toolbox.configured(&own.name).unwrap_or(UNKNOWN).to_owned();
+        let configured = self
+            .settings
+            .toolbox
+            .configured(&own.name)
+            .unwrap_or(UNKNOWN)
+            .to_owned();
         self.note(Note::ToolFinished(Box::new(Finished {
             call_id: own.call_id,
             name: own.name,
@@ -183,7 +194,11 @@ impl Conductor {
     /// From here on what the caller types goes into the vault, and what the caller says or plays goes nowhere.
     fn collect(&mut self, now: Instant, call_id: String, plan: Plan) {
         if !self.talking || self.hold.is_some() || !self.vault.open(now, call_id.clone(), plan) {
-            let not_now = if self.talking { NotNow::Collecting } else { NotNow::NotTalking };
+            let not_now = if self.talking {
+                NotNow::Collecting
+            } else {
+                NotNow::NotTalking
+            };
             return self.refused(now, &call_id, Err(not_now));
         }
         self.order(Order::Hush(true));
@@ -202,14 +217,22 @@ impl Conductor {
             self.acts.extend(resumed.map(Act::Record));
         }
         self.record_if_wanted();
-        let ended = if collected.reference.is_some() { Ended::Ok } else { Ended::Failed };
+        let ended = if collected.reference.is_some() {
+            Ended::Ok
+        } else {
+            Ended::Failed
+        };
         self.own_done(now, &collected.call_id, ended, collected.explained(), true);
     }
 
     /// The caller hears a tone and is not heard.
     fn hold(&mut self, now: Instant, call_id: String, length: Duration) {
         if !self.talking || self.hold.is_some() || self.vault.is_open() {
-            let not_now = if self.talking { NotNow::Collecting } else { NotNow::NotTalking };
+            let not_now = if self.talking {
+                NotNow::Collecting
+            } else {
+                NotNow::NotTalking
+            };
             return self.refused(now, &call_id, Err(not_now));
         }
         self.order(Order::Hush(true));

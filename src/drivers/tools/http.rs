@@ -99,7 +99,9 @@ fn value(name: &str, errand: &Errand, customer: &Customer) -> Option<Value> {
         Some(("digits", argument)) => errand.digits.reveal(argument).map(Value::from),
         None if name == "call_id" => Some(customer.call_id.as_str().into()),
         None if name == "arguments" => Some(errand.arguments.clone()),
-        _ => Some(customer.facts.value(name)).filter(|text| !text.is_empty()).map(Value::from),
+        _ => Some(customer.facts.value(name))
+            .filter(|text| !text.is_empty())
+            .map(Value::from),
     }
 }
 
@@ -135,14 +137,19 @@ fn request(client: &Client, tool: &HttpTool, filled: &Filled) -> RequestBuilder 
         request = request.bearer_auth(bearer.reveal());
     }
     if let Some(secret) = &tool.signing_secret {
-        let sent_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let sent_at = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let body = filled.body.as_deref().unwrap_or_default().as_bytes();
         for (name, value) in signature::headers(secret.reveal(), &filled.key, sent_at, body) {
             request = request.header(name, value);
         }
     }
     match &filled.body {
-        Some(body) => request.header(header::CONTENT_TYPE, &tool.content_type).body(body.clone()),
+        Some(body) => request
+            .header(header::CONTENT_TYPE, &tool.content_type)
+            .body(body.clone()),
         None => request,
     }
 }
@@ -160,18 +167,29 @@ async fn read(tool: &HttpTool, mut response: Response) -> Attempt {
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
             Ok(None) => break,
             Err(error) => {
-                let reply = format!("{} broke off in the middle of its answer: {}.", tool.name, explained(error));
+                let reply = format!(
+                    "{} broke off in the middle of its answer: {}.",
+                    tool.name,
+                    explained(error)
+                );
                 return Attempt::Again(Reply::Failed(reply), None);
             }
         }
     }
     let text = bounded(String::from_utf8_lossy(&bytes).into_owned(), bytes_max);
     if status.is_success() {
-        let said = if text.trim().is_empty() { "Done; the server said nothing more.".to_owned() } else { text };
+        let said = if text.trim().is_empty() {
+            "Done; the server said nothing more.".to_owned()
+        } else {
+            text
+        };
         return Attempt::Over(Reply::Done(said));
     }
     let reply = match status.is_redirection() {
-        true => format!("{} answered {status}: it leads elsewhere, where nothing is asked.", tool.name),
+        true => format!(
+            "{} answered {status}: it leads elsewhere, where nothing is asked.",
+            tool.name
+        ),
         false => format!("{} answered {status}: {}", tool.name, text.trim()),
     };
     match may_pass(status) {

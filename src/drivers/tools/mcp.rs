@@ -145,10 +145,14 @@ impl Link {
 /// The texts of a result; what is no text is named.
 fn said(result: &CallToolResult) -> String {
     let blocks = serde_json::to_value(&result.content).unwrap_or_default();
-    let texts = blocks.as_array().into_iter().flatten().map(|block| match block["text"].as_str() {
-        Some(text) => text.to_owned(),
-        None => format!("({})", block["type"].as_str().unwrap_or("something else")),
-    });
+    let texts = blocks
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|block| match block["text"].as_str() {
+            Some(text) => text.to_owned(),
+            None => format!("({})", block["type"].as_str().unwrap_or("something else")),
+        });
     let texts: Vec<String> = texts.collect();
     match (&result.structured_content, texts.is_empty()) {
         (Some(value), true) => value.to_string(),
@@ -190,12 +194,17 @@ async fn start(settings: &McpServer, client: &reqwest::Client) -> Result<(Servic
             ear.serve(transport).await
         }
         McpWay::Http { url, bearer } => {
-            let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
-                .max_sse_event_size(settings.manners.result_bytes_max.saturating_add(TOOL_BYTES_MAX * TOOLS_MAX));
+            let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str()).max_sse_event_size(
+                settings
+                    .manners
+                    .result_bytes_max
+                    .saturating_add(TOOL_BYTES_MAX * TOOLS_MAX),
+            );
             if let Some(bearer) = bearer {
                 config = config.auth_header(bearer.reveal());
             }
-            ear.serve(StreamableHttpClientTransport::with_client(client.clone(), config)).await
+            ear.serve(StreamableHttpClientTransport::with_client(client.clone(), config))
+                .await
         }
     };
     match service {
@@ -206,7 +215,9 @@ async fn start(settings: &McpServer, client: &reqwest::Client) -> Result<(Servic
 
 /// A program gets the variables it is to have, and nothing else of ours: our environment holds secrets.
 fn program(command: &[String], env: &[String]) -> std::io::Result<TokioChildProcess> {
-    let (program, arguments) = command.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    let (program, arguments) = command
+        .split_first()
+        .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
     let mut child = Command::new(program);
     child.args(arguments).env_clear().kill_on_drop(true);
     for name in ["PATH", "HOME"].into_iter().chain(env.iter().map(String::as_str)) {
@@ -259,7 +270,10 @@ impl Link {
 
 async fn list(settings: &McpServer, peer: &Peer<RoleClient>) -> Result<Vec<Arc<External>>, String> {
     let mut tools = Vec::new();
-    let listed = peer.list_all_tools().await.map_err(|error| bounded(error.to_string(), 512))?;
+    let listed = peer
+        .list_all_tools()
+        .await
+        .map_err(|error| bounded(error.to_string(), 512))?;
     for tool in listed {
         let parameters = Value::Object(tool.input_schema.as_ref().clone());
         let description = tool.description.as_deref().unwrap_or_default();

@@ -56,7 +56,11 @@ impl Tools {
             .filter(|(name, _)| used(Tool::Mcp((*name).clone())))
             .collect();
         // Without anything to write down there is no file.
-        let path = config.journal.path.clone().filter(|_| !(http.is_empty() && servers.is_empty()));
+        let path = config
+            .journal
+            .path
+            .clone()
+            .filter(|_| !(http.is_empty() && servers.is_empty()));
         let client = http::client()?;
         let mcp = servers
             .into_iter()

@@ -9,10 +9,20 @@ async fn a_tool_call_is_begun_once_until_its_call_is_forgotten() {
     let file = Scratch::new();
     let journal = Journal::open(Some(file.path.clone()), u64::MAX).unwrap();
     let begun = journal.begin(key("a", "1"), "look_up", true).await.unwrap();
-    assert_eq!(journal.begin(key("a", "1"), "look_up", true).await.unwrap_err(), NotBegun::Before);
+    assert_eq!(
+        journal.begin(key("a", "1"), "look_up", true).await.unwrap_err(),
+        NotBegun::Before
+    );
     begun.end("ok");
-    assert_eq!(journal.begin(key("a", "1"), "look_up", true).await.unwrap_err(), NotBegun::Before);
-    journal.begin(key("b", "1"), "look_up", false).await.unwrap().end("failed");
+    assert_eq!(
+        journal.begin(key("a", "1"), "look_up", true).await.unwrap_err(),
+        NotBegun::Before
+    );
+    journal
+        .begin(key("b", "1"), "look_up", false)
+        .await
+        .unwrap()
+        .end("failed");
     journal.forget("a");
     drop(journal.begin(key("a", "1"), "look_up", false).await.unwrap());
     // Whatever comes behind it has been written when this is answered.
@@ -56,7 +66,10 @@ fn a_file_that_is_full_is_put_aside_and_what_is_under_way_goes_on() {
     }
     assert!(book.bytes < 700, "{}", book.bytes);
     let (open, torn) = read(&file.path).unwrap();
-    assert_eq!((open.into_keys().collect::<Vec<_>>(), torn), (vec![key("c", "long")], false));
+    assert_eq!(
+        (open.into_keys().collect::<Vec<_>>(), torn),
+        (vec![key("c", "long")], false)
+    );
 }
 
 #[tokio::test]
@@ -64,10 +77,16 @@ async fn without_a_disk_nothing_is_begun_and_without_a_file_memory_will_do() {
     assert!(Journal::open(Some(PathBuf::from("/nonexistent/j")), 1).is_err());
     // Whatever is written there is refused for want of room.
     let full = Journal::open(Some(PathBuf::from("/dev/full")), u64::MAX).unwrap();
-    assert_eq!(full.begin(key("a", "1"), "t", false).await.unwrap_err(), NotBegun::Unwritten);
+    assert_eq!(
+        full.begin(key("a", "1"), "t", false).await.unwrap_err(),
+        NotBegun::Unwritten
+    );
     let memory = Journal::open(None, 0).unwrap();
     memory.begin(key("a", "1"), "t", true).await.unwrap().end("ok");
-    assert_eq!(memory.begin(key("a", "1"), "t", true).await.unwrap_err(), NotBegun::Before);
+    assert_eq!(
+        memory.begin(key("a", "1"), "t", true).await.unwrap_err(),
+        NotBegun::Before
+    );
 }
 
 struct Scratch {
@@ -77,7 +96,11 @@ struct Scratch {
 impl Scratch {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("patchcord-journal-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "patchcord-journal-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         Self {
             path: std::env::temp_dir().join(name),
         }
@@ -85,7 +108,9 @@ impl Scratch {
 
     fn lines(&self) -> Vec<Line> {
         let text = std::fs::read_to_string(&self.path).unwrap();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 }
 
