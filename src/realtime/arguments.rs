@@ -26,7 +26,8 @@ impl Arguments {
         let room = BYTES_MAX.saturating_sub(self.text.len());
         self.text.push_str(&delta[..delta.floor_char_boundary(room)]);
         let grown = self.text.len() - self.told;
-        let due = grown >= STEP_BYTES || (self.told == 0 && grown > 0);
+        let last = self.told == 0 || self.text.len() >= BYTES_MAX;
+        let due = grown >= STEP_BYTES || (last && grown > 0);
         due.then(|| {
             self.told = self.text.len();
             self.text.as_str()

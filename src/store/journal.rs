@@ -239,15 +239,18 @@ impl Book {
         if torn {
             book.write(b"\n")?;
         }
-        for (key, tool) in book.open.clone() {
+        let left = book.open.clone();
+        for (key, tool) in &left {
             tracing::warn!(
                 call_id = key.call,
                 tool,
                 "a tool call was under way when the gateway ended; whether it was done is not known"
             );
-            book.end(&key, UNKNOWN)?;
+            book.end(key, UNKNOWN)?;
         }
-        book.file.sync_data()?;
+        if !left.is_empty() {
+            book.file.sync_data()?;
+        }
         Ok(book)
     }
 
