@@ -129,7 +129,9 @@ impl Shared {
         let http = HttpState::new(metrics.clone(), Readiness::new(), refresh(&metrics, &ports))
             .controlled(Arc::new(switchboard), token);
         let routes = Routes::from(config.as_ref());
-        let dialler = Dialler::new(Tls::new(None)?, config.session.connect_timeout);
+        let tls = Tls::new(None)?;
+        let tools = Arc::new(Tools::open(&config, &tls)?);
+        let dialler = Dialler::new(tls, config.session.connect_timeout);
         Ok(Self {
             metrics,
             ports,
@@ -138,7 +140,7 @@ impl Shared {
             http,
             board,
             manager,
-            tools: Arc::new(Tools::open(&config)?),
+            tools,
             approvals,
             room,
             routes,

@@ -62,6 +62,7 @@ async fn a_tool_call_told_again_after_the_session_broke_runs_once() {
     scene.call("t1", json!({ "id": 7 })).await;
     // What the model sees unanswered it may ask for anew.
     scene.call("t2", json!({ "id": 7 })).await;
+    events_until(&scene.gateway, "\"t2\"").await;
     asked.answer("200 OK", "found").await;
     let told = [scene.session.tool_result().await, scene.session.tool_result().await];
     assert!(told.iter().all(|result| result["output"] == "found"), "{told:?}");

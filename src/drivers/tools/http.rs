@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Customer, bounded};
 use crate::{
     config::{HttpMethod, HttpTool},
+    net::tls::Tls,
     tools::{
         Errand, Reply, signature,
         template::{Place, Unfilled, fill},
@@ -29,9 +30,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Bytes of an error's body that the model is told.
 const ERROR_BYTES_MAX: usize = 1024;
 
-/// A client for all tools.
-pub(super) fn client() -> reqwest::Result<Client> {
+/// A client for all tools, which trusts whom sessions trust.
+pub(super) fn client(tls: &Tls) -> reqwest::Result<Client> {
     Client::builder()
+        .tls_backend_preconfigured(tls.settings())
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())
         .no_proxy()

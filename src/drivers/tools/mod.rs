@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use crate::{
     call::Facts,
     config::{Agent, Config, HttpMethod, HttpTool, Tool},
+    net::tls::Tls,
     store::{Journal, JournalKey},
     tools::{Errand, External, Origin, Reply},
 };
@@ -42,7 +43,7 @@ pub struct Customer {
 
 impl Tools {
     /// The tools of this configuration that some agent has. MCP servers are started, or connected to, from here on.
-    pub fn open(config: &Config) -> anyhow::Result<Self> {
+    pub fn open(config: &Config, tls: &Tls) -> anyhow::Result<Self> {
         let used = |tool: Tool| config.agents.values().any(|agent| agent.tools.contains(&tool));
         let http: BTreeMap<_, _> = config
             .tools
@@ -61,7 +62,7 @@ impl Tools {
             .path
             .clone()
             .filter(|_| !(http.is_empty() && servers.is_empty()));
-        let client = http::client()?;
+        let client = http::client(tls)?;
         let mcp = servers
             .into_iter()
             .map(|(name, server)| (name.clone(), mcp::Server::start(server, &client)));

@@ -13,7 +13,6 @@ use super::*;
 use crate::{
     call::Facts,
     config,
-    net::tls::install_crypto_provider,
     tools::{Concealed, External, Plan, Vault},
 };
 
@@ -168,7 +167,6 @@ fn tool(url: &str, more: &str) -> HttpTool {
 }
 
 async fn ask(tool: &HttpTool, arguments: Value) -> Reply {
-    install_crypto_provider();
     let mut vault = Vault::default();
     let now = std::time::Instant::now();
     let plan = Plan {
@@ -191,5 +189,5 @@ async fn ask(tool: &HttpTool, arguments: Value) -> Reply {
         call_id: "call_1".to_owned(),
         facts: Arc::new(facts),
     };
-    super::ask(&client().unwrap(), tool, &errand, &customer).await
+    super::ask(&client(&Tls::new(None).unwrap()).unwrap(), tool, &errand, &customer).await
 }
