@@ -36,7 +36,7 @@ pub(super) async fn decide(
             return Err(Refused::not_found("no_such_decision", None, detail));
         }
     };
-    let mut fields = Fields::read(request.into_body()).await?;
+    let mut fields = Fields::read_if_any(request.into_body()).await?;
     let reason = fields.optional_text("reason")?.unwrap_or_default();
     fields.finish()?;
     if reason.len() > REASON_BYTES_MAX {

@@ -1,7 +1,7 @@
 //! Tools that are done elsewhere, through a whole gateway: a scripted session calls them, a server of the test's own does
 //! them.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -132,21 +132,32 @@ async fn keys_for_the_vault_reach_the_tool_and_nobody_else() {
         .call_tool("t1", "collect_digits", &json!({ "length": 4 }))
         .await;
     events_until(&scene.gateway, "collect_digits").await;
+    scene.phone.say(440.0, Duration::from_secs(5));
     scene.phone.press_all("4711").await;
     // Nothing between the tool call and its result tells of a key.
-    let mut told = Vec::new();
+    let (mut told, mut sound) = (Vec::new(), Vec::new());
     let result = loop {
         let event = scene.session.hear_any().await;
         if event["item"]["type"] == "function_call_output" {
             break event["item"]["output"].as_str().unwrap().to_owned();
         }
-        told.extend((event["type"] != "input_audio_buffer.append").then(|| event.to_string()));
+        match event["audio"].as_str() {
+            Some(audio) => sound.push(base64_simd::STANDARD.decode_to_vec(audio).unwrap()),
+            None => told.push(event.to_string()),
+        }
     };
     assert!(
         result.starts_with("Collected 4 digits, reference \"digits_1\""),
         "{result}"
     );
     assert!(!told.iter().any(|event| event.contains("DTMF")), "{told:?}");
+    // The first may have been on its way.
+    let hushed = sound.iter().skip(5).flatten();
+    assert!(
+        sound.len() > 20 && hushed.copied().all(|byte| byte == 0),
+        "{} frames",
+        sound.len()
+    );
     scene.call("t2", json!({ "id": 1, "pin": "digits_1" })).await;
     let mut asked = scene.server.asked().await;
     assert_eq!(asked.body, "\"4711\"");

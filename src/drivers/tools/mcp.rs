@@ -286,3 +286,6 @@ async fn list(settings: &McpServer, peer: &Peer<RoleClient>) -> Result<Vec<Arc<E
     }
     Ok(tools)
 }
+
+#[cfg(test)]
+mod tests;

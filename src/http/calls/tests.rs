@@ -102,6 +102,28 @@ async fn a_recording_is_begun_and_its_actions_are_known() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_person_is_shown_and_decided_with_a_reason_or_without() {
+    let desk = Desk::new();
+    let (status, list) = desk.ask("GET", "/v1/approvals", "").await;
+    assert_eq!(
+        (status, &list["approvals"][0]["arguments"]),
+        (200, &json!({ "cents": 5 }))
+    );
+    let long = json!({ "reason": "x".repeat(2000) }).to_string();
+    for (path, body, status, word) in [
+        ("approval_1/reject", "{\"reason\":\"too much\"}", 204, None),
+        ("approval_2/approve", "", 204, None),
+        ("approval_2/perhaps", "", 404, Some("no_such_decision")),
+        ("approval_3/approve", "{}", 404, Some("no_such_approval")),
+        ("approval_1/reject", &long, 422, Some("invalid")),
+        ("approval_1/reject", "{\"why\":\"\"}", 422, Some("invalid")),
+    ] {
+        let (answered, answer) = desk.ask("POST", &format!("/v1/approvals/{path}"), body).await;
+        assert_eq!((answered, answer["error"].as_str()), (status, word), "{path} {body}");
+    }
+}
+
+#[tokio::test]
 async fn calls_are_shown_ended_handed_on_and_dialled_at() {
     let desk = Desk::new();
     let (_, list) = desk.ask("GET", "/v1/calls", "").await;
@@ -329,6 +351,10 @@ impl Control for Fake {
         let done = match id {
             "approval_1" => {
                 assert_eq!((approved, reason.as_str()), (false, "too much"));
+                Ok(())
+            }
+            "approval_2" => {
+                assert_eq!((approved, reason.as_str()), (true, ""));
                 Ok(())
             }
             _ => Err(Refused::not_found("no_such_approval", None, "none")),
