@@ -171,6 +171,24 @@ pub(super) fn resolve_secrets(
             fetch(&path, key);
         }
     }
+    resolve_tool_secrets(config, &mut fetch);
+    if let Err(fault) = config.recording.key_bytes() {
+        let path = Path::default().key("recording").key("key");
+        report.value(&path, format!("{path} {fault}"));
+    }
+    for backend in config.backends.values() {
+        let path = Path::default().key("backends").key(&backend.name).key("api_key");
+        if backend.api_key().is_some_and(|key| !key.reveal().is_ascii()) {
+            report.value(
+                &path,
+                format!("{path} holds letters that no header can carry: use ASCII alone"),
+            );
+        }
+    }
+}
+
+/// Those of the tools and servers of tools that some agent has.
+fn resolve_tool_secrets(config: &mut Config, fetch: &mut impl FnMut(&Path, &mut Secret)) {
     let used: Vec<Tool> = config.agents.values().flat_map(|agent| agent.tools.clone()).collect();
     for (name, tool) in config
         .tools
@@ -189,19 +207,6 @@ pub(super) fn resolve_secrets(
     {
         if let Some(bearer) = server.bearer_mut() {
             fetch(&Path::default().key("mcp").key(name).key("bearer"), bearer);
-        }
-    }
-    if let Err(fault) = config.recording.key_bytes() {
-        let path = Path::default().key("recording").key("key");
-        report.value(&path, format!("{path} {fault}"));
-    }
-    for backend in config.backends.values() {
-        let path = Path::default().key("backends").key(&backend.name).key("api_key");
-        if backend.api_key().is_some_and(|key| !key.reveal().is_ascii()) {
-            report.value(
-                &path,
-                format!("{path} holds letters that no header can carry: use ASCII alone"),
-            );
         }
     }
 }
