@@ -32,14 +32,14 @@
 //! | [`realtime`] | the AI protocol: dialects ↔ one neutral event set; turns, interruption, truncation |
 //! | [`routing`] | which agent answers, whether there is room, and why |
 //! | [`media`] | one call's media: packets in → caller frames; agent audio → paced packets |
-//! | [`tools`] | what an agent may do |
+//! | [`tools`] | what an agent may do; tools that take their time, keys that the model must not see |
 //! | [`call`] | one call's decisions, joining leg, media, session and tools; outcome |
 //! | [`operator`] | the embedded session server |
 //! | [`telemetry`] | logs and the one list of metric names |
 //! | [`net`] | sockets, TLS, WebSocket, the DNS, the RTP port pool |
-//! | [`store`] | call records, recordings |
+//! | [`store`] | call records, recordings, the journal of tool calls |
 //! | [`http`] | health, readiness, metrics, the control API |
-//! | [`drivers`] | the loops: sockets and a machine |
+//! | [`drivers`] | the loops: sockets and a machine; tools that are done elsewhere |
 //! | [`actors`] | the supervision tree |
 //! | [`cli`] | `serve`, `check`, `explain`, `operator`, `call`, `recording`, `bench`, `version` |
 //!

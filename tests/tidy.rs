@@ -61,6 +61,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("rtcp_types", "rtp"),
     ("rtc_dtls", "rtp"),
     ("object_store", "store"),
+    ("rmcp", "drivers"),
+    ("reqwest", "drivers"),
     ("sdp_types", "sdp"),
     ("audiopus", "audio"),
 ];

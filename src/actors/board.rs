@@ -25,8 +25,8 @@ const ENDED_MAX: usize = 1000;
 /// Events kept of one call; past it the oldest but the first is forgotten. A call makes about ten, and two per transfer.
 const EVENTS_MAX: usize = 64;
 
-/// An event of which only the last counts, so that a long call keeps what else happened to it.
-const PASSING: &str = "quality";
+/// Events of which only the last counts, so that a long call keeps what else happened to it.
+const PASSING: [&str; 2] = ["quality", "tool_arguments"];
 
 /// Every call there is, and the last that were.
 #[derive(Debug)]
@@ -157,8 +157,8 @@ impl Board {
 impl Card {
     fn push(&mut self, event: &'static str, data: Value) {
         self.last_event += 1;
-        if event == PASSING {
-            self.events.retain(|event| event.event != PASSING);
+        if PASSING.contains(&event) {
+            self.events.retain(|kept| kept.event != event);
         }
         if self.events.len() == EVENTS_MAX {
             self.events.remove(1);
@@ -231,10 +231,10 @@ mod tests {
         let board = Board::new();
         board.open(view("a"));
         board.change("a", |_| {}, Some(("answered", Value::Null)));
-        (0..2 * EVENTS_MAX).for_each(|_| board.change("a", |_| {}, Some((PASSING, Value::Null))));
+        (0..2 * EVENTS_MAX).for_each(|_| board.change("a", |_| {}, Some((PASSING[0], Value::Null))));
         let events = board.events("a", 0).unwrap();
         let kept: Vec<_> = events.iter().map(|event| (event.event, event.number)).collect();
-        assert_eq!(kept, [("answered", 1), (PASSING, 2 * EVENTS_MAX as u64 + 1)]);
+        assert_eq!(kept, [("answered", 1), (PASSING[0], 2 * EVENTS_MAX as u64 + 1)]);
     }
 
     fn end(board: &Board, id: &str) {

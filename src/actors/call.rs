@@ -37,9 +37,11 @@ use crate::{
     net::ports::{PortPair, Use},
     sip::{Command, Event, LegId},
     store::recording::Report,
+    tools::{Reply, desk::Decision},
 };
 
 mod recording;
+mod tools;
 
 /// How long the media driver may take to end and hand over its figures; past it the record goes without them.
 const MEDIA_CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -75,6 +77,10 @@ pub enum Msg {
     Record(Ask, RpcReplyPort<Result<(), NotNow>>),
     /// What became of a recording.
     Recorded(Box<Report>),
+    /// What came of a tool that was done elsewhere, by the session's id of the call.
+    ToolReplied(String, Reply),
+    /// A person has decided about a tool call; the answer is whether it still waited.
+    Decide(String, Decision, RpcReplyPort<bool>),
     /// The control API presses keys.
     SendDigits(String, RpcReplyPort<Result<(), NotNow>>),
     /// Break on purpose: how the tests show what survives.
@@ -126,6 +132,7 @@ pub struct State {
     session_due: bool,
     session: Option<ActorRef<session::Msg>>,
     session_restarts: u32,
+    errands: tools::Errands,
     alarm: Alarm,
     closing_by: Option<Instant>,
     /// Recordings of which it has not been told what became of them.
@@ -225,6 +232,7 @@ impl State {
             media,
             session: None,
             session_restarts: 0,
+            errands: tools::Errands::default(),
             alarm: Alarm::default(),
             closing_by: None,
             recordings: 0,
@@ -251,6 +259,8 @@ impl State {
                 answer(port, self.conductor.transfer(Instant::now(), Asker::Api, to, replaces));
             }
             Msg::Record(ask, port) => answer(port, self.conductor.record(Instant::now(), ask)),
+            Msg::ToolReplied(call_id, reply) => self.tool_replied(&call_id, reply),
+            Msg::Decide(call_id, decision, port) => self.decide(&call_id, &decision, port),
             Msg::Recorded(report) => self.recorded(&report),
             Msg::SendDigits(digits, port) => answer(port, self.conductor.send_digits(&digits)),
             Msg::Break => panic!("the Call actor was told to break"),
@@ -371,6 +381,7 @@ impl State {
                     advertised_ip,
                 } => self.locate(myself, local_ip, advertised_ip),
                 Act::Record(step) => self.record(myself, step),
+                Act::Tool(work) => self.work(myself, work),
                 Act::Note(note) => self.ledger.note(note),
                 Act::End(outcome) => self.ended(outcome),
             }
@@ -398,6 +409,7 @@ impl State {
 
     fn ended(&mut self, outcome: Outcome) {
         self.ledger.ended(outcome);
+        self.service.tools.forget(self.ledger.call_id());
         self.closing_by = Instant::now().checked_add(MEDIA_CLOSE_MAX);
         let closing = self
             .media

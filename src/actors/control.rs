@@ -12,14 +12,15 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
+    approvals::{Approvals, Pending},
     board::{Board, Line},
     call, calls,
     inquiries::Inquiries,
 };
 use crate::{
     call::{conductor::NotNow, recording::Ask},
-    http::{CallEvent, CallView, Control, PlaceCall, RecordingAction, Refused, Transfer},
-    tools,
+    http::{ApprovalView, CallEvent, CallView, Control, PlaceCall, RecordingAction, Refused, Transfer},
+    tools::{self, desk::Decision},
 };
 
 /// How long an answer may take; past it the client is told to ask again.
@@ -39,6 +40,7 @@ pub struct Manager {
 pub struct Switchboard {
     board: Arc<Board>,
     manager: Arc<Manager>,
+    approvals: Arc<Approvals>,
     inquiries: Inquiries,
 }
 
@@ -55,10 +57,11 @@ impl Manager {
 
 impl Switchboard {
     /// Reads the board, asks the manager for calls, and has questions about calls answered.
-    pub fn new(board: Arc<Board>, manager: Arc<Manager>, inquiries: Inquiries) -> Self {
+    pub fn new(board: Arc<Board>, manager: Arc<Manager>, approvals: Arc<Approvals>, inquiries: Inquiries) -> Self {
         Self {
             board,
             manager,
+            approvals,
             inquiries,
         }
     }
@@ -84,6 +87,9 @@ impl Switchboard {
             }
             Ok(CallResult::Success(Err(NotNow::Transferring))) => {
                 Err(Refused::conflict("transferring", NotNow::Transferring.to_string()))
+            }
+            Ok(CallResult::Success(Err(NotNow::Collecting))) => {
+                Err(Refused::conflict("collecting", NotNow::Collecting.to_string()))
             }
             Ok(CallResult::Success(Err(NotNow::NoKeys))) => {
                 Err(Refused::conflict("no_keys", NotNow::NoKeys.to_string()))
@@ -153,6 +159,24 @@ impl Control for Switchboard {
         Box::pin(async move { self.ask(&id, |reply| call::Msg::Record(ask, reply)).await })
     }
 
+    fn approvals(&self) -> Vec<ApprovalView> {
+        self.approvals.list()
+    }
+
+    fn decide(&self, id: &str, approved: bool, reason: String) -> BoxFuture<'_, Result<(), Refused>> {
+        let pending = self.approvals.get(id);
+        Box::pin(async move {
+            let Pending { actor, tool_call, .. } = pending.ok_or_else(no_such_approval)?;
+            let decision = Decision { approved, reason };
+            let message = |reply| call::Msg::Decide(tool_call, decision, reply);
+            match actor.call(message, Some(ANSWER_MAX)).await {
+                Ok(CallResult::Success(true)) => Ok(()),
+                Ok(CallResult::Timeout) => Err(overloaded()),
+                Ok(CallResult::Success(false) | CallResult::SenderError) | Err(_) => Err(no_such_approval()),
+            }
+        })
+    }
+
     fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>> {
         self.board.events(id, after)
     }
@@ -179,6 +203,12 @@ impl Switchboard {
 fn no_such_call() -> Refused {
     let detail = "there is no call of this id; ended calls are kept for a while only";
     Refused::not_found("no_such_call", None, detail)
+}
+
+/// Nobody waits for this decision, or not any more.
+fn no_such_approval() -> Refused {
+    let detail = "nothing of this id waits for a person, or not any more";
+    Refused::not_found("no_such_approval", None, detail)
 }
 
 fn over() -> Refused {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     call::{Cause, Facts, Fault, Outcome, Terms, bridge::Summary, conductor::Note},
-    config::{Agent, DtmfRecord},
+    config::{Agent, DtmfRecord, ToolRecord},
     http::{CallView, OutcomeView},
     sdp::{Local, Negotiated},
     sip::Invite,
@@ -31,6 +31,7 @@ use crate::{
 };
 
 mod line;
+mod tools;
 
 /// Keys in a record; those pressed later are only counted.
 const DTMF_MAX: usize = 64;
@@ -49,6 +50,7 @@ pub struct Ledger {
     over: Option<(Instant, Timestamp)>,
     session_seen: bool,
     dtmf_record: DtmfRecord,
+    tool_record: ToolRecord,
     metrics: Metrics,
     board: Arc<Board>,
     span: Span,
@@ -86,6 +88,7 @@ impl Ledger {
         };
         let mut ledger = Self::new(shared, slot, record, "dialing");
         ledger.dtmf_record = agent.dtmf_record;
+        ledger.tool_record = agent.tool_record;
         log::set_agent(&ledger.span, &agent.name);
         let record = &ledger.record;
         tracing::info!(parent: &ledger.span, from = record.from, to = record.to, "outgoing");
@@ -112,6 +115,7 @@ impl Ledger {
             over: None,
             session_seen: false,
             dtmf_record: DtmfRecord::default(),
+            tool_record: ToolRecord::default(),
             metrics: shared.metrics.clone(),
             board: shared.board.clone(),
         }
@@ -137,6 +141,7 @@ impl Ledger {
         self.record.route = Some(format!("route[{route}]"));
         self.record.agent = Some(agent.name.clone());
         self.dtmf_record = agent.dtmf_record;
+        self.tool_record = agent.tool_record;
         log::set_agent(&self.span, &agent.name);
         let name = agent.name.clone();
         self.board
@@ -164,7 +169,11 @@ impl Ledger {
             Note::Answered => self.answered(),
             Note::Agreed(agreed) => self.agreed(&agreed),
             Note::Unusable(why) => tracing::warn!(why, "a session description was refused"),
-            Note::ToolCalled(tool) => tracing::info!(tool, "the agent calls a tool"),
+            Note::ToolCalled {
+                call_id,
+                name,
+                arguments,
+            } => self.tool_called(&call_id, &name, arguments),
             Note::Digit(digit) => self.pressed(digit),
             Note::Transfer { to, status } => self.transferring(to, status),
             Note::MachineLikely => self.machine_likely(),
@@ -174,6 +183,8 @@ impl Ledger {
             Note::Disclosed => self.disclosed(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
             Note::Renewed(gap) => tracing::info!(gap_ms = gap.as_millis(), "the call has gone over to another session"),
+            Note::ToolArguments { call_id, so_far } => self.tool_arguments(&call_id, so_far),
+            Note::ToolFinished(finished) => self.tool_finished(*finished),
         }
     }
 

@@ -5,6 +5,7 @@
 //! because an actor that panics runs nothing else. The wiring is [`tree`].
 
 mod alarm;
+mod approvals;
 mod backends;
 mod bind;
 mod board;

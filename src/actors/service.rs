@@ -15,7 +15,7 @@ use crate::{
     audio::SampleRate,
     call::{Cause, Facts, Terms, bridge::away, conductor, filler, keys, machine, recording, turns},
     config::{self, Agent, Config},
-    drivers::{dial::Dialler, realtime::Dial, worker::Workers},
+    drivers::{dial::Dialler, realtime::Dial, tools::Tools, worker::Workers},
     http::{HttpState, Readiness},
     media,
     net::{
@@ -36,6 +36,7 @@ use crate::{
 };
 
 use super::{
+    approvals::Approvals,
     backends::Backends,
     board::Board,
     control::{Manager, Switchboard},
@@ -64,6 +65,10 @@ pub struct Shared {
     pub board: Arc<Board>,
     /// The way to whoever places calls.
     pub manager: Arc<Manager>,
+    /// Tools that are done elsewhere.
+    pub tools: Arc<Tools>,
+    /// Tool calls that wait for a person.
+    pub approvals: Arc<Approvals>,
     room: Arc<Mutex<Room>>,
     routes: Routes,
     /// Says what becomes of a call, and why.
@@ -121,15 +126,17 @@ impl Shared {
         let room = Arc::new(Mutex::new(Room::new(&config)));
         let explainer = Arc::new(Explainer::new(config.clone(), peers(&config)));
         let inquiries = Inquiries::new(explainer.clone(), room.clone());
-        let switchboard = Switchboard::new(board.clone(), manager.clone(), inquiries);
+        let approvals = Arc::new(Approvals::default());
+        let switchboard = Switchboard::new(board.clone(), manager.clone(), approvals.clone(), inquiries);
         let token = config.http.token.as_ref().map(|token| token.reveal().to_owned());
         let http = HttpState::new(metrics.clone(), Readiness::new(), refresh(&metrics, &ports))
             .controlled(Arc::new(switchboard), token);
         let routes = Routes::from(config.as_ref());
-        let dialler = Dialler::new(Tls::new(None)?, config.session.connect_timeout);
+        let tls = Tls::new(None)?;
+        let tools = Arc::new(Tools::open(&config, &tls)?);
+        let dialler = Dialler::new(tls, config.session.connect_timeout);
         let backends = Backends::new(&config, metrics.clone());
         Ok(Self {
-            config,
             metrics,
             ports,
             records,
@@ -137,12 +144,15 @@ impl Shared {
             http,
             board,
             manager,
+            tools,
+            approvals,
             room,
             routes,
             explainer,
             dialler,
             identity: identity(),
             sounds,
+            config,
             backends,
         })
     }
@@ -328,7 +338,7 @@ impl Service {
                 prompt: self.sound(agent.survival.failover_prompt_file.as_ref()),
                 transfer: agent.survival.failover_transfer.clone(),
             },
-            toolbox: Toolbox::from(agent),
+            toolbox: self.toolbox(agent),
             voicemail_after: agent.voicemail_after,
             messages: trunk.is_none_or(|trunk| trunk.messages),
             keys: keys::Settings {
@@ -339,6 +349,11 @@ impl Service {
             turns: turns(agent, self.config.limits.call_duration_max),
             disclosure: self.sound(agent.turns.disclosure_file.as_ref()),
         }
+    }
+
+    /// What this agent may do.
+    fn toolbox(&self, agent: &Agent) -> Toolbox {
+        Toolbox::from(agent).with(self.tools.of(agent))
     }
 
     fn sound(&self, file: Option<&PathBuf>) -> Option<Arc<recording::Sound>> {
@@ -402,7 +417,7 @@ impl Service {
                 .transcription_model
                 .as_ref()
                 .map(|model| serde_json::json!({ "model": model })),
-            tools: Toolbox::from(agent).specs(),
+            tools: self.toolbox(agent).specs(),
             own_ear: agent.turns.interruption == config::Ear::Gateway,
             greeting: agent.greeting.as_ref().map(|greeting| facts.fill(greeting)),
             stall_max: self.config.session.stall_max,

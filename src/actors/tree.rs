@@ -28,6 +28,9 @@ use crate::{config::Config, telemetry::Metrics};
 /// less.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
 
+/// How long the first call waits for what MCP servers have to say; one that is later is there for the calls after that.
+const LIST_MAX: Duration = Duration::from_secs(5);
+
 /// A running gateway.
 pub struct Gateway {
     /// Where SIP is spoken.
@@ -42,6 +45,7 @@ pub struct Gateway {
 /// Starts the gateway; returns once every socket is bound.
 pub async fn start(config: Config) -> anyhow::Result<Gateway> {
     let shared = Arc::new(Shared::open(config)?);
+    shared.tools.listed_within(LIST_MAX).await;
     let (root, running) = Actor::spawn(None, GatewayActor, shared.clone()).await?;
     let addresses = ask(&root, |reply| gateway::Msg::Plane(plane::Msg::Addresses(reply))).await?;
     let http_address = ask(&root, gateway::Msg::HttpAddress).await?;

@@ -16,6 +16,7 @@ use crate::{
     config::KeyWay,
     media, realtime,
     sdp::Negotiated,
+    tools::Concealed,
 };
 
 pub use super::messages::Message;
@@ -69,6 +70,15 @@ pub enum Report {
     SessionFault(realtime::Fault),
     /// The caller pressed a digit.
     Digit(char),
+    /// The caller pressed a key that nobody is to see.
+    VaultKey(Concealed),
+    /// The agent is about to call a tool: its arguments as far as they have come.
+    ToolArguments {
+        /// The session's id of the call.
+        call_id: String,
+        /// JSON text without its end.
+        so_far: String,
+    },
     /// The agent calls a tool.
     ToolCall {
         /// The session's id of the call, to be given back with the result.
@@ -169,6 +179,10 @@ pub struct Bridge {
     keys: Keys,
     /// Listens for keys in the sound, where that was asked for.
     tones: Option<Box<DtmfDetector>>,
+    /// The session hears this in place of the caller.
+    hush: Option<Vec<i16>>,
+    /// Keys go to the vault.
+    diverted: bool,
     /// What the last session left to the next; while there is none, what happens goes here.
     legacy: realtime::Legacy,
     replay: Replay,
@@ -199,6 +213,8 @@ impl Bridge {
             key_settings: keys::Settings::default(),
             keys: Keys::default(),
             tones: None,
+            hush: None,
+            diverted: false,
             legacy: realtime::Legacy::default(),
             replay: Replay::default(),
             filler: Filler::default(),
@@ -236,6 +252,9 @@ impl Bridge {
             Order::HearText(text) => self.hear_text(now, &text),
             Order::SendDigits(digits) => self.media.send_digits(&digits),
             Order::PlayDigits(digits) => self.play_digits(now, &digits),
+            Order::Say(words) => self.session_does(|session| session.say_words(now, &words)),
+            Order::Hush(on) => self.hush = on.then(Vec::new),
+            Order::Divert(on) => self.diverted = on,
         }
         self.carry(now);
     }
@@ -438,10 +457,18 @@ impl Bridge {
                 self.monologue = None;
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
-            let heard_live = self.replay.hear(pcm, self.rate, voiced);
+            let hushed = self.hush.is_some();
+            let heard = match &mut self.hush {
+                Some(silence) => {
+                    silence.resize(pcm.len(), 0);
+                    silence.as_slice()
+                }
+                None => pcm,
+            };
+            let heard_live = self.replay.hear(heard, self.rate, voiced && !hushed);
             if heard_live
                 && let Some(session) = &mut self.session
-                && self.messages.push_audio(|text| session.append(pcm, text))
+                && self.messages.push_audio(|text| session.append(heard, text))
             {
                 self.caller_told(now);
             }
@@ -467,6 +494,9 @@ impl Bridge {
     }
 
     fn digit(&mut self, now: Instant, digit: char) {
+        if self.diverted {
+            return self.reports.push_back(Report::VaultKey(Concealed(digit)));
+        }
         self.summary.digits += 1;
         self.turns.caller_was_heard();
         self.cut_in();
@@ -547,6 +577,9 @@ impl Bridge {
                 });
             }
             realtime::Output::TurnCommitted(item) => self.replay.turn_taken(item),
+            realtime::Output::ToolArguments { call_id, so_far } => {
+                self.reports.push_back(Report::ToolArguments { call_id, so_far });
+            }
             realtime::Output::Transcript(transcript) => self.transcript(transcript),
             realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),
         }

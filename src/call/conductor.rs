@@ -27,11 +27,12 @@ use crate::{
     media,
     sdp::{self, Local, Negotiated},
     sip::{Command, Event, LegId},
-    tools::{Action, Invocation, Toolbox},
+    tools::{Action, Desk, Finished, Invocation, Toolbox, Vault, desk::Work},
 };
 
 mod record;
 mod talk;
+mod tools;
 
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,8 @@ pub enum Act {
     },
     /// Have both sides recorded, or not any more.
     Record(recording::Step),
+    /// Something about a tool that is done elsewhere.
+    Tool(Work),
     /// For the log, the record and whoever watches.
     Note(Note),
     /// The call is over; nothing follows but orders to nobody.
@@ -77,7 +80,14 @@ pub enum Note {
     /// What offered or answered cannot be used, in words.
     Unusable(String),
     /// The agent calls a tool.
-    ToolCalled(String),
+    ToolCalled {
+        /// The session's id of the call.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// Its arguments as JSON text.
+        arguments: String,
+    },
     /// The other side pressed a digit.
     Digit(char),
     /// A transfer goes on: whom to, and the last status; 0 before the first.
@@ -102,6 +112,15 @@ pub enum Note {
     /// The call has gone over to a second session, with so much time between the last frame of the caller that the first
     /// was told and the first that the second was.
     Renewed(Duration),
+    /// The agent is about to call a tool: its arguments as far as they have come.
+    ToolArguments {
+        /// The session's id of the call.
+        call_id: String,
+        /// JSON text without its end.
+        so_far: String,
+    },
+    /// A tool call is over.
+    ToolFinished(Box<Finished>),
 }
 
 /// What the configuration says about one call.
@@ -162,6 +181,9 @@ pub enum NotNow {
     /// The far end takes no keys in a way that the trunk allows.
     #[error("the far end takes no keys in a way that the trunk's dtmf names")]
     NoKeys,
+    /// Keys of the caller are being collected, or the caller is on hold.
+    #[error("the caller is typing what nobody is to see, or on hold")]
+    Collecting,
     /// It does not fit what is being recorded.
     #[error(transparent)]
     Recording(recording::Misfit),
@@ -177,6 +199,14 @@ pub struct Conductor {
     talking: bool,
     transfer: Option<Transfer>,
     recording: Recording,
+    /// Tools that are done elsewhere.
+    desk: Desk,
+    /// Tools of ours that are not over.
+    own: Vec<tools::Own>,
+    vault: Vault,
+    hold: Option<tools::Hold>,
+    /// The recording is paused for the vault's sake alone.
+    unpause: bool,
     /// The agent's first words wait for the end of the prompt.
     greeting_held: bool,
     /// Whether what has to be heard has been ordered.
@@ -209,6 +239,11 @@ impl Conductor {
             talking: false,
             transfer: None,
             recording: Recording::default(),
+            desk: Desk::default(),
+            own: Vec::new(),
+            vault: Vault::default(),
+            hold: None,
+            unpause: false,
             greeting_held: false,
             disclosing: false,
             acts: VecDeque::new(),
@@ -226,6 +261,7 @@ impl Conductor {
     pub fn handle(&mut self, now: Instant, input: Input) {
         if input == Input::SessionReady {
             self.prompt_new_session(now);
+            self.desk.session_began();
         }
         self.machine.handle(now, input);
         self.perform(now);
@@ -301,6 +337,8 @@ impl Conductor {
             Report::MachineLikely => self.note(Note::MachineLikely),
             Report::Digit(digit) => self.note(Note::Digit(digit)),
             Report::Renewed(gap) => self.note(Note::Renewed(gap)),
+            Report::VaultKey(key) => self.key_for_vault(now, key),
+            Report::ToolArguments { call_id, so_far } => self.note(Note::ToolArguments { call_id, so_far }),
             Report::ToolCall {
                 call_id,
                 name,
@@ -324,6 +362,7 @@ impl Conductor {
         self.machine.handle_timeout(now);
         self.perform(now);
         self.prompt_timeout(now);
+        self.tools_timeout(now);
         if let Some(ended) = self.transfer.as_ref().and_then(|transfer| transfer.handle_timeout(now)) {
             self.transfer_ended(now, ended);
         }
@@ -333,7 +372,7 @@ impl Conductor {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let transfer = self.transfer.as_ref().and_then(Transfer::poll_timeout);
         let prompt = self.recording.poll_timeout();
-        [self.machine.poll_timeout(), transfer, prompt]
+        [self.machine.poll_timeout(), transfer, prompt, self.tools_poll_timeout()]
             .into_iter()
             .flatten()
             .min()
@@ -369,7 +408,7 @@ impl Conductor {
                 Output::AwaitQuiet => self.order(Order::AwaitQuiet),
                 Output::AwaitSaid => self.order(Order::AwaitSaid),
                 Output::HangUp(cause) => self.acts.push_back(Act::EndLeg(hang_up(cause))),
-                Output::End(outcome) => self.end(outcome),
+                Output::End(outcome) => self.end(now, outcome),
             }
         }
     }
@@ -417,8 +456,9 @@ impl Conductor {
         }
     }
 
-    fn end(&mut self, outcome: Outcome) {
+    fn end(&mut self, now: Instant, outcome: Outcome) {
         self.talking = false;
+        self.close_tools(now);
         self.transfer = None;
         // Whatever is left of the leg needs no more of us; a leg that is over ignores this.
         self.acts.push_back(Act::EndLeg(hang_up(outcome.cause)));

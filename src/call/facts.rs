@@ -86,7 +86,8 @@ impl Facts {
         filled
     }
 
-    fn value(&self, name: &str) -> &str {
+    /// What is known under this name; empty when nothing is.
+    pub fn value(&self, name: &str) -> &str {
         let name = name.to_ascii_lowercase();
         match name.split_once('.') {
             None if name == "caller" && self.private => ANONYMOUS,

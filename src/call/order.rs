@@ -68,4 +68,10 @@ pub enum Order {
     SendDigits(String),
     /// Press these keys, as tones in the sound, behind what is being said.
     PlayDigits(String),
+    /// Have the agent say these words, behind what it is saying.
+    Say(String),
+    /// Let the session hear silence in place of the other side, or the other side again.
+    Hush(bool),
+    /// Tell of keys as [`VaultKey`](super::bridge::Report::VaultKey), and nobody else, or as usual again.
+    Divert(bool),
 }

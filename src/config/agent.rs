@@ -5,22 +5,13 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde_json::Value;
 
 use super::{
-    agent_recording::AgentRecording,
-    agent_survival::AgentSurvival,
-    agent_turns::AgentTurns,
-    bounds::PROSE_BYTES_MAX,
-    effective::Writer,
-    section::{Section, one_of},
-    turn_detection,
+    agent_recording::AgentRecording, agent_survival::AgentSurvival, agent_tools::Tool, agent_turns::AgentTurns,
+    bounds::PROSE_BYTES_MAX, effective::Writer, section::Section, turn_detection,
 };
 
 const ANSWERS: &[(&str, Answer)] = &[("when_ready", Answer::WhenReady), ("at_once", Answer::AtOnce)];
 
-const TOOLS: &[(&str, Tool)] = &[
-    ("hang_up", Tool::HangUp),
-    ("transfer", Tool::Transfer),
-    ("send_dtmf", Tool::SendDtmf),
-];
+const TOOL_RECORDS: &[(&str, ToolRecord)] = &[("result", ToolRecord::Result), ("arguments", ToolRecord::Arguments)];
 
 const DTMF_RECORDS: &[(&str, DtmfRecord)] = &[
     ("masked", DtmfRecord::Masked),
@@ -72,6 +63,8 @@ pub struct Agent {
     pub dtmf_record: DtmfRecord,
     /// What its callers hear while its session is away, and when none can be had.
     pub survival: AgentSurvival,
+    /// What the record says of tool calls.
+    pub tool_record: ToolRecord,
 }
 
 /// What a call's record says of the keys that were pressed, besides how many.
@@ -86,6 +79,16 @@ pub enum DtmfRecord {
     Off,
 }
 
+/// What a call's record and its events say of tool calls, besides which there were and how they ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ToolRecord {
+    /// Nothing: arguments may hold what the caller confided.
+    #[default]
+    Result,
+    /// Their arguments.
+    Arguments,
+}
+
 /// When a call is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Answer {
@@ -94,34 +97,6 @@ pub enum Answer {
     WhenReady,
     /// At once; the caller hears comfort tone until the session is ready.
     AtOnce,
-}
-
-/// What an agent may do besides speaking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Tool {
-    /// End the call.
-    HangUp,
-    /// Hand the other side on to somebody else.
-    Transfer,
-    /// Press keys.
-    SendDtmf,
-}
-
-impl Tool {
-    /// The name the model calls it by.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::HangUp => "hang_up",
-            Self::Transfer => "transfer",
-            Self::SendDtmf => "send_dtmf",
-        }
-    }
-}
-
-impl fmt::Display for Tool {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.name())
-    }
 }
 
 impl fmt::Display for DtmfRecord {
@@ -141,7 +116,7 @@ impl Agent {
             voice: section.text("voice", ""),
             answer: section.choice("answer", ANSWERS, Answer::default()),
             transcription_model: some(section.text("transcription_model", "")),
-            tools: section.list("tools", vec![Tool::HangUp], |word| one_of(word, TOOLS)),
+            tools: section.list("tools", vec![Tool::HangUp], Tool::read),
             early_media: section.optional_truth("early_media").unwrap_or_default(),
             voicemail_after: section
                 .optional_whole("voicemail_after_ms", 0..=60_000, "ms")
@@ -154,6 +129,7 @@ impl Agent {
             hears_keys: section.choice("dtmf", DTMF, true),
             dtmf_record: section.choice("dtmf_record", DTMF_RECORDS, DtmfRecord::default()),
             survival: AgentSurvival::read(&mut section),
+            tool_record: section.choice("tool_record", TOOL_RECORDS, ToolRecord::default()),
             turn_detection: turn_detection::read(section.inner("turn_detection")),
         };
         if agent.early_media && agent.answer == Answer::AtOnce {
@@ -205,6 +181,8 @@ impl Agent {
         out.text("dtmf", if self.hears_keys { "text" } else { "off" });
         out.text("dtmf_record", self.dtmf_record);
         self.survival.write(out);
+        let arguments = self.tool_record == ToolRecord::Arguments;
+        out.text("tool_record", if arguments { "arguments" } else { "result" });
         out.object(
             format_args!("[agents.{}.turn_detection]", self.name),
             &self.turn_detection,

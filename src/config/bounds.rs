@@ -15,6 +15,12 @@ pub const AGENTS_MAX: usize = 256;
 /// Backends. Each is a label value of metrics, so more would swell what is scraped.
 pub const BACKENDS_MAX: usize = 64;
 
+/// Tools over HTTP. Each is a label value of metrics, so more would swell what is scraped.
+pub const TOOLS_MAX: usize = 256;
+
+/// Servers of tools. Each is a connection or a process that is kept.
+pub const MCP_MAX: usize = 32;
+
 /// Items of a list inside a section; a longer list is refused.
 pub(super) const LIST_ITEMS_MAX: usize = 256;
 

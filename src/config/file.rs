@@ -13,7 +13,7 @@ use super::{
 };
 
 /// How deep settings lie at most. What lies deeper is ignored, because what is around it is wrong already.
-const DEPTH_MAX: usize = 6;
+const DEPTH_MAX: usize = 24;
 
 /// Items of a list whose positions are kept; what is wrong with later ones is told at the list's own position.
 const ITEMS_NOTED_MAX: usize = ROUTES_MAX + 1;

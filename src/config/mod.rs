@@ -10,6 +10,7 @@
 mod agent;
 mod agent_recording;
 mod agent_survival;
+mod agent_tools;
 mod agent_turns;
 mod backend;
 mod bounds;
@@ -19,6 +20,7 @@ mod environment;
 mod file;
 mod http;
 mod identity;
+mod journal;
 mod layers;
 mod limits;
 mod listen;
@@ -44,6 +46,9 @@ mod sip;
 mod sip_tls;
 #[cfg(test)]
 mod tests;
+mod tool_http;
+mod tool_manners;
+mod tool_mcp;
 mod trunk;
 mod trunk_limits;
 mod trunk_media;
@@ -54,15 +59,17 @@ mod value;
 use std::{collections::BTreeMap, io, sync::Arc};
 
 pub use self::{
-    agent::{Agent, Answer, DtmfRecord, Tool},
+    agent::{Agent, Answer, DtmfRecord, ToolRecord},
     agent_recording::{AgentRecording, RecordingPolicy},
     agent_survival::AgentSurvival,
+    agent_tools::Tool,
     agent_turns::{AgentTurns, Ear},
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
-    bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
+    bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, MCP_MAX, ROUTES_MAX, TOOLS_MAX, TRUNKS_MAX},
     defence::Defence,
     http::Http,
     identity::{Identity, IdentityFault, authorities},
+    journal::Journal,
     limits::Limits,
     listen::{Listen, SipTransport},
     log::{Log, LogFormat},
@@ -78,6 +85,9 @@ pub use self::{
     session::Session,
     sip::Sip,
     sip_tls::SipTls,
+    tool_http::{HttpMethod, HttpTool},
+    tool_manners::ToolManners,
+    tool_mcp::{McpServer, McpWay},
     trunk::{Credentials, Digest, Trunk},
     trunk_limits::{AllowedTransport, TrunkLimits},
     trunk_media::{KeyWay, Srtp, TrunkMedia},
@@ -104,6 +114,8 @@ pub struct Config {
     pub records: Records,
     /// Where recordings of calls go.
     pub recording: Recording,
+    /// Where it is kept which tool calls were begun.
+    pub journal: Journal,
     /// What is logged, and how.
     pub log: Log,
     /// Who may call, in the order of the file.
@@ -116,6 +128,10 @@ pub struct Config {
     pub agents: BTreeMap<String, Arc<Agent>>,
     /// Session servers, by name.
     pub backends: BTreeMap<String, Backend>,
+    /// Tools over HTTP, by name.
+    pub tools: BTreeMap<String, HttpTool>,
+    /// Servers of tools, by name.
+    pub mcp: BTreeMap<String, McpServer>,
 }
 
 /// Reads settings from the text of a file and the variables of an environment, or says everything that is wrong.
@@ -137,6 +153,7 @@ pub fn load(
         session: Session::read(layers.section("session")),
         records: Records::read(layers.section("records")),
         recording: Recording::read(layers.section("recording")),
+        journal: Journal::read(layers.section("journal")),
         log: Log::read(layers.section("log")),
         trunks: layers.list("trunk", TRUNKS_MAX, Trunk::read),
         registrar: Registrar::read(layers.section("registrar")),
@@ -145,6 +162,8 @@ pub fn load(
             Arc::new(Agent::read(section, name))
         }),
         backends: layers.named("backends", BACKENDS_MAX, Backend::read),
+        tools: layers.named("tools", TOOLS_MAX, HttpTool::read),
+        mcp: layers.named("mcp", MCP_MAX, McpServer::read),
     };
     let mut report = layers.report;
     references::check(&config, &mut report);
@@ -165,12 +184,15 @@ impl Config {
         self.session.write(&mut out);
         self.records.write(&mut out);
         self.recording.write(&mut out);
+        self.journal.write(&mut out);
         self.log.write(&mut out);
         self.trunks.iter().for_each(|trunk| trunk.write(&mut out));
         self.registrar.write(&mut out);
         self.routes.iter().for_each(|route| route.write(&mut out));
         self.agents.values().for_each(|agent| agent.write(&mut out));
         self.backends.values().for_each(|backend| backend.write(&mut out));
+        self.tools.values().for_each(|tool| tool.write(&mut out));
+        self.mcp.values().for_each(|server| server.write(&mut out));
         out.into_text()
     }
 

@@ -12,12 +12,15 @@ pub(super) const PARTS: &[(&str, Shape)] = &[
     ("session", Shape::Table),
     ("records", Shape::Table),
     ("recording", Shape::Table),
+    ("journal", Shape::Table),
     ("log", Shape::Table),
     ("registrar", Shape::Table),
     ("trunk", Shape::List),
     ("route", Shape::List),
     ("agents", Shape::Named),
     ("backends", Shape::Named),
+    ("tools", Shape::Named),
+    ("mcp", Shape::Named),
 ];
 
 /// Tables inside a named table.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
-    Agent, Config, REGISTRAR, Trunk, nearest::suggestion, place::Path, problem::Report, secret::Secret,
+    Agent, Config, REGISTRAR, Tool, Trunk, nearest::suggestion, place::Path, problem::Report, secret::Secret,
     value::shown_text,
 };
 
@@ -37,10 +37,17 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             dangling(report, &path.key("trunk"), "trunk", name, trunks());
         }
     }
-    config
-        .agents
-        .values()
-        .for_each(|agent| check_backends(config, agent, report));
+    config.agents.values().for_each(|agent| {
+        check_backends(config, agent, report);
+        check_tools(config, agent, report);
+    });
+    for name in config.tools.keys().filter(|name| Tool::is_built_in(name)) {
+        let path = Path::default().key("tools").key(name);
+        report.key(
+            &path,
+            format!("{path} is what a tool of the gateway is called: take another name"),
+        );
+    }
 }
 
 fn check_backends(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
@@ -49,6 +56,24 @@ fn check_backends(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
         if !config.backends.contains_key(name) {
             let backends = config.backends.keys().map(String::as_str);
             dangling(report, &path.index(index), "backend", name, backends);
+        }
+    }
+}
+
+fn check_tools(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
+    let path = Path::default().key("agents").key(&agent.name).key("tools");
+    for (index, tool) in agent.tools.iter().enumerate() {
+        let path = path.index(index);
+        match tool {
+            Tool::Http(name) if !config.tools.contains_key(name) => {
+                let nearest = Tool::nearest(name, config.tools.keys().map(String::as_str));
+                report.value(&path, format!("{path} = {} is not known: {nearest}", shown_text(name)));
+            }
+            Tool::Mcp(name) if !config.mcp.contains_key(name) => {
+                let servers = config.mcp.keys().map(String::as_str);
+                dangling(report, &path, "MCP server", name, servers);
+            }
+            _ => {}
         }
     }
 }
@@ -146,6 +171,7 @@ pub(super) fn resolve_secrets(
             fetch(&path, key);
         }
     }
+    resolve_tool_secrets(config, &mut fetch);
     if let Err(fault) = config.recording.key_bytes() {
         let path = Path::default().key("recording").key("key");
         report.value(&path, format!("{path} {fault}"));
@@ -157,6 +183,30 @@ pub(super) fn resolve_secrets(
                 &path,
                 format!("{path} holds letters that no header can carry: use ASCII alone"),
             );
+        }
+    }
+}
+
+/// Those of the tools and servers of tools that some agent has.
+fn resolve_tool_secrets(config: &mut Config, fetch: &mut impl FnMut(&Path, &mut Secret)) {
+    let used: Vec<Tool> = config.agents.values().flat_map(|agent| agent.tools.clone()).collect();
+    for (name, tool) in config
+        .tools
+        .iter_mut()
+        .filter(|(name, _)| used.contains(&Tool::Http((*name).clone())))
+    {
+        let path = Path::default().key("tools").key(name);
+        for (key, secret) in tool.secrets() {
+            fetch(&path.key(key), secret);
+        }
+    }
+    for (name, server) in config
+        .mcp
+        .iter_mut()
+        .filter(|(name, _)| used.contains(&Tool::Mcp((*name).clone())))
+    {
+        if let Some(bearer) = server.bearer_mut() {
+            fetch(&Path::default().key("mcp").key(name).key("bearer"), bearer);
         }
     }
 }

@@ -24,7 +24,9 @@ fn every_documented_default_is_the_real_one() {
         "[[trunk]]\nname = \"a\"\nusername = \"u\"\npassword = \"env:PASSWORD\"\n[[trunk]]\nname = \"b\"\n\
          from = [\"10.0.0.0/8\"]\n[registrar.users.x]\npassword = \"env:PASSWORD\"\n[[route]]\nagent = \"operator\"\n\
          [agents.b]\nbackends = [\"operator\"]\n\
-         [agents.b.turn_detection]\ntype = \"semantic_vad\"\n[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"",
+         [agents.b.turn_detection]\ntype = \"semantic_vad\"\n[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"\n\
+         [tools.t]\ndescription = \"d\"\nurl = \"https://x\"\n[mcp.m]\nurl = \"https://x\"\n[mcp.p]\n\
+         command = [\"x\"]",
     )
     .effective_toml();
     for ((section, key), default) in documented() {
@@ -129,6 +131,7 @@ fn known() -> BTreeSet<Setting> {
         "records",
         "recording",
         "recording.upload",
+        "journal",
         "log",
         "registrar",
     ]
@@ -140,6 +143,8 @@ fn known() -> BTreeSet<Setting> {
         "[backends.x]\nkind = \"operator\"",
         "[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"",
         "[agents.x]\nbackends = [\"operator\"]",
+        "[tools.x]\ndescription = \"d\"\nurl = \"https://x\"",
+        "[mcp.x]\nurl = \"https://x\"",
         "[agents.x]\nbackends = [\"operator\"]\n[agents.x.turn_detection]\ntype = \"server_vad\"",
         "[agents.x]\nbackends = [\"operator\"]\n[agents.x.turn_detection]\ntype = \"semantic_vad\"",
     ];

@@ -8,12 +8,12 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 use ::config::{Map, Value, ValueKind};
 
 use super::{
-    bounds::{LINE_BYTES_MAX, LIST_ITEMS_MAX},
+    bounds::{LINE_BYTES_MAX, LIST_ITEMS_MAX, PROSE_BYTES_MAX},
     nearest::suggestion,
     place::Path,
     problem::Report,
     secret::{Secret, SecretSource},
-    value::{bounded_text, line, shown, shown_text, split},
+    value::{bounded_text, json, line, shown, shown_text, split},
 };
 
 /// A table being read. It has to be [`finish`](Self::finish)ed, which finds the unknown keys.
@@ -266,6 +266,26 @@ impl<'r> Section<'r> {
         let path = self.path.key(key).index(index);
         read.map_err(|fault| self.report.value(&path, format!("{path} {fault}")))
             .ok()
+    }
+
+    /// A JSON value, written as a table or as a text of JSON; `check` says what is wrong with it.
+    pub(super) fn json(
+        &mut self,
+        key: &'static str,
+        default: serde_json::Value,
+        check: fn(&serde_json::Value) -> Result<(), String>,
+    ) -> serde_json::Value {
+        let Some(value) = self.take(key) else { return default };
+        let read = match &value.kind {
+            ValueKind::Table(_) => json(&value),
+            ValueKind::String(text) if text.len() > PROSE_BYTES_MAX => {
+                Err(format!("is longer than {PROSE_BYTES_MAX} bytes"))
+            }
+            ValueKind::String(text) => serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}")),
+            _ => Err("is neither a table nor a text of JSON".to_owned()),
+        };
+        let read = read.and_then(|json| check(&json).map(|()| json));
+        self.settled(key, read, default)
     }
 
     /// Where a secret comes from. No message shows the value: it may be the secret itself.

@@ -30,6 +30,22 @@ pub(super) fn line(text: &str) -> Result<&str, String> {
     }
 }
 
+/// A value as JSON.
+pub(super) fn json(value: &Value) -> Result<serde_json::Value, String> {
+    Ok(match &value.kind {
+        ValueKind::String(text) => text.as_str().into(),
+        ValueKind::I64(number) => (*number).into(),
+        ValueKind::Float(number) => (*number).into(),
+        ValueKind::Boolean(truth) => (*truth).into(),
+        ValueKind::Array(items) => items.iter().map(json).collect::<Result<Vec<_>, _>>()?.into(),
+        ValueKind::Table(table) => {
+            let members = table.iter().map(|(key, value)| Ok((key.clone(), json(value)?)));
+            serde_json::Value::Object(members.collect::<Result<_, String>>()?)
+        }
+        _ => return Err("holds a date, or lies too deep: write it as a text of JSON".to_owned()),
+    })
+}
+
 /// A value as it stands in the file.
 pub(super) fn shown(value: &Value) -> String {
     match &value.kind {

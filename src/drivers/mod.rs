@@ -14,6 +14,7 @@ pub mod post;
 pub mod realtime;
 pub mod refusals;
 pub mod sip;
+pub mod tools;
 pub mod worker;
 
 /// Sleeps until a machine's deadline; for ever when it has none.

@@ -26,6 +26,12 @@ impl Fields {
         Self::parse(&read(body).await?)
     }
 
+    /// The same where a body may be left out.
+    pub async fn read_if_any(body: Body) -> Result<Self, Refused> {
+        let bytes = read(body).await?;
+        Self::parse(if bytes.is_empty() { b"{}" } else { &bytes })
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self, Refused> {
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(fields)) => Ok(Self {

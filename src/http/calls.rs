@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::{
-    backends,
+    approvals, backends,
     body::{self, Fields},
     control::{Control, PlaceCall, RecordingAction, Refused, Transfer},
     events, openapi,
@@ -73,6 +73,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
     }),
     operation(Method::GET, "/v1/calls/{id}/events", |method| {
         on(method, events::listen)
+    }),
+    operation(Method::GET, "/v1/approvals", |method| on(method, approvals::list)),
+    operation(Method::POST, "/v1/approvals/{id}/{decision}", |method| {
+        on(method, approvals::decide)
     }),
     operation(Method::POST, "/v1/explain", |method| on(method, explain)),
     operation(Method::GET, "/v1/trunks", |method| on(method, trunks::list)),
@@ -222,7 +226,8 @@ pub(super) fn no_such_call() -> Refused {
     Refused::not_found("no_such_call", None, detail)
 }
 
-fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+/// An answer of JSON.
+pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
     let json = serde_json::to_string(body).unwrap_or_default();
     (status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
 }

@@ -24,6 +24,10 @@ pub trait Control: Send + Sync {
     fn send_digits(&self, id: &str, digits: String) -> BoxFuture<'_, Result<(), Refused>>;
     /// Has a call recorded, or not any more.
     fn record(&self, id: &str, action: RecordingAction) -> BoxFuture<'_, Result<(), Refused>>;
+    /// The tool calls that wait for a person, the oldest first.
+    fn approvals(&self) -> Vec<ApprovalView>;
+    /// A person has decided, and why.
+    fn decide(&self, id: &str, approved: bool, reason: String) -> BoxFuture<'_, Result<(), Refused>>;
     /// What happened to a call after the event of this number; nothing when there is no such call.
     fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>>;
     /// Changes whenever something happens to any call.
@@ -123,6 +127,25 @@ pub struct CallView {
     pub outcome: Option<OutcomeView>,
 }
 
+/// A tool call that waits for a person.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ApprovalView {
+    /// Its id.
+    pub id: String,
+    /// The call.
+    pub call_id: String,
+    /// The agent that wants it done.
+    pub agent: String,
+    /// The tool.
+    pub tool: String,
+    /// Its arguments.
+    pub arguments: Value,
+    /// Since when it waits, RFC 3339.
+    pub asked_at: String,
+    /// Until when; then it counts as rejected.
+    pub expires_at: String,
+}
+
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OutcomeView {
@@ -140,7 +163,7 @@ pub struct CallEvent {
     /// Its number among the events of the call, from 1.
     pub number: u64,
     /// What: `dialing`, `ringing`, `early`, `answered`, `machine_likely`, `transfer`, `recording`, `diagnosis`,
-    /// `diagnosis_cleared`, `quality` or `ended`.
+    /// `diagnosis_cleared`, `quality`, `tool`, `tool_arguments`, `approval` or `ended`.
     pub event: &'static str,
     /// When, RFC 3339.
     pub at: String,

@@ -5,6 +5,7 @@
 //! ([`Control`]). It is meant for the machine, its monitoring and applications beside it, not for the internet: there is
 //! no TLS, and it listens on loopback unless told otherwise.
 
+mod approvals;
 mod backends;
 mod body;
 mod calls;
@@ -18,7 +19,9 @@ mod server;
 mod token;
 mod trunks;
 
-pub use control::{CallEvent, CallView, Control, OutcomeView, PlaceCall, RecordingAction, Refused, Transfer};
+pub use control::{
+    ApprovalView, CallEvent, CallView, Control, OutcomeView, PlaceCall, RecordingAction, Refused, Transfer,
+};
 pub use readiness::Readiness;
 pub use routes::HttpState;
 pub use server::serve;

@@ -77,6 +77,11 @@ impl Tls {
         })
     }
 
+    /// The same for a library that makes connections of its own.
+    pub fn settings(&self) -> ClientConfig {
+        self.connector.config().as_ref().clone()
+    }
+
     /// Secures a connection to this host.
     pub(super) async fn connect(&self, host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, ConnectError> {
         let explain = |error: io::Error| self.explain(host, &error);

@@ -83,6 +83,15 @@ pub enum ServerEvent<'a> {
         /// The words.
         text: Cow<'a, str>,
     },
+    /// A piece of a tool call's arguments, before the call itself is told.
+    ToolArgumentsDelta {
+        /// The response that calls.
+        response: Cow<'a, str>,
+        /// The id to answer with.
+        call: Cow<'a, str>,
+        /// JSON text, a piece of it.
+        delta: Cow<'a, str>,
+    },
 }
 
 /// One content part of one item of one response.

@@ -14,6 +14,7 @@ use std::{
 use crate::audio::{Heard, Utterance};
 
 use super::{
+    arguments::Arguments,
     audio::AudioFormat,
     event::{ClientEvent, ServerEvent},
     fault::{Fault, FaultClass},
@@ -56,6 +57,13 @@ pub enum Output {
     },
     /// The server took what the caller said for a turn: this item, whose words may come as a transcript.
     TurnCommitted(String),
+    /// The agent is about to call a tool: its arguments as far as they have come.
+    ToolArguments {
+        /// The id of the call.
+        call_id: String,
+        /// JSON text without its end.
+        so_far: String,
+    },
     /// Something was said. The caller's words may come before, during or after the answer to them.
     Transcript(Transcript),
     /// Something is wrong; unless it is harmless, the session is lost.
@@ -84,6 +92,7 @@ pub struct Machine {
     responses: Responses,
     parts: Parts,
     tool_calls: ToolCalls,
+    arguments: Arguments,
     history: History,
     usage: Usage,
     events_sent: u64,
@@ -117,6 +126,7 @@ impl Machine {
             responses: Responses::default(),
             parts: Parts::new(format),
             tool_calls: ToolCalls::default(),
+            arguments: Arguments::default(),
             history: History::default(),
             usage: Usage::default(),
             events_sent: 0,
@@ -242,9 +252,11 @@ impl Machine {
         self.put(now, Wish::prompt(instructions));
     }
 
-    /// Has the agent say exactly these words once it has finished what it is saying.
-    pub fn say_exactly(&mut self, now: Instant, words: &str) {
-        self.wish(now, Some(format!("Say exactly these words and nothing else: {words}")));
+    /// Has the agent say these words behind what it is saying, unless it is away.
+    pub fn say_words(&mut self, now: Instant, words: &str) {
+        if self.is_ready() {
+            self.wish(now, Some(format!("Say exactly these words and nothing else: {words}")));
+        }
     }
 
     /// Has the agent speak now, to these instructions, although the caller has not finished.

@@ -6,6 +6,7 @@
 //! [`Reconnect`] says when to dial again. There are no sockets, clocks or playout here: the bridge carries text and
 //! audio between the WebSocket, this machine and the leg's media, and tells how much of the agent was heard.
 
+mod arguments;
 mod audio;
 mod backoff;
 mod dialect;

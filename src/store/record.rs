@@ -89,6 +89,9 @@ pub struct CallRecord {
     /// What was recorded, one after the other.
     #[serde(default)]
     pub recordings: Vec<RecordingRecord>,
+    /// The tools the agent called, in the order they were over; at most the first 256.
+    #[serde(default)]
+    pub tools: Vec<ToolCallRecord>,
     /// The leg's packets.
     pub rtp: RtpRecord,
     /// How it sounded.
@@ -140,6 +143,7 @@ impl CallRecord {
             answered_by: None,
             transfer: None,
             recordings: Vec::new(),
+            tools: Vec::new(),
             rtp: RtpRecord::default(),
             quality: QualityRecord::default(),
             diagnoses: Vec::new(),
@@ -223,6 +227,20 @@ impl RecordingRecord {
         self.lost_ms = report.lost_ms;
         self.sha256.clone_from(&report.sha256);
     }
+}
+
+/// A tool call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCallRecord {
+    /// The tool, as the model called it.
+    pub tool: String,
+    /// `ok`, `failed`, `timeout`, `rejected` or `cancelled`.
+    pub result: String,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Its arguments, where the agent's `tool_record` says so.
+    #[serde(default)]
+    pub arguments: Option<String>,
 }
 
 /// A transfer: whom the far end was to call, and what came of it.
@@ -379,6 +397,7 @@ pub(super) mod tests {
             "dtmf",
             "diagnoses",
             "recordings",
+            "tools",
         ] {
             json.as_object_mut().unwrap().remove(name);
         }
@@ -410,6 +429,7 @@ pub(super) mod tests {
             answered_by: None,
             transfer: None,
             recordings: Vec::new(),
+            tools: Vec::new(),
             duration_ms: 0,
             caller_talk_ms: 0,
             agent_talk_ms: 0,

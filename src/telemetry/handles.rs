@@ -68,6 +68,7 @@ pub(super) struct Handles {
     pub(super) recording_uploads_pending: IntGauge,
     pub(super) recording_uploads: IntCounterVec,
     pub(super) dtmf_digits: IntCounter,
+    pub(super) tool_calls: IntCounterVec,
     pub(super) build_info: IntGaugeVec,
     pub(super) process: Mutex<ProcessMetrics>,
 }
@@ -137,6 +138,7 @@ impl Handles {
             recording_uploads_pending: make.gauge(Metric::RecordingUploadsPending),
             recording_uploads: make.counter_vec(Metric::RecordingUploads),
             dtmf_digits: make.counter(Metric::DtmfDigits),
+            tool_calls: make.counter_vec(Metric::ToolCalls),
             build_info: make.gauge_vec(Metric::BuildInfo),
             process: Mutex::new(make.process()),
             registry,

@@ -18,6 +18,9 @@ pub enum Format {
     Json,
 }
 
+/// What is quieter than the filter says unless the filter names it: the library of MCP tells what tools are called with.
+const TALKATIVE: &str = "rmcp=warn";
+
 /// The filter cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -69,10 +72,14 @@ pub fn set_agent(span: &Span, agent: &str) {
 }
 
 fn read_filter(filter: &str) -> Result<EnvFilter, BadFilter> {
-    EnvFilter::builder().parse(filter).map_err(|cause| BadFilter {
+    let read = EnvFilter::builder().parse(filter).map_err(|cause| BadFilter {
         filter: filter.to_owned(),
         cause,
-    })
+    })?;
+    match TALKATIVE.parse() {
+        Ok(directive) if !filter.contains("rmcp") => Ok(read.add_directive(directive)),
+        _ => Ok(read),
+    }
 }
 
 #[cfg(test)]

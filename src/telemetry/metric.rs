@@ -108,6 +108,8 @@ pub enum Metric {
     RecordingUploads,
     /// DTMF digits received.
     DtmfDigits,
+    /// Tool calls ended.
+    ToolCalls,
     /// The version running.
     BuildInfo,
     /// CPU time of the process.
@@ -139,7 +141,7 @@ pub enum Kind {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 56] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -187,6 +189,7 @@ impl Metric {
         Self::RecordingUploadsPending,
         Self::RecordingUploads,
         Self::DtmfDigits,
+        Self::ToolCalls,
         Self::BuildInfo,
         Self::ProcessCpu,
         Self::ProcessResidentMemory,
@@ -551,6 +554,14 @@ const ROWS: &[(Metric, Row)] = &[
     (
         Metric::DtmfDigits,
         counter("patchcord_dtmf_digits_total", "DTMF digits received from callers."),
+    ),
+    (
+        Metric::ToolCalls,
+        counter(
+            "patchcord_tool_calls_total",
+            "Tool calls of agents, by the tool's or its server's name in the configuration, and how they ended.",
+        )
+        .by(&["tool", "result"]),
     ),
     (
         Metric::BuildInfo,

@@ -337,6 +337,11 @@ impl Metrics {
         self.handles.dtmf_digits.inc();
     }
 
+    /// A tool call ended; `tool` is a name of the configuration, `result` a fixed word.
+    pub fn tool_call(&self, tool: &str, result: &'static str) {
+        self.handles.tool_calls.with_label_values(&[tool, result]).inc();
+    }
+
     fn gauge(&self, level: Level) -> &IntGauge {
         match level {
             Level::CallsActive => &self.handles.calls_active,

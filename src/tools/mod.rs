@@ -1,17 +1,31 @@
 //! What an agent may do besides speaking: the tools it is told of, and what a call of one means.
 //!
 //! A tool call is words from a model, so it is read with suspicion and a mistake is explained to the model in its own
-//! terms. Nothing is done here: whoever owns the call performs the [`Action`].
+//! terms. Nothing is done here: whoever owns the call performs the [`Action`]. What is done elsewhere and takes its time
+//! ([`External`]) is watched over by the [`Desk`], and keys that the model must not see go into the [`Vault`].
 
+pub mod desk;
+mod external;
+mod schema;
+pub mod signature;
 mod specs;
+pub mod template;
+pub mod vault;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     config::{Agent, Tool},
     realtime::ToolSpec,
+};
+
+pub use self::{
+    desk::Desk,
+    external::{Ended, Errand, External, Finished, Origin, Reply},
+    vault::{Collected, Concealed, Digits, Plan, Vault},
 };
 
 /// The longest reason kept, in bytes; the rest is cut off.
@@ -19,6 +33,13 @@ const REASON_BYTES_MAX: usize = 200;
 
 /// The longest target of a transfer, in bytes; a longer one is no number.
 const TARGET_BYTES_MAX: usize = 256;
+
+/// Names of tools in an answer; further ones are left out.
+const NAMES_MAX: usize = 32;
+
+/// How long a caller waits on hold at most, in seconds, and how long when the model does not say.
+const HOLD_S_MAX: u64 = 300;
+const HOLD_S: u64 = 30;
 
 /// Most digits sent at once.
 pub const DIGITS_MAX: usize = 32;
@@ -33,7 +54,7 @@ pub struct Invocation<'a> {
 }
 
 /// What a tool call asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// End the call once the agent has finished speaking.
     HangUp {
@@ -50,6 +71,12 @@ pub enum Action {
         /// Which: 0-9, *, #, A-D.
         digits: String,
     },
+    /// Take keys of the caller.
+    CollectDigits(Plan),
+    /// Have the caller wait for this long.
+    Hold(Duration),
+    /// Have somebody else do something, with these arguments.
+    Run(Arc<External>, Value),
 }
 
 /// A tool call that cannot be done. Its text is the answer to the model.
@@ -67,16 +94,17 @@ pub enum Misuse {
     #[error("The arguments of {tool} are wrong: {problem}. Call it again with arguments that fit its parameters.")]
     BadArguments {
         /// The tool.
-        tool: &'static str,
+        tool: String,
         /// What is wrong.
         problem: String,
     },
 }
 
 /// The tools one agent has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Toolbox {
     tools: Vec<Tool>,
+    externals: Vec<Arc<External>>,
     targets: BTreeMap<String, String>,
     any_target: bool,
 }
@@ -99,22 +127,53 @@ impl Toolbox {
     pub fn new(tools: Vec<Tool>, targets: BTreeMap<String, String>, any_target: bool) -> Self {
         Self {
             tools,
+            externals: Vec::new(),
             targets,
             any_target,
         }
     }
 
-    /// What the session is told of the tools.
-    pub fn specs(&self) -> Vec<ToolSpec> {
-        self.tools.iter().map(|tool| self.spec(*tool)).collect()
+    /// The same with tools that somebody else does. Of two with one name the first counts.
+    pub fn with(mut self, externals: impl IntoIterator<Item = Arc<External>>) -> Self {
+        for external in externals {
+            let taken = self.names().any(|name| name == external.name);
+            self.externals.extend((!taken).then_some(external));
+        }
+        self
     }
 
-    fn spec(&self, tool: Tool) -> ToolSpec {
-        match tool {
+    /// What the session is told of the tools.
+    pub fn specs(&self) -> Vec<ToolSpec> {
+        let own = self.tools.iter().filter_map(|tool| self.spec(tool));
+        own.chain(self.externals.iter().map(|tool| tool.spec())).collect()
+    }
+
+    fn spec(&self, tool: &Tool) -> Option<ToolSpec> {
+        Some(match tool {
             Tool::HangUp => specs::hang_up(),
             Tool::Transfer => specs::transfer(self.targets.keys(), self.any_target),
             Tool::SendDtmf => specs::send_dtmf(),
-        }
+            Tool::CollectDigits => specs::collect_digits(),
+            Tool::Hold => specs::hold(),
+            // These come as externals.
+            Tool::Http(_) | Tool::Mcp(_) => return None,
+        })
+    }
+
+    /// The name of a tool in the configuration, for a metric; nothing when there is none of this name.
+    pub fn configured<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        let external = self.externals.iter().find(|external| external.name == name);
+        let own = || self.names().any(|own| own == name).then_some(name);
+        external.map(|external| external.configured()).or_else(own)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let own = self
+            .tools
+            .iter()
+            .filter(|tool| !matches!(tool, Tool::Http(_) | Tool::Mcp(_)));
+        own.map(Tool::name)
+            .chain(self.externals.iter().map(|tool| tool.name.as_str()))
     }
 
     /// What this call asks for.
@@ -123,12 +182,26 @@ impl Toolbox {
             Some(Tool::HangUp) => invocation.hang_up(),
             Some(Tool::Transfer) => self.transfer(invocation),
             Some(Tool::SendDtmf) => invocation.send_dtmf(),
-            None => Err(self.no_such_tool(invocation.name)),
+            Some(Tool::CollectDigits) => invocation.collect_digits(),
+            Some(Tool::Hold) => invocation.hold(),
+            Some(Tool::Http(_) | Tool::Mcp(_)) | None => self.external(invocation),
+        }
+    }
+
+    fn external(&self, invocation: Invocation<'_>) -> Result<Action, Misuse> {
+        let named = |tool: &&Arc<External>| tool.name == invocation.name;
+        let Some(tool) = self.externals.iter().find(named) else {
+            return Err(self.no_such_tool(invocation.name));
+        };
+        let arguments: Value = invocation.arguments(&tool.name)?;
+        match schema::check(&tool.parameters, &arguments) {
+            Ok(()) => Ok(Action::Run(tool.clone(), arguments)),
+            Err(problem) => Err(misuse(&tool.name, shortened(&problem))),
         }
     }
 
     fn no_such_tool(&self, name: &str) -> Misuse {
-        let tools: Vec<&str> = self.tools.iter().map(|tool| tool.name()).collect();
+        let tools: Vec<&str> = self.names().take(NAMES_MAX).collect();
         Misuse::NoSuchTool {
             name: shortened(name),
             tools: if tools.is_empty() {
@@ -150,18 +223,15 @@ impl Toolbox {
         let problem = || match (self.any_target, self.targets.is_empty()) {
             (true, _) => "target is neither a known name nor a telephone number".to_owned(),
             (false, true) => "nobody can be transferred to".to_owned(),
-            (false, false) => format!("target must be one of: {}", self.names()),
+            (false, false) => format!("target must be one of: {}", self.target_names()),
         };
         match free {
             true => Ok(Action::Transfer { to: target.to_owned() }),
-            false => Err(Misuse::BadArguments {
-                tool,
-                problem: problem(),
-            }),
+            false => Err(misuse(tool, problem())),
         }
     }
 
-    fn names(&self) -> String {
+    fn target_names(&self) -> String {
         let names: Vec<&str> = self.targets.keys().map(String::as_str).collect();
         names.join(", ")
     }
@@ -197,24 +267,47 @@ impl Invocation<'_> {
         let SendDtmf { digits } = self.arguments(tool)?;
         match are_digits(&digits) {
             true => Ok(Action::SendDigits { digits }),
-            false => Err(Misuse::BadArguments {
-                tool,
-                problem: format!("digits must be 1 to {DIGITS_MAX} of 0-9, *, # and A-D"),
-            }),
+            false => {
+                let problem = format!("digits must be 1 to {DIGITS_MAX} of 0-9, *, # and A-D");
+                Err(misuse(tool, problem))
+            }
+        }
+    }
+
+    fn collect_digits(&self) -> Result<Action, Misuse> {
+        let tool = Tool::CollectDigits.name();
+        let CollectDigits { length, end_key } = self.arguments(tool)?;
+        let length_max = length.unwrap_or(vault::LENGTH_MAX);
+        let end_key = end_key.unwrap_or_else(|| "#".to_owned());
+        let end_key = Some(end_key).filter(|key| !key.is_empty());
+        let fits = end_key.as_ref().is_none_or(|key| key.len() == 1 && are_digits(key));
+        if !(1..=vault::LENGTH_MAX).contains(&length_max) || !fits {
+            let problem = format!("length must be 1 to {} and end_key one key or empty", vault::LENGTH_MAX);
+            return Err(misuse(tool, problem));
+        }
+        Ok(Action::CollectDigits(Plan {
+            length_max,
+            end_key: end_key.and_then(|key| key.chars().next()),
+        }))
+    }
+
+    fn hold(&self) -> Result<Action, Misuse> {
+        let tool = Tool::Hold.name();
+        let seconds = self.arguments::<Hold>(tool)?.seconds.unwrap_or(HOLD_S);
+        match (1..=HOLD_S_MAX).contains(&seconds) {
+            true => Ok(Action::Hold(Duration::from_secs(seconds))),
+            false => Err(misuse(tool, format!("seconds must be 1 to {HOLD_S_MAX}"))),
         }
     }
 
     /// Models leave the arguments of a call without any empty as often as they write `{}`.
-    fn arguments<'de, T: Deserialize<'de>>(&'de self, tool: &'static str) -> Result<T, Misuse> {
+    fn arguments<'de, T: Deserialize<'de>>(&'de self, tool: &str) -> Result<T, Misuse> {
         let text = if self.arguments.trim().is_empty() {
             "{}"
         } else {
             self.arguments
         };
-        serde_json::from_str(text).map_err(|error| Misuse::BadArguments {
-            tool,
-            problem: shortened(&error.to_string()),
-        })
+        serde_json::from_str(text).map_err(|error| misuse(tool, shortened(&error.to_string())))
     }
 }
 
@@ -234,6 +327,26 @@ struct Transfer {
 #[serde(deny_unknown_fields)]
 struct SendDtmf {
     digits: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CollectDigits {
+    length: Option<usize>,
+    end_key: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hold {
+    seconds: Option<u64>,
+}
+
+fn misuse(tool: &str, problem: String) -> Misuse {
+    Misuse::BadArguments {
+        tool: tool.to_owned(),
+        problem,
+    }
 }
 
 fn shortened(text: &str) -> String {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::vault::LENGTH_MAX;
 use crate::{config::Tool, realtime::ToolSpec};
 
 pub(super) fn hang_up() -> ToolSpec {
@@ -38,6 +39,29 @@ pub(super) fn send_dtmf() -> ToolSpec {
         "Presses keys of the telephone, for instance to get through the menu of an answering system.",
         json!({ "digits": { "type": "string", "description": "1 to 32 of 0-9, *, # and A-D, such as \"12#\"." } }),
         &["digits"],
+    )
+}
+
+pub(super) fn collect_digits() -> ToolSpec {
+    spec(
+        Tool::CollectDigits,
+        "Takes digits that the caller types on the telephone and that you are not told, such as a card number or a PIN. \
+         Ask the caller to type them first. You get a reference to give to the tool that needs them.",
+        json!({
+            "length": { "type": "integer", "minimum": 1, "maximum": LENGTH_MAX, "description": "How many digits." },
+            "end_key": { "type": "string", "description": "The key that ends it before; \"#\" when left out." },
+        }),
+        &[],
+    )
+}
+
+pub(super) fn hold() -> ToolSpec {
+    spec(
+        Tool::Hold,
+        "Has the caller wait, hearing a soft tone, until a tool that is under way answers or the time is over. Tell the \
+         caller first.",
+        json!({ "seconds": { "type": "integer", "minimum": 1, "maximum": 300, "description": "30 when left out." } }),
+        &[],
     )
 }
 

@@ -119,6 +119,8 @@ def settings(
     early_media=False,
     defence="",
     recording="",
+    # More keys of the agent.
+    agent="",
     greeting="Hello, this is the operator. Say something, and I will say it back to you.",
 ):
     """The whole configuration file of one scenario."""
@@ -163,6 +165,7 @@ backends = ["only"]
 greeting = "{greeting}"
 answer = "{answer}"
 early_media = {str(early_media).lower()}
+{agent}
 
 [agents.operator.turn_detection]
 type = "server_vad"

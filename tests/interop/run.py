@@ -28,6 +28,7 @@ import codec_scenarios
 import events_scenario
 import kamailio_scenarios
 import lossy_scenario
+import mcp_scenario
 import phone_scenarios
 import quality_scenarios
 import sipp_scenarios
@@ -280,6 +281,8 @@ def main():
         tally.run("events", lambda notes: events_scenario.run(options, notes))
     if chosen("storage"):
         tally.run("storage", lambda notes: storage_scenario.run(options, notes))
+    if chosen("mcp"):
+        tally.run("mcp", lambda notes: mcp_scenario.run(options, notes))
     for audio in lossy_scenario.AUDIOS:
         if chosen(f"quality-lossy-{audio}"):
             tally.run(f"quality-lossy-{audio}", lambda notes: lossy_scenario.run(options, notes, audio))

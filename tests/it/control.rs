@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     gateway::{TOKEN, TestGateway},
-    phone::{Offer, Phone},
+    phone::{Offer, PATIENCE, Phone},
 };
 
 #[tokio::test]
@@ -77,6 +77,26 @@ async fn a_caller_is_greeted_before_the_answer_and_answered_after_the_greeting()
     let record = &gateway.records(1).await[0];
     assert_eq!(record["outcome"]["cause"], "caller_hung_up");
     gateway.settled().await;
+}
+
+/// What happened to the only call so far, as server-sent events, up to these words or the end of the call.
+pub async fn events_until(gateway: &TestGateway, words: &str) -> String {
+    let (_, list) = ask(gateway, "GET", "/v1/calls", "").await;
+    let id = list["calls"][0]["id"].as_str().expect("a call").to_owned();
+    let mut stream = TcpStream::connect(gateway.gateway.http_address).await.unwrap();
+    let request = format!("GET /v1/calls/{id}/events HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    let reading = async {
+        while !text.contains(words) && !text.contains("event: ended") {
+            let mut buffer = [0; 4096];
+            let read = stream.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "never: {words} in {text}");
+            text.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("the event comes");
+    text
 }
 
 /// The status and the body of an answer.

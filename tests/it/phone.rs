@@ -250,6 +250,18 @@ impl Phone {
         self.mouth.lock().unwrap().digit = Some((code, 0));
     }
 
+    /// Presses digits, one after the other.
+    pub async fn press_all(&self, digits: &str) {
+        let mut tick = tokio::time::interval(Duration::from_millis(60));
+        for digit in digits.chars() {
+            tick.tick().await;
+            self.press(digit);
+            while self.mouth.lock().unwrap().digit.is_some() {
+                tick.tick().await;
+            }
+        }
+    }
+
     /// Sends nothing at all, or goes on.
     pub fn shut_mouth(&self, shut: bool) {
         self.mouth.lock().unwrap().shut = shut;

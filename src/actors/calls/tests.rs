@@ -274,7 +274,12 @@ impl Exchange {
 
     fn switchboard(&self) -> super::super::control::Switchboard {
         let service = &self.service;
-        super::super::control::Switchboard::new(service.board.clone(), service.manager.clone(), service.inquiries())
+        super::super::control::Switchboard::new(
+            service.board.clone(),
+            service.manager.clone(),
+            service.approvals.clone(),
+            service.inquiries(),
+        )
     }
 
     fn view(&self, id: &str) -> CallView {

@@ -50,7 +50,7 @@ impl Bridge {
         match wish {
             Wish::Duck(on) => self.media.duck(on),
             Wish::CutOff => self.session_does(|session| session.cut_in(now)),
-            Wish::Say(words) => self.session_does(|session| session.say_exactly(now, &words)),
+            Wish::Say(words) => self.session_does(|session| session.say_words(now, &words)),
             Wish::Respond(instructions) => self.session_does(|session| session.step_in(now, instructions)),
             Wish::GiveUp => self.reports.push_back(Report::CallerIdle),
         }

@@ -14,7 +14,14 @@ impl Conductor {
         if !self.talking {
             return Err(NotNow::NotTalking);
         }
+        if self.vault.is_open() && matches!(ask, Ask::Start | Ask::Resume) {
+            return Err(NotNow::Collecting);
+        }
         let step = self.recording.ask(ask)?;
+        if ask == Ask::Pause {
+            // It outlasts a pause of the vault's.
+            self.unpause = false;
+        }
         self.acts.extend(step.map(Act::Record));
         let told = matches!(self.recording.consent(), Consent::Heard | Consent::Asking { .. });
         if ask == Ask::Start && !told {
@@ -36,6 +43,9 @@ impl Conductor {
     /// Begins what is wanted, as soon as the call is answered, it is clear what is spoken, and the caller has been told
     /// what the caller is to be told.
     pub(super) fn record_if_wanted(&mut self) {
+        if self.vault.is_open() {
+            return;
+        }
         let agreed = self.terms.as_ref().and_then(|terms| terms.agreed());
         let Some(agreed) = agreed.filter(|_| self.talking) else {
             return;

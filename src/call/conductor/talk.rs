@@ -1,11 +1,9 @@
-//! What happens inside a call that is answered: tools, transfers, digits, texts.
+//! What happens inside a call that is answered: transfers, digits, texts.
 
 use std::time::Instant;
 
-use super::{
-    Act, Action, Asker, Command, Conductor, DIGIT_LENGTH, Input, Invocation, LegId, NotNow, Note, Order, Transfer,
-};
-use crate::{call::transfer::Ended, config::KeyWay, sip::Uri};
+use super::{Act, Asker, Command, Conductor, DIGIT_LENGTH, Input, LegId, NotNow, Note, Order, Transfer};
+use crate::{call::transfer::Ended, config::KeyWay, sip::Uri, tools};
 
 /// The longest text of a MESSAGE that the agent is told, in bytes; the rest is cut off.
 const MESSAGE_BYTES_MAX: usize = 4096;
@@ -56,39 +54,6 @@ impl Conductor {
         self.acts.extend(commands);
     }
 
-    pub(super) fn tool_call(&mut self, now: Instant, call_id: String, name: &str, arguments: &str) {
-        self.note(Note::ToolCalled(name.to_owned()));
-        match self.settings.toolbox.read(Invocation { name, arguments }) {
-            Ok(Action::HangUp { .. }) => {
-                self.tool_result(call_id, "the call is being ended".to_owned(), false);
-                self.handle(now, Input::HangUpAsked);
-            }
-            Ok(Action::Transfer { to }) => {
-                let asked = self.transfer(now, Asker::Agent(call_id.clone()), to, None);
-                self.refused(call_id, asked);
-            }
-            Ok(Action::SendDigits { digits }) => match self.send_digits(&digits) {
-                Ok(()) => self.tool_result(call_id, "The keys are being pressed.".to_owned(), false),
-                refused => self.refused(call_id, refused),
-            },
-            Err(misuse) => self.tool_result(call_id, misuse.to_string(), true),
-        }
-    }
-
-    fn refused(&mut self, call_id: String, asked: Result<(), NotNow>) {
-        if let Err(not_now) = asked {
-            self.tool_result(call_id, format!("That is not possible now: {not_now}."), true);
-        }
-    }
-
-    fn tool_result(&mut self, call_id: String, output: String, respond: bool) {
-        self.order(Order::ToolResult {
-            call_id,
-            output,
-            respond,
-        });
-    }
-
     pub(super) fn transfer_progress(&mut self, now: Instant, status: u16) {
         let Some(transfer) = &mut self.transfer else { return };
         let to = transfer.to().to_owned();
@@ -105,7 +70,12 @@ impl Conductor {
             status: ended.status,
         });
         if let Asker::Agent(call_id) = &ended.asker {
-            self.tool_result(call_id.clone(), ended.explained(), !ended.succeeded());
+            let word = if ended.succeeded() {
+                tools::Ended::Ok
+            } else {
+                tools::Ended::Failed
+            };
+            self.own_done(now, call_id, word, ended.explained(), !ended.succeeded());
         }
         let input = if ended.succeeded() {
             Input::Transferred

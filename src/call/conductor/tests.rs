@@ -7,6 +7,7 @@ use crate::{
 };
 
 mod recording;
+mod tools;
 
 #[test]
 fn a_call_we_place_is_offered_answered_and_greeted() {

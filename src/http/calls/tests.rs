@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::*;
+use crate::http::ApprovalView;
 use crate::{
     http::{CallEvent, CallView, Readiness, routes::router},
     telemetry::Metrics,
@@ -97,6 +98,28 @@ async fn a_recording_is_begun_and_its_actions_are_known() {
     ] {
         let (answered, answer) = desk.ask("POST", &format!("/v1/calls/{path}"), "").await;
         assert_eq!((answered, answer["error"].as_str()), (status, word), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_person_is_shown_and_decided_with_a_reason_or_without() {
+    let desk = Desk::new();
+    let (status, list) = desk.ask("GET", "/v1/approvals", "").await;
+    assert_eq!(
+        (status, &list["approvals"][0]["arguments"]),
+        (200, &json!({ "cents": 5 }))
+    );
+    let long = json!({ "reason": "x".repeat(2000) }).to_string();
+    for (path, body, status, word) in [
+        ("approval_1/reject", "{\"reason\":\"too much\"}", 204, None),
+        ("approval_2/approve", "", 204, None),
+        ("approval_2/perhaps", "", 404, Some("no_such_decision")),
+        ("approval_3/approve", "{}", 404, Some("no_such_approval")),
+        ("approval_1/reject", &long, 422, Some("invalid")),
+        ("approval_1/reject", "{\"why\":\"\"}", 422, Some("invalid")),
+    ] {
+        let (answered, answer) = desk.ask("POST", &format!("/v1/approvals/{path}"), body).await;
+        assert_eq!((answered, answer["error"].as_str()), (status, word), "{path} {body}");
     }
 }
 
@@ -309,6 +332,33 @@ impl Control for Fake {
             RecordingAction::Start => Ok(()),
             _ => Err(Refused::conflict("not_recording", "none")),
         });
+        Box::pin(async { done })
+    }
+
+    fn approvals(&self) -> Vec<ApprovalView> {
+        vec![ApprovalView {
+            id: "approval_1".to_owned(),
+            call_id: "call_1".to_owned(),
+            agent: "a".to_owned(),
+            tool: "pay".to_owned(),
+            arguments: json!({ "cents": 5 }),
+            asked_at: String::new(),
+            expires_at: String::new(),
+        }]
+    }
+
+    fn decide(&self, id: &str, approved: bool, reason: String) -> BoxFuture<'_, Result<(), Refused>> {
+        let done = match id {
+            "approval_1" => {
+                assert_eq!((approved, reason.as_str()), (false, "too much"));
+                Ok(())
+            }
+            "approval_2" => {
+                assert_eq!((approved, reason.as_str()), (true, ""));
+                Ok(())
+            }
+            _ => Err(Refused::not_found("no_such_approval", None, "none")),
+        };
         Box::pin(async { done })
     }
 

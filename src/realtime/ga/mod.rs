@@ -36,7 +36,6 @@ const NOTED: &[&str] = &[
     "rate_limits.updated",
     "response.content_part.added",
     "response.content_part.done",
-    "response.function_call_arguments.delta",
     "response.mcp_call.completed",
     "response.mcp_call.failed",
     "response.mcp_call.in_progress",

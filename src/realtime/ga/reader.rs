@@ -76,6 +76,7 @@ impl<'a> Frame<'a> {
             "response.created" => self.response_created(),
             "response.done" => self.response_done(),
             "response.function_call_arguments.done" => self.arguments_done(),
+            "response.function_call_arguments.delta" => self.arguments_delta(),
             "response.output_item.done" => self.item_done(),
             "session.updated" => Ok(ServerEvent::SessionUpdated(session_view(self.session.as_ref()))),
             "error" => Ok(ServerEvent::Error(server_error(self.error.as_ref()))),
@@ -154,6 +155,15 @@ impl<'a> Frame<'a> {
             name,
             arguments,
         })
+    }
+
+    /// Nobody but a watcher needs it, so that a server may leave out what it likes.
+    fn arguments_delta(self) -> Result<ServerEvent<'a>, Malformed> {
+        let delta = self.delta.map(|delta| delta.0);
+        match (id(self.response_id), id(self.call_id), delta) {
+            (Some(response), Some(call), Some(delta)) => Ok(ServerEvent::ToolArgumentsDelta { response, call, delta }),
+            _ => Ok(ServerEvent::Noted),
+        }
     }
 
     fn item_done(mut self) -> Result<ServerEvent<'a>, Malformed> {

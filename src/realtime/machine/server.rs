@@ -32,6 +32,7 @@ impl Machine {
             } => {
                 self.tool_call(now, &response, &call, &name, &arguments);
             }
+            ServerEvent::ToolArgumentsDelta { response, call, delta } => self.tool_arguments(&response, &call, &delta),
             ServerEvent::Error(error) => self.server_error(now, error),
             ServerEvent::Noted | ServerEvent::Unknown => {}
         }
@@ -166,6 +167,16 @@ impl Machine {
 
     fn is_of_interest(&self, part: &PartName<'_>) -> bool {
         !self.responses.is_muted(&part.response) || self.history.knows(&part.item, part.content_index)
+    }
+
+    fn tool_arguments(&mut self, response: &str, call: &str, delta: &str) {
+        if self.responses.is_muted(response) {
+            return;
+        }
+        if let Some(so_far) = self.arguments.push(call, delta) {
+            let (call_id, so_far) = (call.to_owned(), so_far.to_owned());
+            self.push(Output::ToolArguments { call_id, so_far });
+        }
     }
 
     fn transcript(&mut self, who: Speaker, item: &str, text: &str) {

@@ -131,6 +131,7 @@ fn busy() -> Metrics {
     metrics.sip_refused("unknown_source");
     metrics.sip_dropped("request_rate");
     metrics.tokens("operator", "input_audio", 12);
+    metrics.tool_call("look_up", "ok");
     metrics
 }
 

@@ -26,8 +26,8 @@ impl Call {
                 Decided::EndLeg(command) => self.end_leg(command),
                 Decided::Media(order) => self.order(Order::Bridge(order)),
                 Decided::StartMedia { .. } => panic!("nobody is called here"),
-                // Nobody records here.
-                Decided::Record(_) | Decided::Note(_) => {}
+                // Nobody records here, and no tool is done elsewhere.
+                Decided::Record(_) | Decided::Tool(_) | Decided::Note(_) => {}
                 Decided::End(outcome) => self.ended(outcome),
             }
         }
