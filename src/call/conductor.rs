@@ -155,6 +155,9 @@ pub enum NotNow {
     /// The far end takes no keys in a way that the trunk allows.
     #[error("the far end takes no keys in a way that the trunk's dtmf names")]
     NoKeys,
+    /// The agent has no such backend.
+    #[error("names no backend of the call's agent")]
+    NoSuchBackend,
     /// It does not fit what is being recorded.
     #[error(transparent)]
     Recording(recording::Misfit),

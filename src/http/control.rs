@@ -24,6 +24,8 @@ pub trait Control: Send + Sync {
     fn send_digits(&self, id: &str, digits: String) -> BoxFuture<'_, Result<(), Refused>>;
     /// Has a call recorded, or not any more.
     fn record(&self, id: &str, action: RecordingAction) -> BoxFuture<'_, Result<(), Refused>>;
+    /// Has a call go over to another session, on this backend of its agent or on the same.
+    fn renew(&self, id: &str, backend: Option<String>) -> BoxFuture<'_, Result<(), Refused>>;
     /// What happened to a call after the event of this number; nothing when there is no such call.
     fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>>;
     /// Changes whenever something happens to any call.
