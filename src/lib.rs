@@ -50,6 +50,8 @@
 //!   of 200 ms, to the threads that write files.
 //! - What counts as heard is what left as RTP. No audio of an interrupted response leaves after the flush, but for the
 //!   one packet that fades it out.
+//! - A session that takes over is told the conversation as it was heard, what nobody understood of the caller, and each
+//!   tool's answer once; no tool is at work twice.
 //! - Every queue is bounded by a named constant that says what is lost when it is full.
 //! - What a call holds (ports, dialog, slot in the record file) is given back by dropping it.
 //! - A refused or failed call carries one reason word, the same in its SIP message, log, metric and record.

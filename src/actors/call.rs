@@ -61,8 +61,8 @@ pub enum Msg {
     MediaReports,
     /// The session changed.
     Session(Input),
-    /// Have the call go over to another session, on this backend of the agent or on the same.
-    Renew(Option<String>),
+    /// The control API has the call go over to another session, on this backend of the agent or on the same.
+    Renew(Option<String>, RpcReplyPort<Result<(), NotNow>>),
     /// The Session actor dials this backend.
     Dialled(String),
     /// The conductor's deadline has come.
@@ -264,7 +264,7 @@ impl State {
             Msg::Recorded(report) => self.recorded(&report),
             Msg::SendDigits(digits, port) => answer(port, self.conductor.send_digits(&digits)),
             Msg::Break => panic!("the Call actor was told to break"),
-            Msg::Renew(backend) => self.renew(backend),
+            Msg::Renew(backend, port) => answer(port, self.renew(backend)),
             Msg::BreakSession => self.break_session(),
             Msg::BreakMedia => self.order(Order::Break),
         }
@@ -304,11 +304,14 @@ impl State {
         }
     }
 
-    fn renew(&self, backend: Option<String>) {
-        if let Some(session) = &self.session {
-            // A Session actor that is gone has nothing to renew.
-            let _ = session.cast(session::Msg::Renew(backend));
+    fn renew(&self, backend: Option<String>) -> Result<(), NotNow> {
+        if backend.as_ref().is_some_and(|name| !self.agent.backends.contains(name)) {
+            return Err(NotNow::NoSuchBackend);
         }
+        let session = self.session.as_ref().filter(|_| !self.conductor.ended());
+        let asked = session.map(|session| session.cast(session::Msg::Renew(backend)));
+        // A Session actor that is gone has nothing to renew.
+        asked.and_then(Result::ok).ok_or(NotNow::NotTalking)
     }
 
     fn break_session(&self) {

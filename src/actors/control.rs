@@ -94,6 +94,9 @@ impl Switchboard {
             Ok(CallResult::Success(Err(NotNow::NoKeys))) => {
                 Err(Refused::conflict("no_keys", NotNow::NoKeys.to_string()))
             }
+            Ok(CallResult::Success(Err(NotNow::NoSuchBackend))) => {
+                Err(Refused::invalid("backend", NotNow::NoSuchBackend.to_string()))
+            }
             Ok(CallResult::Success(Err(NotNow::Recording(misfit)))) => {
                 Err(Refused::conflict(misfit.word(), misfit.to_string()))
             }
@@ -175,6 +178,11 @@ impl Control for Switchboard {
                 Ok(CallResult::Success(false) | CallResult::SenderError) | Err(_) => Err(no_such_approval()),
             }
         })
+    }
+
+    fn renew(&self, id: &str, backend: Option<String>) -> BoxFuture<'_, Result<(), Refused>> {
+        let id = id.to_owned();
+        Box::pin(async move { self.ask(&id, |reply| call::Msg::Renew(backend, reply)).await })
     }
 
     fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>> {

@@ -184,6 +184,9 @@ pub enum NotNow {
     /// Keys of the caller are being collected, or the caller is on hold.
     #[error("the caller is typing what nobody is to see, or on hold")]
     Collecting,
+    /// The agent has no such backend.
+    #[error("names no backend of the call's agent")]
+    NoSuchBackend,
     /// It does not fit what is being recorded.
     #[error(transparent)]
     Recording(recording::Misfit),

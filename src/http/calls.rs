@@ -68,6 +68,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(Method::DELETE, "/v1/calls/{id}", |method| on(method, hang_up)),
     operation(Method::POST, "/v1/calls/{id}/transfer", |method| on(method, transfer)),
     operation(Method::POST, "/v1/calls/{id}/dtmf", |method| on(method, send_digits)),
+    operation(Method::POST, "/v1/calls/{id}/session", |method| on(method, renew)),
     operation(Method::POST, "/v1/calls/{id}/recording/{action}", |method| {
         on(method, record)
     }),
@@ -196,6 +197,15 @@ async fn send_digits(
     let digits = fields.text("digits")?;
     fields.finish()?;
     api.control.send_digits(&id, digits).await?;
+    Ok(answer(StatusCode::ACCEPTED, &json!({})))
+}
+
+async fn renew(State(state): State<HttpState>, Path(id): Path<String>, request: Request) -> Result<Response, Refused> {
+    let api = admit(&state, &request)?;
+    let mut fields = Fields::read(request.into_body()).await?;
+    let backend = fields.optional_text("backend")?;
+    fields.finish()?;
+    api.control.renew(&id, backend).await?;
     Ok(answer(StatusCode::ACCEPTED, &json!({})))
 }
 

@@ -28,6 +28,8 @@ pub trait Control: Send + Sync {
     fn approvals(&self) -> Vec<ApprovalView>;
     /// A person has decided, and why.
     fn decide(&self, id: &str, approved: bool, reason: String) -> BoxFuture<'_, Result<(), Refused>>;
+    /// Has a call go over to another session, on this backend of its agent or on the same.
+    fn renew(&self, id: &str, backend: Option<String>) -> BoxFuture<'_, Result<(), Refused>>;
     /// What happened to a call after the event of this number; nothing when there is no such call.
     fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>>;
     /// Changes whenever something happens to any call.

@@ -332,6 +332,33 @@ async fn a_session_is_renewed_behind_the_callers_back() {
 }
 
 #[tokio::test]
+async fn a_call_is_moved_to_another_backend_by_the_control_api() {
+    let (first, second) = (TestBackend::start("").await, TestBackend::start("").await);
+    let gateway = TestGateway::start_with(&on_two("renew_after_s = 0\n", &first, &second)).await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    let greeted = phone.hear_voice(Instant::now()).await;
+    phone.hear_silence(greeted, Duration::from_millis(500)).await;
+    let (_, list) = crate::control::ask(&gateway, "GET", "/v1/calls", "").await;
+    let path = format!("/v1/calls/{}/session", list["calls"][0]["id"].as_str().unwrap());
+    let (status, refused) = crate::control::ask(&gateway, "POST", &path, r#"{"backend":"third"}"#).await;
+    assert_eq!((status, &refused["field"]), (422, &"backend".into()), "{refused}");
+    let (status, _) = crate::control::ask(&gateway, "POST", &path, r#"{"backend":"second"}"#).await;
+    assert_eq!(status, 202);
+    gateway
+        .until("the call is on the second backend", || {
+            gateway.sample("patchcord_session_renewals_total{backend=\"second\",result=\"ok\"}") >= 1.0
+        })
+        .await;
+    drop(first);
+    phone.say(440.0, Duration::from_secs(1));
+    phone.hear_voice(Instant::now() + Duration::from_millis(200)).await;
+    phone.hang_up().await;
+    assert_eq!(gateway.records(1).await[0]["reconnects"], 0);
+    gateway.settled().await;
+}
+
+#[tokio::test]
 async fn a_backend_that_is_not_there_is_passed_over_by_all_calls_and_shown() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let first = TestBackend::on(closed, "");

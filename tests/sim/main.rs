@@ -9,6 +9,8 @@
 //! - [`gateway`] and [`call`] do what the actors and drivers do, purely; [`backend`] is the operator behind a connection
 //!   that can break.
 //! - [`audit`] and [`reference`] check what passes; the tests here check what came of it.
+//! - [`scripts`] is smaller and runs far more often: one bridge between a caller and two backends that fail in every way,
+//!   with [`account`] for what the next session has to be told.
 
 mod account;
 mod agenda;

@@ -150,6 +150,23 @@ async fn calls_are_shown_ended_handed_on_and_dialled_at() {
     );
 }
 
+#[tokio::test]
+async fn a_call_is_moved_to_another_session_and_only_to_a_backend_of_its_agent() {
+    let desk = Desk::new();
+    for (body, status) in [
+        ("{}", 202),
+        (r#"{"backend":"second"}"#, 202),
+        (r#"{"backend":"x"}"#, 422),
+    ] {
+        assert_eq!(
+            desk.ask("POST", "/v1/calls/call_1/session", body).await.0,
+            status,
+            "{body}"
+        );
+    }
+    assert_eq!(desk.ask("POST", "/v1/calls/other/session", "{}").await.0, 404);
+}
+
 #[tokio::test(start_paused = true)]
 async fn events_come_as_they_happen_and_the_stream_ends_with_the_call() {
     let desk = Desk::new();
@@ -359,6 +376,14 @@ impl Control for Fake {
             }
             _ => Err(Refused::not_found("no_such_approval", None, "none")),
         };
+        Box::pin(async { done })
+    }
+
+    fn renew(&self, id: &str, backend: Option<String>) -> BoxFuture<'_, Result<(), Refused>> {
+        let done = Self::check(id).and_then(|()| match backend.as_deref() {
+            None | Some("second") => Ok(()),
+            Some(_) => Err(Refused::invalid("backend", "none")),
+        });
         Box::pin(async { done })
     }
 
