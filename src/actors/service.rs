@@ -339,6 +339,7 @@ impl Service {
     ) -> Option<(Box<dyn FnOnce() -> Dial + Send>, realtime::Settings)> {
         let backend = self.config.backends.get(backend)?;
         let settings = realtime::Settings {
+            backend: backend.name.clone(),
             dialect: dialect(backend),
             audio: audio(backend.audio),
             instructions: facts.fill(&agent.instructions),

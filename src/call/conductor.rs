@@ -270,7 +270,8 @@ impl Conductor {
             | Report::SessionFault(_)
             | Report::Responded(_)
             | Report::BargedIn(_)
-            | Report::PlayoutDropped => {}
+            | Report::PlayoutDropped
+            | Report::UnknownEvent => {}
         }
     }
 

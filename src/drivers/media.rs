@@ -142,6 +142,8 @@ struct Driver {
     rtcp: UdpSocket,
     socket: SessionSocket,
     dialled: Option<Box<realtime::Settings>>,
+    /// The backend dialled last.
+    backend: String,
     orders: mpsc::Receiver<Order>,
     call: Post<CallReport>,
     session: Option<Post<SessionReport>>,
@@ -172,6 +174,7 @@ impl Driver {
             rtcp: UdpSocket::from_std(rtcp)?,
             socket: SessionSocket::default(),
             dialled: None,
+            backend: String::new(),
             orders,
             call: start.call,
             session: None,
@@ -281,6 +284,7 @@ impl Driver {
     fn dial(&mut self, dial: Dial, settings: Box<realtime::Settings>) {
         self.serving = None;
         self.bridge.session_lost(Instant::now());
+        self.backend.clone_from(&settings.backend);
         self.dialled = Some(settings);
         self.socket.dial(dial);
     }
@@ -334,6 +338,7 @@ impl Driver {
         match report {
             Report::SessionReady => self.session_ready(),
             Report::SessionFault(fault) => self.session_fault(fault),
+            Report::UnknownEvent => self.metrics.unknown_event(&self.backend),
             Report::Responded(after) => self.metrics.responded(after),
             Report::BargedIn(after) => self.metrics.barged_in(after),
             Report::PlayoutDropped => self.metrics.queue_drop(Queue::Playout),

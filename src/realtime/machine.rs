@@ -18,6 +18,7 @@ use super::{
     event::{ClientEvent, ServerEvent},
     fault::{Fault, FaultClass},
     history::{History, HistoryItem, Speaker, Transcript},
+    interpreter::Interpreter,
     parts::Parts,
     responses::{Expired, Responses, Wish},
     settings::Settings,
@@ -54,6 +55,8 @@ pub enum Output {
     Transcript(Transcript),
     /// Something is wrong; unless it is harmless, the session is lost.
     Fault(Fault),
+    /// An event came of a type that nobody here knows; it was ignored.
+    Unknown,
 }
 
 /// A piece of agent audio, to be played at once.
@@ -69,6 +72,7 @@ pub struct Delta<'a> {
 #[derive(Debug)]
 pub struct Machine {
     settings: Settings,
+    interpreter: Interpreter,
     state: State,
     responses: Responses,
     parts: Parts,
@@ -98,10 +102,12 @@ enum State {
 
 impl Machine {
     /// A session whose connection is not open yet.
-    pub fn new(mut settings: Settings) -> Self {
-        let history = History::new(std::mem::take(&mut settings.history));
+    pub fn new(settings: Settings) -> Self {
+        // A dialect may tell it with the configuration, so that the settings keep it.
+        let history = History::new(settings.history.clone());
         let (format, second_choice) = settings.audio.formats(settings.leg_law);
         Self {
+            interpreter: Interpreter::new(settings.dialect, settings.quirks),
             settings,
             state: State::Closed,
             responses: Responses::default(),
@@ -131,11 +137,9 @@ impl Machine {
             until: now + CONFIRM_MAX,
         };
         self.events_sent += 1;
-        let text = self
-            .settings
-            .dialect
-            .write(self.events_sent, &ClientEvent::Configure(&self.settings, self.format));
-        self.push(Output::Send(text));
+        let event = ClientEvent::Configure(&self.settings, self.format);
+        let text = self.interpreter.write(self.events_sent, &event);
+        self.outputs.extend(text.map(Output::Send));
     }
 
     /// The format of the session's audio; settled once [`Output::Ready`] has come.
@@ -159,7 +163,9 @@ impl Machine {
         if matches!(self.state, State::Closed | State::Failed) {
             return None;
         }
-        match self.settings.dialect.read(text) {
+        let read = self.interpreter.read(now, text);
+        self.handle_implied(now);
+        match read {
             Ok(ServerEvent::AudioDelta { part, audio }) => return self.audio_delta(&part, &audio),
             Ok(event) => self.handle_event(now, event),
             Err(malformed) => self.malformed(&malformed),
@@ -167,8 +173,19 @@ impl Machine {
         None
     }
 
+    /// What the server means without a word of its own for it.
+    fn handle_implied(&mut self, now: Instant) {
+        while let Some(event) = self.interpreter.implied() {
+            self.handle_event(now, event);
+        }
+    }
+
     /// Takes in that time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.is_ready() {
+            self.interpreter.handle_timeout(now);
+            self.handle_implied(now);
+        }
         if let State::Confirming { until } = self.state
             && now >= until
         {
@@ -188,7 +205,10 @@ impl Machine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Confirming { until } => Some(until),
-            State::Ready { .. } => self.responses.deadline(),
+            State::Ready { .. } => {
+                let deadlines = [self.responses.deadline(), self.interpreter.poll_timeout()];
+                deadlines.into_iter().flatten().min()
+            }
             State::Closed | State::Failed => None,
         }
     }
@@ -203,8 +223,7 @@ impl Machine {
         if !self.is_ready() {
             return None;
         }
-        self.settings
-            .dialect
+        self.interpreter
             .write_append(self.format, pcm, &mut self.scratch, &mut self.appended);
         Some(&self.appended)
     }
@@ -317,7 +336,7 @@ impl Machine {
 
     fn truncate(&mut self, heard: &Heard) -> Option<Output> {
         let cut = self.parts.cut(heard)?;
-        Some(self.write(&cut.event()))
+        self.write(&cut.event())
     }
 
     fn cancel(&mut self, response: &str) {
@@ -345,6 +364,10 @@ impl Machine {
     }
 
     fn wish(&mut self, now: Instant, instructions: Option<String>) {
+        if instructions.is_none() && !self.interpreter.has_responses() {
+            // Nobody waits for anybody's turn there.
+            return self.send(&ClientEvent::Respond { instructions: None });
+        }
         self.put(now, Wish::new(instructions));
     }
 
@@ -367,19 +390,20 @@ impl Machine {
         let event = ClientEvent::Respond {
             instructions: wish.instructions.as_deref(),
         };
-        let text = self.settings.dialect.write(event_id, &event);
+        let text = self.interpreter.write(event_id, &event);
         self.events_sent = event_id;
-        self.push(Output::Send(text));
+        self.outputs.extend(text.map(Output::Send));
     }
 
     fn send(&mut self, event: &ClientEvent<'_>) {
         let output = self.write(event);
-        self.push(output);
+        self.outputs.extend(output);
     }
 
-    fn write(&mut self, event: &ClientEvent<'_>) -> Output {
+    /// None when this dialect has no such event.
+    fn write(&mut self, event: &ClientEvent<'_>) -> Option<Output> {
         self.events_sent += 1;
-        Output::Send(self.settings.dialect.write(self.events_sent, event))
+        self.interpreter.write(self.events_sent, event).map(Output::Send)
     }
 
     fn push(&mut self, output: Output) {

@@ -2,20 +2,26 @@
 
 use serde_json::Value;
 
-use super::{audio::AudioWish, dialect::Dialect, history::HistoryItem};
+use super::{audio::AudioWish, dialect::Dialect, history::HistoryItem, quirks::Quirks};
 use crate::audio::Law;
 
 /// Everything the session is told about itself.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
+    /// The backend's name, by which what it does is counted.
+    pub backend: String,
     /// How the backend spells the protocol.
     pub dialect: Dialect,
+    /// What is different with this backend.
+    pub quirks: Quirks,
     /// The format of its audio.
     pub audio: AudioWish,
     /// The law of the leg, when it speaks G.711.
     pub leg_law: Option<Law>,
     /// The model's name; empty leaves the choice to the URL.
     pub model: String,
+    /// The model that works out tool calls where the one that speaks hands them on; empty: nobody does.
+    pub delegation_model: String,
     /// What the agent is and how it should behave.
     pub instructions: String,
     /// The voice's name; empty leaves the backend's default.

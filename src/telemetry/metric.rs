@@ -39,6 +39,8 @@ pub enum Metric {
     SessionConnects,
     /// Sessions dialled again in the middle of a call.
     SessionReconnects,
+    /// Events of sessions that nobody here knows.
+    SessionUnknownEvents,
     /// Sessions open now.
     SessionsActive,
     /// Items dropped at full queues.
@@ -131,7 +133,7 @@ struct Row {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -148,6 +150,7 @@ impl Metric {
         Self::MediaDiagnoses,
         Self::SessionConnects,
         Self::SessionReconnects,
+        Self::SessionUnknownEvents,
         Self::SessionsActive,
         Self::QueueDrops,
         Self::WorkerLag,
@@ -329,6 +332,14 @@ const ROWS: &[(Metric, Row)] = &[
         counter(
             "patchcord_session_reconnects_total",
             "Sessions dialled again in the middle of a call, by backend.",
+        )
+        .by(&["backend"]),
+    ),
+    (
+        Metric::SessionUnknownEvents,
+        counter(
+            "patchcord_session_unknown_events_total",
+            "Events of a type that is not known here, which were ignored, by backend.",
         )
         .by(&["backend"]),
     ),

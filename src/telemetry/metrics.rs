@@ -227,6 +227,11 @@ impl Metrics {
         self.handles.session_reconnects.with_label_values(&[backend]).inc();
     }
 
+    /// A session sent an event of a type that is not known here.
+    pub fn unknown_event(&self, backend: &str) {
+        self.handles.session_unknown_events.with_label_values(&[backend]).inc();
+    }
+
     /// An item was dropped because this queue was full.
     pub fn queue_drop(&self, queue: Queue) {
         self.queue_drops(queue, 1);

@@ -15,7 +15,7 @@ impl Machine {
     pub(super) fn handle_event(&mut self, now: Instant, event: ServerEvent<'_>) {
         match event {
             ServerEvent::SessionUpdated(view) => self.session_updated(now, &view),
-            ServerEvent::SpeechStarted => self.speech_started(now),
+            ServerEvent::SpeechStarted { .. } => self.speech_started(now),
             ServerEvent::CallerTranscript { item, text } => self.transcript(Speaker::Caller, &item, &text),
             ServerEvent::ResponseCreated { id } => self.response_created(now, &id),
             ServerEvent::ResponseDone(done) => self.response_done(now, done),
@@ -31,7 +31,23 @@ impl Machine {
                 self.tool_call(now, &response, &call, &name, &arguments);
             }
             ServerEvent::Error(error) => self.server_error(now, error),
-            ServerEvent::Noted | ServerEvent::Unknown => {}
+            ServerEvent::Approval { request, .. } => self.refuse(&request),
+            ServerEvent::Used(usage) => self.usage += usage,
+            ServerEvent::AgentText { .. } => self.note("agent_wrote", "the agent wrote what it should have spoken"),
+            ServerEvent::CallerTranscriptFailed { error, .. } => self.report(FaultClass::Harmless, error),
+            ServerEvent::Unknown => self.push(Output::Unknown),
+            ServerEvent::SpeechStopped { .. }
+            | ServerEvent::Committed { .. }
+            | ServerEvent::CallerTranscriptDelta { .. }
+            | ServerEvent::AgentTranscriptDelta { .. }
+            | ServerEvent::ToolArgumentsDelta { .. }
+            | ServerEvent::Truncated { .. }
+            | ServerEvent::RemoteTool { .. }
+            | ServerEvent::Key(_)
+            | ServerEvent::RateLimits(_)
+            | ServerEvent::Billed(_)
+            | ServerEvent::Ping
+            | ServerEvent::Noted => {}
         }
     }
 
@@ -58,10 +74,19 @@ impl Machine {
     fn recall(&mut self) {
         let texts: Vec<String> = (self.events_sent + 1..)
             .zip(self.history.items())
-            .map(|(event_id, item)| self.settings.dialect.write(event_id, &ClientEvent::Recall(item)))
+            .filter_map(|(event_id, item)| self.interpreter.write(event_id, &ClientEvent::Recall(item)))
             .collect();
         self.events_sent += texts.len() as u64;
         self.outputs.extend(texts.into_iter().map(Output::Send));
+    }
+
+    /// Tools that the server calls itself are not ours to allow; without an answer it would wait for ever.
+    fn refuse(&mut self, request: &str) {
+        self.send(&ClientEvent::Approve {
+            request,
+            approve: false,
+            reason: "nobody is here to allow it",
+        });
     }
 
     fn speech_started(&mut self, now: Instant) {

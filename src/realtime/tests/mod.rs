@@ -2,7 +2,9 @@
 
 mod audio;
 mod configuration;
+mod dialects;
 mod interruption;
+mod live;
 mod properties;
 mod turns;
 
