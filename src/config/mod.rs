@@ -14,6 +14,7 @@ mod bounds;
 mod defence;
 mod effective;
 mod environment;
+mod extras;
 mod file;
 mod http;
 mod identity;
@@ -48,6 +49,7 @@ mod trunk_media;
 mod turn_detection;
 mod uplink;
 mod value;
+mod vendor;
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -57,6 +59,7 @@ pub use self::{
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
     defence::Defence,
+    extras::{Extra, Extras},
     http::Http,
     identity::{Identity, IdentityFault, authorities},
     limits::Limits,
@@ -78,6 +81,7 @@ pub use self::{
     trunk_limits::{AllowedTransport, TrunkLimits},
     trunk_media::{KeyWay, Srtp, TrunkMedia},
     uplink::{Login, Uplink},
+    vendor::Vendor,
 };
 use self::{effective::Writer, layers::Layers};
 
