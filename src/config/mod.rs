@@ -174,6 +174,20 @@ impl Config {
         out.into_text()
     }
 
+    /// One backend with its secrets fetched, whether or not an agent uses it; says what is wrong with it.
+    pub fn ready_backend(
+        &self,
+        name: &str,
+        env: &BTreeMap<String, String>,
+        read_file: &dyn Fn(&str) -> io::Result<String>,
+    ) -> Result<Backend, String> {
+        let names = self.backends.keys().map(String::as_str);
+        let found = self.backends.get(name).cloned();
+        let mut backend = found.ok_or_else(|| format!("names no backend: {}", nearest::suggestion(name, names)))?;
+        references::resolve_backend(&mut backend, env, read_file)?;
+        Ok(backend)
+    }
+
     /// How audio with a trunk is sent: a trunk of no name we know is the phones that register here.
     pub fn media_of(&self, trunk: &str) -> &TrunkMedia {
         let named = self.trunks.iter().find(|known| known.name == trunk);

@@ -179,6 +179,26 @@ pub(super) fn resolve_secrets(
     }
 }
 
+/// Fetches the secrets of one backend, whether or not an agent uses it.
+pub(super) fn resolve_backend(
+    backend: &mut Backend,
+    env: &BTreeMap<String, String>,
+    read_file: &dyn Fn(&str) -> io::Result<String>,
+) -> Result<(), String> {
+    if let Some(key) = backend.api_key_mut() {
+        key.resolve(env, read_file)
+            .map_err(|fault| format!("api_key {fault}"))?;
+    }
+    for (key, extra) in backend.extras_mut() {
+        if let Extra::Secret(secret) = extra {
+            secret
+                .resolve(env, read_file)
+                .map_err(|fault| format!("{key} {fault}"))?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{problems, read};

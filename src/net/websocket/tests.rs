@@ -118,7 +118,7 @@ async fn a_key_with_a_line_end_is_refused_without_being_shown() {
     assert_eq!(
         error,
         ConnectError::BadHeader {
-            name: "authorization".to_owned()
+            name: "Authorization".to_owned()
         }
     );
     assert!(!format!("{backend:?}").contains(KEY));

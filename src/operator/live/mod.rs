@@ -288,7 +288,8 @@ impl Machine {
     fn answer_soon(&mut self, now: Instant) {
         let at = now + THINKING + self.slow;
         if let Some(stream) = &mut self.stream {
-            stream.answer_at = Some(at);
+            // Never straight on from what was being said.
+            stream.answer_at = Some(at.max(stream.next_tick + Duration::from_millis(1)));
         }
     }
 

@@ -34,6 +34,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The same after the caller cut in: what comes after is something new.
 const PAUSE_CUT: Duration = Duration::from_millis(100);
 
+/// An agent that goes on without any pause is taken to have begun something new after this much more audio: else what
+/// it answers would not be heard.
+const CUT_MAX: Duration = Duration::from_millis(400);
+
 /// When nothing at all comes for this long the utterance is over as well.
 const STALL: Duration = Duration::from_secs(1);
 
@@ -54,8 +58,8 @@ pub struct Stream {
     open: Option<Utterance>,
     /// Utterances so far, for their names.
     uttered: u64,
-    /// The caller cut in; the pause that ends the utterance is a short one.
-    cut: bool,
+    /// How much came since the caller cut in, if they did; the pause that ends the utterance is then a short one.
+    cut: Option<Duration>,
     agent: Spoken,
     caller: Spoken,
     bytes: Vec<u8>,
@@ -85,7 +89,7 @@ impl Default for Stream {
             delegation: Delegation::default(),
             open: None,
             uttered: 0,
-            cut: false,
+            cut: None,
             agent: Spoken::default(),
             caller: Spoken::default(),
             bytes: Vec::new(),
@@ -126,7 +130,9 @@ impl Stream {
     pub fn write(&mut self, event_id: u64, event: &ClientEvent<'_>) -> Option<String> {
         match event {
             ClientEvent::Configure(_, format) => self.format = *format,
-            ClientEvent::Truncate { .. } | ClientEvent::Cancel { .. } => self.cut = self.open.is_some(),
+            ClientEvent::Truncate { .. } | ClientEvent::Cancel { .. } => {
+                self.cut = self.open.as_ref().map(|_| Duration::ZERO);
+            }
             ClientEvent::ToolResult { call, .. } => self.delegation.answer(call),
             ClientEvent::Respond { instructions: None } if !self.delegation.may_go_on() => return None,
             _ => {}
@@ -157,7 +163,9 @@ impl Stream {
 
     fn audio<'a>(&mut self, now: Instant, audio: Cow<'a, str>, implied: &mut Implied) -> ServerEvent<'a> {
         let (voiced, length) = self.listen(&audio);
-        let pause = if self.cut { PAUSE_CUT } else { PAUSE };
+        self.cut = self.cut.map(|since| since + length);
+        let pause = if self.cut.is_some() { PAUSE_CUT } else { PAUSE };
+        let new = self.cut.is_some_and(|since| since > CUT_MAX);
         let Some(open) = &mut self.open else {
             return match voiced {
                 true => self.begin(now, &audio, implied),
@@ -166,7 +174,7 @@ impl Stream {
         };
         open.heard_at = now;
         open.quiet = if voiced { Duration::ZERO } else { open.quiet + length };
-        if open.quiet >= pause {
+        if open.quiet >= pause || new {
             return self.close(implied).unwrap_or(ServerEvent::Noted);
         }
         let part = part(&open.name);
@@ -188,7 +196,7 @@ impl Stream {
     fn begin<'a>(&mut self, now: Instant, audio: &str, implied: &mut Implied) -> ServerEvent<'a> {
         implied.extend(self.caller_turn());
         self.uttered += 1;
-        self.cut = false;
+        self.cut = None;
         let name = format!("utterance_{}", self.uttered);
         implied.push_back(ServerEvent::ResponseCreated { id: name.clone() });
         let part = part(&name);
@@ -206,7 +214,7 @@ impl Stream {
 
     fn close(&mut self, implied: &mut Implied) -> Option<ServerEvent<'static>> {
         let open = self.open.take()?;
-        self.cut = false;
+        self.cut = None;
         implied.push_back(ServerEvent::AudioDone { part: part(&open.name) });
         let text = self.agent.take();
         if !text.is_empty() {

@@ -109,6 +109,18 @@ fn an_interruption_empties_the_playout_and_is_told_in_words() {
 }
 
 #[test]
+fn an_agent_that_never_pauses_is_heard_again_soon_after_it_was_cut_off() {
+    let mut bench = ready();
+    let (first, _) = loud(&mut bench).unwrap();
+    bench.heard = vec![heard(first, 20, 160)];
+    bench.bridge(|machine, now| machine.text(now, "wait"));
+    let muted = std::iter::from_fn(|| loud(&mut bench).is_none().then_some(()))
+        .take(10)
+        .count();
+    assert_eq!(muted, 5);
+}
+
+#[test]
 fn a_greeting_is_something_to_speak_of_and_the_prompt_is_known_again() {
     let mut bench = ready();
     bench.bridge(|machine, now| machine.greet(now));

@@ -117,6 +117,7 @@ fn busy() -> Metrics {
     metrics.media_diagnosis("no_packets");
     metrics.session_connect("operator", "ok");
     metrics.session_reconnect("operator");
+    metrics.unknown_event("operator");
     metrics.queue_drops(Queue::SessionAudio, 2);
     metrics.worker_lag(took);
     metrics.sip_received("INVITE");
