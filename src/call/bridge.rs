@@ -51,8 +51,8 @@ pub enum Report {
     SessionReady,
     /// The session cannot go on, although its connection may still be open.
     SessionFault(realtime::Fault),
-    /// The session sent an event that nobody here knows.
-    UnknownEvent,
+    /// The session said something that nobody here knows.
+    Unknown(realtime::Unknown),
     /// The caller pressed a digit.
     Digit(char),
     /// The agent calls a tool.
@@ -433,7 +433,7 @@ impl Bridge {
             }
             realtime::Output::Transcript(transcript) => self.reports.push_back(Report::Transcript(transcript)),
             realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),
-            realtime::Output::Unknown => self.reports.push_back(Report::UnknownEvent),
+            realtime::Output::Unknown(what) => self.reports.push_back(Report::Unknown(what)),
         }
     }
 

@@ -271,7 +271,7 @@ impl Conductor {
             | Report::Responded(_)
             | Report::BargedIn(_)
             | Report::PlayoutDropped
-            | Report::UnknownEvent => {}
+            | Report::Unknown(_) => {}
         }
     }
 

@@ -72,6 +72,7 @@ struct Findings {
     format: Option<AudioFormat>,
     tool_called: Option<String>,
     unknown_events: u64,
+    unknown_fields: u64,
     /// What the backend, or the protocol, complained about.
     refused: Vec<String>,
     /// Each format with what became of it.
@@ -118,6 +119,7 @@ async fn find_out(probe: &Probe, config: &Config, backend: &Backend) -> anyhow::
     link.close().await;
     findings.format = findings.ready.map(|_| link.format());
     findings.unknown_events = link.unknown_events;
+    findings.unknown_fields = link.unknown_fields;
     findings.refused = std::mem::take(&mut link.refused);
     if findings.ready.is_some() {
         for (wish, law) in FORMATS {
@@ -198,8 +200,8 @@ fn tell(probe: &Probe, backend: &Backend, findings: &Findings) {
     if probe.json {
         return say(&report.to_string());
     }
-    for (name, value) in report.as_object().into_iter().flatten() {
-        match value {
+    for name in ORDER {
+        match &report[name] {
             Value::Array(lines) if lines.is_empty() => say(&format!("{name:<17} none")),
             Value::Array(lines) => lines
                 .iter()
@@ -208,6 +210,25 @@ fn tell(probe: &Probe, backend: &Backend, findings: &Findings) {
         }
     }
 }
+
+/// The order in which a person reads them.
+const ORDER: &[&str] = &[
+    "backend",
+    "vendor",
+    "dialect",
+    "speaks",
+    "failure",
+    "dial_ms",
+    "ready_ms",
+    "first_audio_ms",
+    "answer_ms",
+    "tool_called",
+    "format",
+    "formats",
+    "refused",
+    "unknown_events",
+    "unknown_fields",
+];
 
 fn plain(value: &Value) -> String {
     match value {
@@ -236,6 +257,7 @@ fn report(backend: &Backend, findings: &Findings) -> Value {
         "answer_ms": ms(findings.answer),
         "tool_called": findings.tool_called,
         "unknown_events": findings.unknown_events,
+        "unknown_fields": findings.unknown_fields,
         "refused": findings.refused,
         "formats": formats.collect::<Vec<_>>(),
     })

@@ -338,7 +338,8 @@ impl Driver {
         match report {
             Report::SessionReady => self.session_ready(),
             Report::SessionFault(fault) => self.session_fault(fault),
-            Report::UnknownEvent => self.metrics.unknown_event(&self.backend),
+            Report::Unknown(realtime::Unknown::Event) => self.metrics.unknown_event(&self.backend),
+            Report::Unknown(realtime::Unknown::Fields(count)) => self.metrics.unknown_fields(&self.backend, count),
             Report::Responded(after) => self.metrics.responded(after),
             Report::BargedIn(after) => self.metrics.barged_in(after),
             Report::PlayoutDropped => self.metrics.queue_drop(Queue::Playout),

@@ -143,6 +143,11 @@ fn response(mut response: Value) -> Value {
     response["output_audio_format"] = output["format"].take();
     response["temperature"] = TEMPERATURE.into();
     flatten_audio(&mut response);
+    if let Some(details) = response.pointer_mut("/usage/input_token_details") {
+        for member in ["image_tokens", "cached_tokens_details"] {
+            remove(details, member);
+        }
+    }
     for item in response["output"].as_array_mut().into_iter().flatten() {
         rename_content(item);
     }

@@ -146,7 +146,7 @@ pub enum ServerEvent<'a> {
     Billed(Duration),
     /// Tokens that were used outside of any response.
     Used(Usage),
-    /// The server asks whether we are there.
+    /// The server shows that it is there; it wants no answer.
     Ping,
     /// The server complains.
     Error(ServerError),

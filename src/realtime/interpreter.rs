@@ -12,7 +12,7 @@ use super::{
     beta,
     dialect::Dialect,
     event::{ClientEvent, FormatView, Malformed, ServerEvent, SessionView},
-    ga, live,
+    fields, ga, live,
     quirks::Quirks,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Interpreter {
     resampled: Vec<i16>,
     live: live::Stream,
     implied: VecDeque<ServerEvent<'static>>,
+    /// Members that nobody here knows, of the event last read.
+    unknown_fields: u32,
 }
 
 impl Interpreter {
@@ -40,6 +42,7 @@ impl Interpreter {
             resampled: Vec::new(),
             live: live::Stream::default(),
             implied: VecDeque::new(),
+            unknown_fields: 0,
         }
     }
 
@@ -54,6 +57,9 @@ impl Interpreter {
             Dialect::Ga | Dialect::Beta => ga::read(text, &self.quirks)?,
             Dialect::Live => self.live.read(now, text, &mut self.implied)?,
         };
+        if !is_stream(&event) {
+            self.unknown_fields = fields::unknown(text);
+        }
         Ok(match event {
             ServerEvent::SessionUpdated(view) => ServerEvent::SessionUpdated(self.translated(view)),
             ServerEvent::ResponseDone(done) => {
@@ -67,6 +73,11 @@ impl Interpreter {
             }
             event => event,
         })
+    }
+
+    /// How many members of the event last read are not known, if there are any.
+    pub fn take_unknown_fields(&mut self) -> Option<u32> {
+        Some(std::mem::take(&mut self.unknown_fields)).filter(|count| *count > 0)
     }
 
     /// What follows from what was read or from the time.
@@ -128,6 +139,18 @@ impl Interpreter {
         }
         view
     }
+}
+
+/// Events that come many times a second, and those that are not known at all.
+fn is_stream(event: &ServerEvent<'_>) -> bool {
+    matches!(
+        event,
+        ServerEvent::AudioDelta { .. }
+            | ServerEvent::AgentTranscriptDelta { .. }
+            | ServerEvent::CallerTranscriptDelta { .. }
+            | ServerEvent::ToolArgumentsDelta { .. }
+            | ServerEvent::Unknown
+    )
 }
 
 #[cfg(test)]

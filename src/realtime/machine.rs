@@ -55,8 +55,17 @@ pub enum Output {
     Transcript(Transcript),
     /// Something is wrong; unless it is harmless, the session is lost.
     Fault(Fault),
-    /// An event came of a type that nobody here knows; it was ignored.
-    Unknown,
+    /// Something came that nobody here knows; it was ignored.
+    Unknown(Unknown),
+}
+
+/// What a server said that nobody here knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// An event of a type of its own.
+    Event,
+    /// So many members of an event that is known otherwise.
+    Fields(u32),
 }
 
 /// A piece of agent audio, to be played at once.
@@ -165,6 +174,9 @@ impl Machine {
         }
         let read = self.interpreter.read(now, text);
         self.handle_implied(now);
+        let fields = self.interpreter.take_unknown_fields();
+        self.outputs
+            .extend(fields.map(|count| Output::Unknown(Unknown::Fields(count))));
         match read {
             Ok(ServerEvent::AudioDelta { part, audio }) => return self.audio_delta(&part, &audio),
             Ok(event) => self.handle_event(now, event),

@@ -41,6 +41,8 @@ pub enum Metric {
     SessionReconnects,
     /// Events of sessions that nobody here knows.
     SessionUnknownEvents,
+    /// Members of their other events that nobody here knows.
+    SessionUnknownFields,
     /// Sessions open now.
     SessionsActive,
     /// Items dropped at full queues.
@@ -133,7 +135,7 @@ struct Row {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -151,6 +153,7 @@ impl Metric {
         Self::SessionConnects,
         Self::SessionReconnects,
         Self::SessionUnknownEvents,
+        Self::SessionUnknownFields,
         Self::SessionsActive,
         Self::QueueDrops,
         Self::WorkerLag,
@@ -340,6 +343,14 @@ const ROWS: &[(Metric, Row)] = &[
         counter(
             "patchcord_session_unknown_events_total",
             "Events of a type that is not known here, which were ignored, by backend.",
+        )
+        .by(&["backend"]),
+    ),
+    (
+        Metric::SessionUnknownFields,
+        counter(
+            "patchcord_session_unknown_fields_total",
+            "Members of known events that are not known here, which were ignored, by backend.",
         )
         .by(&["backend"]),
     ),

@@ -232,6 +232,12 @@ impl Metrics {
         self.handles.session_unknown_events.with_label_values(&[backend]).inc();
     }
 
+    /// An event of a session had this many members that are not known here.
+    pub fn unknown_fields(&self, backend: &str, count: u32) {
+        let counter = self.handles.session_unknown_fields.with_label_values(&[backend]);
+        counter.inc_by(u64::from(count));
+    }
+
     /// An item was dropped because this queue was full.
     pub fn queue_drop(&self, queue: Queue) {
         self.queue_drops(queue, 1);

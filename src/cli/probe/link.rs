@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     audio::{Heard, Utterance},
     drivers::realtime::{Dial, Event, Loss, SessionSocket},
-    realtime::{AudioFormat, Fault, FaultClass, Machine, Output, Settings},
+    realtime::{AudioFormat, Fault, FaultClass, Machine, Output, Settings, Unknown},
 };
 
 use super::HEARD_MS;
@@ -48,6 +48,8 @@ pub struct Link {
     failure: Option<String>,
     /// Events nobody here knows.
     pub unknown_events: u64,
+    /// Members of events that nobody here knows.
+    pub unknown_fields: u64,
     /// What was complained about.
     pub refused: Vec<String>,
 }
@@ -64,6 +66,7 @@ impl Link {
             utterance: None,
             failure: None,
             unknown_events: 0,
+            unknown_fields: 0,
             refused: Vec::new(),
         }
     }
@@ -167,7 +170,8 @@ impl Link {
                     self.machine.tool_result(Instant::now(), &call_id, "It is done.", true);
                     self.moments.push(Moment::Tool(name));
                 }
-                Output::Unknown => self.unknown_events += 1,
+                Output::Unknown(Unknown::Event) => self.unknown_events += 1,
+                Output::Unknown(Unknown::Fields(count)) => self.unknown_fields += u64::from(count),
                 Output::Fault(fault) => self.complain(&fault),
                 _ => {}
             }

@@ -16,6 +16,8 @@ async fn the_embedded_operator_takes_everything() {
     assert_eq!(report["tool_called"], "hang_up");
     assert_eq!((&report["refused"], &report["unknown_events"]), (&json!([]), &json!(0)));
     assert!(report["first_audio_ms"].as_f64() > Some(0.0));
+    let all: std::collections::BTreeSet<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(all, ORDER.iter().copied().collect(), "everything is told in either way");
     let taken = |formats: &Value| {
         formats
             .as_array()

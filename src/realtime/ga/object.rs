@@ -120,7 +120,14 @@ pub fn rate_limits(limits: Option<&Value>) -> Vec<RateLimit> {
     limits.take(RATE_LIMITS_MAX).map(limit).collect()
 }
 
+/// Some servers say only a sentence.
 pub fn server_error(error: Option<&Value>) -> ServerError {
+    if let Some(sentence) = error.and_then(Value::as_str) {
+        return ServerError {
+            message: words(sentence),
+            ..ServerError::default()
+        };
+    }
     let word = |member: &str| {
         error
             .and_then(|error| error.get(member))

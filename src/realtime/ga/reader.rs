@@ -7,11 +7,11 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::realtime::{
     beta,
-    event::{Malformed, PartName, Progress, ResponseDone, ServerEvent, TEXT_FRAME_BYTES_MAX},
+    event::{Malformed, PartName, Progress, ResponseDone, ServerError, ServerEvent, TEXT_FRAME_BYTES_MAX},
     quirks::Quirks,
 };
 
@@ -59,6 +59,8 @@ struct Frame<'a> {
     error: Option<Value>,
     event: Option<Value>,
     rate_limits: Option<Value>,
+    code: Option<Value>,
+    message: Option<Value>,
 }
 
 /// Serde borrows a `Cow` only where it stands alone, not inside an `Option`; this stands between the two.
@@ -87,9 +89,17 @@ impl<'a> Frame<'a> {
             "response.function_call_arguments.done" => self.arguments_done(),
             "response.output_item.done" => self.item_done(),
             "session.updated" => Ok(ServerEvent::SessionUpdated(session_view(self.session.as_ref(), quirks))),
-            "error" => Ok(ServerEvent::Error(server_error(self.error.as_ref()))),
+            "error" => Ok(ServerEvent::Error(self.complaint())),
             "ping" => Ok(ServerEvent::Ping),
             kind => self.into_observed(kind, quirks),
+        }
+    }
+
+    /// Some servers say it in the event itself and not in an object of its own.
+    fn complaint(self) -> ServerError {
+        match self.error {
+            None => server_error(Some(&json!({ "code": self.code, "message": self.message }))),
+            error => server_error(error.as_ref()),
         }
     }
 
@@ -330,7 +340,7 @@ fn id(text: Option<Text<'_>>) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::realtime::{event::ServerError, usage::Usage};
+    use crate::realtime::usage::Usage;
 
     fn read(text: &str) -> Result<ServerEvent<'_>, Malformed> {
         super::read(text, &Quirks::default())
@@ -425,6 +435,12 @@ mod tests {
             event_id: Some(9),
         };
         assert_eq!(error, expected);
+        for text in [r#"{"type":"error","message":"no"}"#, r#"{"type":"error","error":"no"}"#] {
+            assert!(
+                matches!(read(text), Ok(ServerEvent::Error(error)) if error.message == "no"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

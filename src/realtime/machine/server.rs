@@ -9,7 +9,7 @@ use crate::realtime::{
     tool_calls::ARGUMENTS_BYTES_MAX,
 };
 
-use super::{Delta, Machine, Output, State};
+use super::{Delta, Machine, Output, State, Unknown};
 
 impl Machine {
     pub(super) fn handle_event(&mut self, now: Instant, event: ServerEvent<'_>) {
@@ -35,7 +35,7 @@ impl Machine {
             ServerEvent::Used(usage) => self.usage += usage,
             ServerEvent::AgentText { .. } => self.note("agent_wrote", "the agent wrote what it should have spoken"),
             ServerEvent::CallerTranscriptFailed { error, .. } => self.report(FaultClass::Harmless, error),
-            ServerEvent::Unknown => self.push(Output::Unknown),
+            ServerEvent::Unknown => self.push(Output::Unknown(Unknown::Event)),
             ServerEvent::SpeechStopped { .. }
             | ServerEvent::Committed { .. }
             | ServerEvent::CallerTranscriptDelta { .. }

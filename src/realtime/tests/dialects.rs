@@ -148,7 +148,9 @@ fn a_backend_that_takes_no_truncation_is_not_told_of_one() {
 fn an_unknown_event_is_counted_and_a_request_for_leave_is_answered() {
     let mut bench = Bench::ready(Settings::default());
     bench.server(json!({ "type": "session.daydream" }));
-    assert_eq!(bench.take_outputs(), [Output::Unknown]);
+    assert_eq!(bench.take_outputs(), [Output::Unknown(Unknown::Event)]);
+    bench.server(json!({ "type": "input_audio_buffer.committed", "item_id": "i", "mood": 1, "phase": 2 }));
+    assert_eq!(bench.take_outputs(), [Output::Unknown(Unknown::Fields(2))]);
     let item =
         json!({ "type": "mcp_approval_request", "id": "q", "server_label": "s", "name": "f", "arguments": "{}" });
     bench.server(json!({ "type": "response.output_item.done", "response_id": "r", "item": item }));
