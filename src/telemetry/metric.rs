@@ -39,10 +39,8 @@ pub enum Metric {
     SessionConnects,
     /// Sessions dialled again in the middle of a call.
     SessionReconnects,
-    /// Events of sessions that nobody here knows.
-    SessionUnknownEvents,
-    /// Members of their other events that nobody here knows.
-    SessionUnknownFields,
+    /// What sessions say that nobody here knows.
+    SessionUnknown,
     /// Sessions open now.
     SessionsActive,
     /// Items dropped at full queues.
@@ -135,7 +133,7 @@ struct Row {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 52] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -152,8 +150,7 @@ impl Metric {
         Self::MediaDiagnoses,
         Self::SessionConnects,
         Self::SessionReconnects,
-        Self::SessionUnknownEvents,
-        Self::SessionUnknownFields,
+        Self::SessionUnknown,
         Self::SessionsActive,
         Self::QueueDrops,
         Self::WorkerLag,
@@ -339,20 +336,12 @@ const ROWS: &[(Metric, Row)] = &[
         .by(&["backend"]),
     ),
     (
-        Metric::SessionUnknownEvents,
+        Metric::SessionUnknown,
         counter(
-            "patchcord_session_unknown_events_total",
-            "Events of a type that is not known here, which were ignored, by backend.",
+            "patchcord_session_unknown_total",
+            "Events, and members of known events, that are not known here and were ignored, by backend and what it was.",
         )
-        .by(&["backend"]),
-    ),
-    (
-        Metric::SessionUnknownFields,
-        counter(
-            "patchcord_session_unknown_fields_total",
-            "Members of known events that are not known here, which were ignored, by backend.",
-        )
-        .by(&["backend"]),
+        .by(&["backend", "what"]),
     ),
     (
         Metric::SessionsActive,

@@ -229,12 +229,15 @@ impl Metrics {
 
     /// A session sent an event of a type that is not known here.
     pub fn unknown_event(&self, backend: &str) {
-        self.handles.session_unknown_events.with_label_values(&[backend]).inc();
+        self.handles
+            .session_unknown
+            .with_label_values(&[backend, "event"])
+            .inc();
     }
 
     /// An event of a session had this many members that are not known here.
     pub fn unknown_fields(&self, backend: &str, count: u32) {
-        let counter = self.handles.session_unknown_fields.with_label_values(&[backend]);
+        let counter = self.handles.session_unknown.with_label_values(&[backend, "field"]);
         counter.inc_by(u64::from(count));
     }
 

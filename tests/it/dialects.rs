@@ -43,10 +43,7 @@ async fn whole_call(path: &str, more: &str, barge_ins: u64) {
     let record = &gateway.records(1).await[0];
     assert_eq!(record["outcome"]["cause"], "agent_hung_up", "{record}");
     assert!(record["barge_ins"].as_u64() >= Some(barge_ins), "{record}");
-    assert_eq!(
-        gateway.sample("patchcord_session_unknown_events_total{backend=\"test\"}"),
-        0.0
-    );
+    assert_eq!(gateway.sample("patchcord_session_unknown_total{backend=\"test\""), 0.0);
     gateway.settled().await;
 }
 
