@@ -9,6 +9,7 @@
 
 mod agent;
 mod agent_recording;
+mod agent_turns;
 mod backend;
 mod bounds;
 mod defence;
@@ -56,6 +57,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 pub use self::{
     agent::{Agent, Answer, DtmfRecord, Tool},
     agent_recording::{AgentRecording, RecordingPolicy},
+    agent_turns::{AgentTurns, Ear},
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
     defence::Defence,

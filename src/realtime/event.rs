@@ -32,7 +32,7 @@ pub enum ServerEvent<'a> {
         item: Cow<'a, str>,
     },
     /// What the caller said has become an item of the conversation.
-    Committed {
+    TurnCommitted {
         /// The conversation item.
         item: Cow<'a, str>,
     },
@@ -104,10 +104,12 @@ pub enum ServerEvent<'a> {
     },
     /// A piece of the arguments of a tool call; the whole comes with the call.
     ToolArgumentsDelta {
-        /// The id of the call.
+        /// The response that calls.
+        response: Cow<'a, str>,
+        /// The id to answer with.
         call: Cow<'a, str>,
-        /// A piece of JSON text.
-        text: Cow<'a, str>,
+        /// JSON text, a piece of it.
+        delta: Cow<'a, str>,
     },
     /// The agent calls a tool; the same call may be told more than once.
     ToolCall {

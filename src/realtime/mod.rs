@@ -36,6 +36,7 @@ pub use event::TEXT_FRAME_BYTES_MAX;
 pub use fault::{Fault, FaultClass, classify, classify_close};
 pub use history::{HistoryItem, Speaker, Transcript};
 pub use machine::{Delta, Machine, Output, Unknown};
+pub use parts::Scratch;
 pub use quirks::{Auth, Quirks};
 pub use settings::{Settings, ToolSpec};
 pub use usage::Usage;

@@ -9,5 +9,7 @@ mod phone;
 mod recording;
 mod refusals;
 mod survival;
+mod tone;
 mod transports;
+mod turns;
 mod wire;

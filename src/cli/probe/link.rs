@@ -115,7 +115,8 @@ impl Link {
     pub fn send_silence(&mut self) {
         let frame = vec![0; 20 * self.machine.format().rate().per_ms()];
         for _ in 0..SILENT_FRAMES {
-            if let Some(text) = self.machine.append(&frame).map(str::to_owned) {
+            let mut text = String::new();
+            if self.machine.append(&frame, &mut text) {
                 self.send(&text, true);
             }
         }

@@ -109,7 +109,7 @@ impl<'a> Frame<'a> {
         Ok(match kind {
             "input_audio_buffer.speech_started" => ServerEvent::SpeechStarted { item: self.item() },
             "input_audio_buffer.speech_stopped" => ServerEvent::SpeechStopped { item: self.item() },
-            "input_audio_buffer.committed" => ServerEvent::Committed { item: self.item() },
+            "input_audio_buffer.committed" => ServerEvent::TurnCommitted { item: self.item() },
             "input_audio_buffer.dtmf_event_received" => self.key(),
             "conversation.item.input_audio_transcription.delta" => self.caller_transcript_delta(),
             "conversation.item.input_audio_transcription.completed" => return self.caller_transcript(),
@@ -223,8 +223,10 @@ impl<'a> Frame<'a> {
     }
 
     fn arguments_delta(mut self) -> ServerEvent<'a> {
-        match (id(self.call_id.take()), self.delta.take()) {
-            (Some(call), Some(Text(text))) => ServerEvent::ToolArgumentsDelta { call, text },
+        match (id(self.response_id.take()), id(self.call_id.take()), self.delta.take()) {
+            (Some(response), Some(call), Some(Text(delta))) => {
+                ServerEvent::ToolArgumentsDelta { response, call, delta }
+            }
             _ => ServerEvent::Noted,
         }
     }

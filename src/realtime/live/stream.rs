@@ -62,6 +62,8 @@ pub struct Stream {
     cut: Option<Duration>,
     agent: Spoken,
     caller: Spoken,
+    /// The session was told at its start what was said before it.
+    remembers: bool,
     bytes: Vec<u8>,
     pcm: Vec<i16>,
 }
@@ -92,6 +94,7 @@ impl Default for Stream {
             cut: None,
             agent: Spoken::default(),
             caller: Spoken::default(),
+            remembers: false,
             bytes: Vec::new(),
             pcm: Vec::new(),
         }
@@ -129,7 +132,11 @@ impl Stream {
     /// Writes one client event; none when there is nothing like it.
     pub fn write(&mut self, event_id: u64, event: &ClientEvent<'_>) -> Option<String> {
         match event {
-            ClientEvent::Configure(_, format) => self.format = *format,
+            ClientEvent::Configure(settings, format) => {
+                self.format = *format;
+                self.remembers = !settings.history.is_empty();
+            }
+            ClientEvent::Recall(_) if self.remembers => return None,
             ClientEvent::Truncate { .. } | ClientEvent::Cancel { .. } => {
                 self.cut = self.open.as_ref().map(|_| Duration::ZERO);
             }

@@ -37,6 +37,7 @@ pub fn write(event_id: u64, event: &ClientEvent<'_>) -> Option<String> {
             "instructions",
             &format!("The caller has sent this without speaking, react to it now: {text}"),
         ),
+        ClientEvent::Recall(item) => append("thinking", &before(item)),
         ClientEvent::ToolResult { call, output } => tool_result(call, output),
         ClientEvent::Truncate { audio_end_ms, .. } => append("thinking", &cut_off(*audio_end_ms)),
         ClientEvent::Respond {
@@ -48,10 +49,8 @@ pub fn write(event_id: u64, event: &ClientEvent<'_>) -> Option<String> {
             ..
         } => append("instructions", words),
         ClientEvent::Update { tools: Some(tools), .. } => change_tools(tools),
-        // What there is no word for: the conversation is the server's, and so are its turns. What was said before is
-        // told at the start.
-        ClientEvent::Recall(_)
-        | ClientEvent::Cancel { .. }
+        // What there is no word for: the conversation is the server's, and so are its turns.
+        ClientEvent::Cancel { .. }
         | ClientEvent::Update { .. }
         | ClientEvent::Commit
         | ClientEvent::ClearInput
@@ -115,6 +114,16 @@ fn remembered(item: &HistoryItem) -> (Speaker, String) {
         HistoryItem::Called { name, arguments, .. } => (Speaker::Agent, format!("(called {name} with {arguments})")),
         HistoryItem::Answered { output, .. } => (Speaker::Agent, format!("(was answered: {output})")),
     }
+}
+
+/// The same where the session has been started already.
+fn before(item: &HistoryItem) -> String {
+    let (who, text) = remembered(item);
+    let who = match who {
+        Speaker::Caller => "the caller",
+        Speaker::Agent => "you",
+    };
+    format!("Earlier in this call {who} said: {text}")
 }
 
 fn message(who: Speaker, text: &str) -> Value {

@@ -37,7 +37,7 @@ impl Machine {
             ServerEvent::CallerTranscriptFailed { error, .. } => self.report(FaultClass::Harmless, error),
             ServerEvent::Unknown => self.push(Output::Unknown(Unknown::Event)),
             ServerEvent::SpeechStopped { .. }
-            | ServerEvent::Committed { .. }
+            | ServerEvent::TurnCommitted { .. }
             | ServerEvent::CallerTranscriptDelta { .. }
             | ServerEvent::AgentTranscriptDelta { .. }
             | ServerEvent::ToolArgumentsDelta { .. }
@@ -93,6 +93,9 @@ impl Machine {
         let State::Ready { server_cancels } = self.state else {
             return;
         };
+        if self.settings.own_ear && !server_cancels {
+            return;
+        }
         self.cut_off(now, !server_cancels);
     }
 
@@ -100,11 +103,11 @@ impl Machine {
         if self.responses.is_muted(&part.response) {
             return None;
         }
-        let Ok(utterance) = self.parts.receive(part, audio) else {
+        let Ok(utterance) = self.parts.receive(part, audio, &mut self.scratch) else {
             self.note("malformed_audio", "the session sent audio that cannot be read");
             return None;
         };
-        let pcm = self.parts.pcm();
+        let pcm = self.scratch.pcm.as_slice();
         (!pcm.is_empty()).then_some(Delta { utterance, pcm })
     }
 
