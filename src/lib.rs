@@ -41,7 +41,7 @@
 //! | [`http`] | health, readiness, metrics, the control API |
 //! | [`drivers`] | the loops: sockets and a machine; tools that are done elsewhere |
 //! | [`actors`] | the supervision tree |
-//! | [`cli`] | `serve`, `check`, `explain`, `operator`, `call`, `recording`, `bench`, `version` |
+//! | [`cli`] | `serve`, `check`, `explain`, `operator`, `probe`, `call`, `recording`, `bench`, `version` |
 //!
 //! # Invariants
 //!

@@ -137,12 +137,7 @@ impl Talk {
         let mut socket = SessionSocket::default();
         socket.dial(async move {
             let stream = tokio::net::TcpStream::connect(backend).await.unwrap();
-            let connect = Connect {
-                url: "ws://backend/".to_owned(),
-                model: None,
-                bearer: None,
-                timeout: Duration::from_secs(5),
-            };
+            let connect = Connect::new("ws://backend/", Duration::from_secs(5));
             connect_stream(&connect, stream).await
         });
         let mut call = Self {

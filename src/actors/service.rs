@@ -12,10 +12,14 @@ use anyhow::Context;
 
 use super::refusals;
 use crate::{
-    audio::SampleRate,
     call::{Cause, Facts, Terms, bridge::away, conductor, filler, keys, machine, recording, turns},
     config::{self, Agent, Config},
-    drivers::{dial::Dialler, realtime::Dial, tools::Tools, worker::Workers},
+    drivers::{
+        dial::{self, Dialler},
+        realtime::Dial,
+        tools::Tools,
+        worker::Workers,
+    },
     http::{HttpState, Readiness},
     media,
     net::{
@@ -408,8 +412,6 @@ impl Service {
     ) -> Option<(Box<dyn FnOnce() -> Dial + Send>, realtime::Settings)> {
         let backend = self.config.backends.get(backend)?;
         let settings = realtime::Settings {
-            dialect: dialect(backend),
-            audio: audio(backend.audio),
             instructions: facts.fill(&agent.instructions),
             voice: agent.voice.clone(),
             turn_detection: agent.turn_detection.clone(),
@@ -421,27 +423,9 @@ impl Service {
             own_ear: agent.turns.interruption == config::Ear::Gateway,
             greeting: agent.greeting.as_ref().map(|greeting| facts.fill(greeting)),
             stall_max: self.config.session.stall_max,
-            ..realtime::Settings::default()
+            ..dial::settings(backend)
         };
         Some((self.dialler.dial(backend), settings))
-    }
-}
-
-fn dialect(backend: &config::Backend) -> realtime::Dialect {
-    match &backend.kind {
-        config::BackendKind::Operator => realtime::Dialect::Ga,
-        config::BackendKind::Realtime(realtime) => match realtime.dialect {
-            config::Dialect::Ga => realtime::Dialect::Ga,
-        },
-    }
-}
-
-fn audio(wanted: config::BackendAudio) -> realtime::AudioWish {
-    match wanted {
-        config::BackendAudio::Auto => realtime::AudioWish::Auto,
-        config::BackendAudio::Pcm16 => realtime::AudioWish::Pcm16(SampleRate::Hz24000),
-        config::BackendAudio::Pcm16At16Khz => realtime::AudioWish::Pcm16(SampleRate::Hz16000),
-        config::BackendAudio::G711 => realtime::AudioWish::G711,
     }
 }
 

@@ -68,6 +68,8 @@ pub enum Report {
     SessionReady,
     /// The session cannot go on, although its connection may still be open.
     SessionFault(realtime::Fault),
+    /// The session said something that nobody here knows.
+    Unknown(realtime::Unknown),
     /// The caller pressed a digit.
     Digit(char),
     /// The caller pressed a key that nobody is to see.
@@ -285,6 +287,7 @@ impl Bridge {
     pub fn session_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
         // A call that is not answered yet knows only what its descriptions say.
         settings.leg_law = self.leg_law.or(settings.leg_law);
+        settings.history = self.legacy.items();
         let mut session = realtime::Machine::new(settings);
         session.inherit(now, std::mem::take(&mut self.legacy));
         session.handle_open(now);
@@ -582,6 +585,7 @@ impl Bridge {
             }
             realtime::Output::Transcript(transcript) => self.transcript(transcript),
             realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),
+            realtime::Output::Unknown(what) => self.reports.push_back(Report::Unknown(what)),
         }
     }
 

@@ -356,7 +356,8 @@ impl Conductor {
             | Report::Filled(_)
             | Report::Recovered(_)
             | Report::StandbyFault(_)
-            | Report::PlayoutDropped => {}
+            | Report::PlayoutDropped
+            | Report::Unknown(_) => {}
         }
     }
 

@@ -59,6 +59,11 @@ pub fn load_or_explain(path: Option<&Path>) -> Option<Config> {
     load_config(path).map_err(|unusable| eprintln!("{unusable}")).ok()
 }
 
+/// One backend of these settings with its secrets, or what is wrong with it.
+pub fn ready_backend(config: &Config, name: &str) -> Result<config::Backend, String> {
+    config.ready_backend(name, &environment(), &read_secret)
+}
+
 /// Loads the settings from this file, or from where they are by default.
 pub fn load_config(path: Option<&Path>) -> Result<Config, Unusable> {
     let path = match (path, std::env::var_os(PATH_VARIABLE)) {

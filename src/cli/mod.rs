@@ -1,6 +1,6 @@
-//! The command line: `serve`, `check`, `explain`, `operator`, `call`, `recording`, `bench`, `version`.
+//! The command line: `serve`, `check`, `explain`, `operator`, `probe`, `call`, `recording`, `bench`, `version`.
 //!
-//! Exit codes: 0 fine, 1 failed while running (`explain`: the call is refused), 2 bad configuration or usage. This is the only place that prints.
+//! Exit codes: 0 fine, 1 failed while running (`explain`: the call is refused; `probe`: no session is to be had), 2 bad configuration or usage. This is the only place that prints.
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -14,6 +14,7 @@ mod call;
 mod check;
 mod explain;
 mod operator;
+mod probe;
 mod recording;
 mod serve;
 mod signals;
@@ -78,6 +79,9 @@ enum Command {
         #[arg(long)]
         allow_control: bool,
     },
+    /// Hold a short session with a backend and tell what it speaks, takes and refuses, and how fast; exits with 1 when it
+    /// does not speak.
+    Probe(probe::Probe),
     /// Place a call through a running gateway and print its progress; exits with 1 when nobody answers.
     Call(call::Call),
     /// Open sealed recordings.
@@ -118,6 +122,7 @@ pub fn run() -> ExitCode {
             fault,
             allow_control,
         } => operator::run(listen, fault, allow_control),
+        Command::Probe(probe) => probe::run(&probe),
         Command::Call(call) => call::run(&call),
         Command::Recording(recording) => recording::run(&recording),
         #[cfg(target_os = "linux")]

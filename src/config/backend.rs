@@ -2,7 +2,13 @@
 
 use std::net::Ipv6Addr;
 
-use super::{effective::Writer, nearest::suggestion, secret::Secret, section::Section};
+use super::{
+    effective::Writer,
+    extras::{self, Extra, Extras},
+    secret::Secret,
+    section::Section,
+    vendor::Vendor,
+};
 
 const KINDS: &[(&str, Option<Kind>)] = &[("operator", Some(Kind::Operator)), ("realtime", Some(Kind::Realtime))];
 
@@ -15,10 +21,19 @@ const AUDIO: &[(&str, BackendAudio)] = &[
 ];
 
 /// Keys that only a backend of kind `realtime` has.
-const REALTIME_KEYS: &[&str] = &["url", "model", "dialect", "api_key"];
+const REALTIME_KEYS: &[&str] = &[
+    "url",
+    "model",
+    "vendor",
+    "dialect",
+    "api_key",
+    "headers",
+    "query",
+    "delegation_model",
+];
 
-/// Dialects there are in the world but not here.
-const UNSPOKEN: &[&str] = &["beta", "live"];
+/// The dialects there are, by their words.
+const DIALECTS: &[(&str, Dialect)] = &[("ga", Dialect::Ga), ("beta", Dialect::Beta), ("live", Dialect::Live)];
 
 /// A session server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,10 +76,18 @@ pub struct Realtime {
     pub url: String,
     /// The model; empty leaves the choice to the URL.
     pub model: String,
+    /// Who runs it.
+    pub vendor: Vendor,
     /// How it spells the protocol.
     pub dialect: Dialect,
     /// What it wants to be shown.
     pub api_key: Option<Secret>,
+    /// What its handshake wants besides.
+    pub headers: Extras,
+    /// What its URL wants besides.
+    pub query: Extras,
+    /// The model that works out tool calls in the live dialect; empty: none does.
+    pub delegation_model: String,
 }
 
 /// How a backend spells the protocol.
@@ -73,6 +96,10 @@ pub enum Dialect {
     /// As OpenAI does since general availability.
     #[default]
     Ga,
+    /// As they did before.
+    Beta,
+    /// The Live API, which has no turns.
+    Live,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +120,10 @@ impl Backend {
             // Nobody can tell which keys belong here, so those of every kind pass.
             None => BackendKind::Realtime(Realtime::read(&mut section)),
         };
-        let audio = section.choice("audio", AUDIO, BackendAudio::default());
+        let mut audio = section.choice("audio", AUDIO, BackendAudio::default());
+        if let BackendKind::Realtime(realtime) = &kind {
+            audio = realtime.check_audio(&mut section, audio);
+        }
         section.finish();
         Self {
             name: name.to_owned(),
@@ -111,12 +141,35 @@ impl Backend {
         out.text("audio", self.audio.word());
     }
 
-    /// What it wants to be shown, if it wants something.
-    pub fn api_key(&self) -> Option<&Secret> {
+    /// What it is when it is not embedded.
+    pub fn realtime(&self) -> Option<&Realtime> {
         match &self.kind {
             BackendKind::Operator => None,
-            BackendKind::Realtime(realtime) => realtime.api_key.as_ref(),
+            BackendKind::Realtime(realtime) => Some(realtime),
         }
+    }
+
+    /// What it wants to be shown, if it wants something.
+    pub fn api_key(&self) -> Option<&Secret> {
+        self.realtime()?.api_key.as_ref()
+    }
+
+    /// Values of headers and parameters, with the keys they stand under, to be fetched.
+    pub(super) fn extras_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Extra)> {
+        let realtime = match &mut self.kind {
+            BackendKind::Operator => None,
+            BackendKind::Realtime(realtime) => Some(realtime),
+        };
+        realtime.into_iter().flat_map(|realtime| {
+            let headers = realtime.headers.values_mut().map(|extra| ("headers", extra));
+            headers.chain(realtime.query.values_mut().map(|extra| ("query", extra)))
+        })
+    }
+
+    /// Whether it calls no tools for want of a model that works them out.
+    pub(super) fn lacks_delegation(&self) -> bool {
+        let lacks = |realtime: &Realtime| realtime.dialect == Dialect::Live && realtime.delegation_model.is_empty();
+        self.realtime().is_some_and(lacks)
     }
 
     /// The same, to be fetched.
@@ -140,20 +193,55 @@ impl BackendAudio {
 
 impl Realtime {
     fn read(section: &mut Section<'_>) -> Self {
-        Self {
+        let vendor = section.choice("vendor", &Vendor::words(), Vendor::default());
+        let realtime = Self {
             url: section.private("url", String::new(), read_url),
             model: section.text("model", ""),
-            dialect: section.parsed("dialect", Dialect::default(), read_dialect),
+            vendor,
+            dialect: read_dialect(section, vendor),
             api_key: section.secret("api_key"),
+            headers: extras::read_headers(section, "headers"),
+            query: extras::read_query(section, "query"),
+            delegation_model: section.text("delegation_model", ""),
+        };
+        if realtime.dialect == Dialect::Live {
+            if realtime.model.is_empty() {
+                section.wrong_table("needs the key \"model\": in the \"live\" dialect no URL names it");
+            }
+        } else if !realtime.delegation_model.is_empty() {
+            section.wrong(
+                "delegation_model",
+                "belongs to the \"live\" dialect: elsewhere one model does both",
+            );
         }
+        realtime
+    }
+
+    /// What there is of the audio that is wanted.
+    fn check_audio(&self, section: &mut Section<'_>, wanted: BackendAudio) -> BackendAudio {
+        self.vendor.audio(wanted).unwrap_or_else(|taken| {
+            let words: Vec<String> = taken.iter().map(|audio| format!("\"{}\"", audio.word())).collect();
+            let vendor = self.vendor.word();
+            let fault = format!(
+                "= \"{}\" is not taken by \"{vendor}\": use {}",
+                wanted.word(),
+                words.join(" or ")
+            );
+            section.wrong("audio", &fault);
+            wanted
+        })
     }
 
     fn write(&self, out: &mut Writer) {
         out.text("kind", "realtime");
         out.text("url", &self.url);
         out.text("model", &self.model);
+        out.text("vendor", self.vendor.word());
         out.text("dialect", self.dialect.word());
         out.secret("api_key", self.api_key.as_ref());
+        out.texts("headers", &extras::written(&self.headers));
+        out.texts("query", &extras::written(&self.query));
+        out.text("delegation_model", &self.delegation_model);
     }
 }
 
@@ -162,6 +250,8 @@ impl Dialect {
     pub fn word(self) -> &'static str {
         match self {
             Self::Ga => "ga",
+            Self::Beta => "beta",
+            Self::Live => "live",
         }
     }
 }
@@ -176,12 +266,23 @@ fn read_operator(section: &mut Section<'_>) -> BackendKind {
     BackendKind::Operator
 }
 
-fn read_dialect(text: &str) -> Result<Dialect, String> {
-    match text {
-        "ga" => Ok(Dialect::Ga),
-        word if UNSPOKEN.contains(&word) => Err("is not spoken here: use \"ga\"".to_owned()),
-        word => Err(format!("is not known: {}", suggestion(word, ["ga"]))),
+/// One that the vendor speaks.
+fn read_dialect(section: &mut Section<'_>, vendor: Vendor) -> Dialect {
+    let spoken = vendor.dialects();
+    let default = spoken.first().copied().unwrap_or_default();
+    let dialect = section.choice("dialect", DIALECTS, default);
+    if spoken.contains(&dialect) {
+        return dialect;
     }
+    let words: Vec<String> = spoken.iter().map(|dialect| format!("\"{}\"", dialect.word())).collect();
+    let fault = format!(
+        "= \"{}\" is not spoken by \"{}\": use {}",
+        dialect.word(),
+        vendor.word(),
+        words.join(" or ")
+    );
+    section.wrong("dialect", &fault);
+    default
 }
 
 fn read_url(text: &str) -> Result<String, String> {
@@ -270,17 +371,67 @@ mod tests {
     }
 
     #[test]
-    fn only_the_ga_dialect_is_spoken() {
-        for (dialect, fault) in [
-            ("beta", "is not spoken here: use \"ga\""),
-            ("gaa", "is not known: did you mean \"ga\"?"),
+    fn a_vendor_speaks_its_dialects_alone() {
+        for (more, fault) in [
+            (
+                "dialect = \"gaa\"",
+                "4:11: backends.x.dialect = \"gaa\" is not known: did you mean \"ga\"?",
+            ),
+            (
+                "dialect = \"live\"\nvendor = \"xai\"",
+                "4:11: backends.x.dialect = \"live\" is not spoken by \"xai\": use \"ga\"",
+            ),
+            (
+                "vendor = \"azur\"",
+                "4:10: backends.x.vendor = \"azur\" is not known: did you mean \"azure\"?",
+            ),
+            (
+                "vendor = \"localai\"\naudio = \"g711\"",
+                "5:9: backends.x.audio = \"g711\" is not taken by \"localai\": use \"pcm16\" or \"pcm16_16khz\"",
+            ),
+            (
+                "dialect = \"live\"",
+                "1:1: [backends.x] needs the key \"model\": in the \"live\" dialect no URL names it",
+            ),
+            (
+                "delegation_model = \"m\"",
+                "4:20: backends.x.delegation_model belongs to the \"live\" dialect: elsewhere one model does both",
+            ),
         ] {
-            let text = format!("[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"\ndialect = \"{dialect}\"");
-            assert_eq!(
-                problems(&text),
-                [format!("f.toml:4:11: backends.x.dialect = \"{dialect}\" {fault}")]
-            );
+            let text = format!("[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"\n{more}");
+            assert_eq!(problems(&text), [format!("f.toml:{fault}")]);
         }
+    }
+
+    #[test]
+    fn a_vendor_brings_its_dialect_and_its_audio() {
+        for (vendor, dialect, audio) in [
+            ("openai", Dialect::Ga, BackendAudio::Auto),
+            ("speaches", Dialect::Beta, BackendAudio::Pcm16),
+            ("dashscope", Dialect::Beta, BackendAudio::Pcm16),
+        ] {
+            let text = format!("[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"\nvendor = \"{vendor}\"");
+            let config = read(&text);
+            let BackendKind::Realtime(realtime) = &config.backends["x"].kind else {
+                panic!("it is realtime")
+            };
+            assert_eq!((realtime.dialect, config.backends["x"].audio), (dialect, audio));
+        }
+    }
+
+    #[test]
+    fn an_agent_with_tools_needs_a_model_that_works_them_out() {
+        let backend = "[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"\ndialect = \"live\"\nmodel = \"m\"\n";
+        let agent = "[agents.a]\nbackends = [\"x\"]\n";
+        assert_eq!(
+            problems(&format!("{backend}{agent}")),
+            [
+                "f.toml:7:13: agents.a.backends[0] = \"x\" calls no tools: give it the key \"delegation_model\", or the \
+              agent tools = []"
+            ]
+        );
+        read(&format!("{backend}{agent}tools = []"));
+        read(&format!("{backend}delegation_model = \"t\"\n{agent}"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod bounds;
 mod defence;
 mod effective;
 mod environment;
+mod extras;
 mod file;
 mod http;
 mod identity;
@@ -55,6 +56,7 @@ mod trunk_media;
 mod turn_detection;
 mod uplink;
 mod value;
+mod vendor;
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -67,6 +69,7 @@ pub use self::{
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, MCP_MAX, ROUTES_MAX, TOOLS_MAX, TRUNKS_MAX},
     defence::Defence,
+    extras::{Extra, Extras},
     http::Http,
     identity::{Identity, IdentityFault, authorities},
     journal::Journal,
@@ -92,6 +95,7 @@ pub use self::{
     trunk_limits::{AllowedTransport, TrunkLimits},
     trunk_media::{KeyWay, Srtp, TrunkMedia},
     uplink::{Login, Uplink},
+    vendor::Vendor,
 };
 use self::{effective::Writer, layers::Layers};
 
@@ -194,6 +198,20 @@ impl Config {
         self.tools.values().for_each(|tool| tool.write(&mut out));
         self.mcp.values().for_each(|server| server.write(&mut out));
         out.into_text()
+    }
+
+    /// One backend with its secrets fetched, whether or not an agent uses it; says what is wrong with it.
+    pub fn ready_backend(
+        &self,
+        name: &str,
+        env: &BTreeMap<String, String>,
+        read_file: &dyn Fn(&str) -> io::Result<String>,
+    ) -> Result<Backend, String> {
+        let names = self.backends.keys().map(String::as_str);
+        let found = self.backends.get(name).cloned();
+        let mut backend = found.ok_or_else(|| format!("names no backend: {}", nearest::suggestion(name, names)))?;
+        references::resolve_backend(&mut backend, env, read_file)?;
+        Ok(backend)
     }
 
     /// How audio with a trunk is sent: a trunk of no name we know is the phones that register here.

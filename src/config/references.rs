@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
-    Agent, Config, REGISTRAR, Tool, Trunk, nearest::suggestion, place::Path, problem::Report, secret::Secret,
-    value::shown_text,
+    Agent, Backend, Config, Extra, REGISTRAR, Tool, Trunk, nearest::suggestion, place::Path, problem::Report,
+    secret::Secret, value::shown_text,
 };
 
 /// Says which names lead nowhere, and which are taken twice.
@@ -56,6 +56,14 @@ fn check_backends(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
         if !config.backends.contains_key(name) {
             let backends = config.backends.keys().map(String::as_str);
             dangling(report, &path.index(index), "backend", name, backends);
+        }
+        let backend = config.backends.get(name);
+        if !agent.tools.is_empty() && backend.is_some_and(Backend::lacks_delegation) {
+            let path = path.index(index);
+            let fault = format!(
+                "{path} = \"{name}\" calls no tools: give it the key \"delegation_model\", or the agent tools = []"
+            );
+            report.value(&path, fault);
         }
     }
 }
@@ -166,9 +174,14 @@ pub(super) fn resolve_secrets(
         fetch(&path.key("password"), &mut user.password);
     }
     for (name, backend) in config.backends.iter_mut().filter(|(name, _)| used.contains(name)) {
-        let path = Path::default().key("backends").key(name).key("api_key");
+        let path = Path::default().key("backends").key(name);
         if let Some(key) = backend.api_key_mut() {
-            fetch(&path, key);
+            fetch(&path.key("api_key"), key);
+        }
+        for (key, extra) in backend.extras_mut() {
+            if let Extra::Secret(secret) = extra {
+                fetch(&path.key(key), secret);
+            }
         }
     }
     resolve_tool_secrets(config, &mut fetch);
@@ -177,12 +190,17 @@ pub(super) fn resolve_secrets(
         report.value(&path, format!("{path} {fault}"));
     }
     for backend in config.backends.values() {
-        let path = Path::default().key("backends").key(&backend.name).key("api_key");
-        if backend.api_key().is_some_and(|key| !key.reveal().is_ascii()) {
-            report.value(
-                &path,
-                format!("{path} holds letters that no header can carry: use ASCII alone"),
-            );
+        let path = Path::default().key("backends").key(&backend.name);
+        let headers = backend.realtime().map(|realtime| &realtime.headers);
+        let secrets = headers
+            .into_iter()
+            .flatten()
+            .map(|(_, extra)| ("headers", extra.reveal()));
+        let key = backend.api_key().map(|key| ("api_key", key.reveal()));
+        for (key, _) in secrets.chain(key).filter(|(_, value)| !value.is_ascii()) {
+            let path = path.key(key);
+            let fault = format!("{path} holds letters that no header can carry: use ASCII alone");
+            report.value(&path, fault);
         }
     }
 }
@@ -209,6 +227,26 @@ fn resolve_tool_secrets(config: &mut Config, fetch: &mut impl FnMut(&Path, &mut 
             fetch(&Path::default().key("mcp").key(name).key("bearer"), bearer);
         }
     }
+}
+
+/// Fetches the secrets of one backend, whether or not an agent uses it.
+pub(super) fn resolve_backend(
+    backend: &mut Backend,
+    env: &BTreeMap<String, String>,
+    read_file: &dyn Fn(&str) -> io::Result<String>,
+) -> Result<(), String> {
+    if let Some(key) = backend.api_key_mut() {
+        key.resolve(env, read_file)
+            .map_err(|fault| format!("api_key {fault}"))?;
+    }
+    for (key, extra) in backend.extras_mut() {
+        if let Extra::Secret(secret) = extra {
+            secret
+                .resolve(env, read_file)
+                .map_err(|fault| format!("{key} {fault}"))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -161,6 +161,8 @@ struct Driver {
     standby: Option<Box<standby::Standby>>,
     /// The socket of the session before this one, being closed.
     retired: Option<Box<SessionSocket>>,
+    /// The backend dialled last.
+    backend: String,
     orders: mpsc::Receiver<Order>,
     call: Post<CallReport>,
     session: Option<Post<SessionReport>>,
@@ -193,6 +195,7 @@ impl Driver {
             dialled: None,
             standby: None,
             retired: None,
+            backend: String::new(),
             orders,
             call: start.call,
             session: None,
@@ -315,6 +318,7 @@ impl Driver {
         self.serving = None;
         self.drop_standby();
         self.bridge.session_lost(Instant::now());
+        self.backend.clone_from(&settings.backend);
         self.dialled = Some(settings);
         self.socket.dial(dial);
     }
@@ -369,6 +373,8 @@ impl Driver {
         match report {
             Report::SessionReady => self.session_ready(),
             Report::SessionFault(fault) => self.session_fault(fault),
+            Report::Unknown(realtime::Unknown::Event) => self.metrics.unknown_event(&self.backend),
+            Report::Unknown(realtime::Unknown::Fields(count)) => self.metrics.unknown_fields(&self.backend, count),
             Report::Responded(after) => self.metrics.responded(after),
             Report::BargedIn(after) => self.metrics.barged_in(after),
             Report::Filled(after) => self.metrics.filled(after),

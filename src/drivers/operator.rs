@@ -38,6 +38,7 @@ use super::sleep_until;
 use crate::{
     net::tcp,
     operator::{self, Faults, Output},
+    realtime::Dialect,
 };
 
 /// How connections are served. Clones count their connections together, for faults that strike only the first ones.
@@ -80,12 +81,20 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// and dropped after this long without any frame of it.
 const SILENT_MAX: Duration = Duration::from_secs(60);
 
-/// The one path that is served.
+/// The paths that are served, of the Realtime API and of the Live API.
 const PATH: &str = "/v1/realtime";
+const LIVE_PATH: &str = "/v1/live/sessions";
+
+/// The header with which a client asks for the beta dialect, with its value, and what a browser says instead.
+const BETA_HEADER: (&str, &str) = ("openai-beta", "realtime=v1");
+const BETA_SUBPROTOCOL: &str = "openai-beta.realtime-v1";
 
 /// The subprotocol a browser must see in the answer, and the one that carries its key.
 const SUBPROTOCOL: &str = "realtime";
 const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
+
+/// The header that carries the key where it is not a bearer's.
+const KEY_HEADER: &str = "api-key";
 
 /// Accepts connections until `shutdown`, then closes them all and returns.
 pub async fn listen(listener: TcpListener, settings: Settings, shutdown: impl Future<Output = ()>) {
@@ -128,11 +137,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let connection = settings.connections.fetch_add(1, Ordering::Relaxed);
-    let mut model = None;
+    let mut asked = Asked::default();
     let doorkeeper = Doorkeeper {
         settings: &settings,
         connection,
-        model: &mut model,
+        asked: &mut asked,
     };
     let handshake = accept_hdr_async_with_config(stream, doorkeeper, Some(limits()));
     let socket = match timeout(HANDSHAKE_MAX, handshake).await {
@@ -144,7 +153,7 @@ where
         Err(_) => return None,
     };
     let now = now();
-    let machine = operator::Machine::new(now, session(&settings, connection, model));
+    let machine = operator::Server::new(now, session(&settings, connection, asked));
     let mut client = Client {
         socket,
         machine,
@@ -166,7 +175,14 @@ where
 struct Doorkeeper<'a> {
     settings: &'a Settings,
     connection: u64,
-    model: &'a mut Option<String>,
+    asked: &'a mut Asked,
+}
+
+/// What a client wants.
+#[derive(Default)]
+struct Asked {
+    dialect: Dialect,
+    model: Option<String>,
 }
 
 impl server::Callback for Doorkeeper<'_> {
@@ -178,13 +194,10 @@ impl server::Callback for Doorkeeper<'_> {
         if let Some(status) = self.settings.faults.refusal(self.connection) {
             return Err(refusal(status, "server_error", "The operator was told to refuse."));
         }
-        if request.uri().path().trim_end_matches('/') != PATH {
-            return Err(refusal(
-                404,
-                "not_found",
-                "There is nothing here; connect to /v1/realtime.",
-            ));
-        }
+        let Some(dialect) = dialect(request) else {
+            let message = "There is nothing here; connect to /v1/realtime or /v1/live/sessions.";
+            return Err(refusal(404, "not_found", message));
+        };
         if !self.settings.lets_in(request) {
             return Err(refusal(401, "invalid_api_key", "Incorrect API key provided."));
         }
@@ -192,7 +205,10 @@ impl server::Callback for Doorkeeper<'_> {
             let chosen = HeaderValue::from_static(SUBPROTOCOL);
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
         }
-        *self.model = request.uri().query().and_then(model);
+        *self.asked = Asked {
+            dialect,
+            model: parameter(request, "model").map(str::to_owned),
+        };
         Ok(response)
     }
 }
@@ -216,7 +232,10 @@ impl Settings {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let shown = bearer.map(|(_, shown)| shown.trim());
-        let shown = shown.or_else(|| subprotocols(request).find_map(|word| word.strip_prefix(KEY_SUBPROTOCOL)));
+        let own = request.headers().get(KEY_HEADER).and_then(|value| value.to_str().ok());
+        let shown = shown
+            .or(own)
+            .or_else(|| subprotocols(request).find_map(|word| word.strip_prefix(KEY_SUBPROTOCOL)));
         shown.is_some_and(|shown| shown.as_bytes().ct_eq(key.as_bytes()).into())
     }
 }
@@ -224,7 +243,7 @@ impl Settings {
 /// One connection after its handshake.
 struct Client<S> {
     socket: WebSocketStream<S>,
-    machine: operator::Machine,
+    machine: operator::Server,
     heard_at: Instant,
     ping_at: Instant,
 }
@@ -339,12 +358,13 @@ fn closing(code: u16, reason: &str) -> End {
     })
 }
 
-fn session(settings: &Settings, connection: u64, model: Option<String>) -> operator::Settings {
+fn session(settings: &Settings, connection: u64, asked: Asked) -> operator::Settings {
     let defaults = operator::Settings::default();
     operator::Settings {
+        dialect: asked.dialect,
         // Freshly keyed for every process, so ids differ from those before a restart.
         seed: RandomState::new().hash_one(connection),
-        model: model.unwrap_or(defaults.model),
+        model: asked.model.unwrap_or(defaults.model),
         unix_s: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs()),
@@ -374,10 +394,25 @@ fn subprotocols(request: &server::Request) -> impl Iterator<Item = &str> {
         .map(str::trim)
 }
 
-/// The model a query names; its name is only ever echoed, so an escaped one stays escaped.
-fn model(query: &str) -> Option<String> {
-    let named = query.split('&').find_map(|pair| pair.strip_prefix("model="));
-    named.filter(|name| !name.is_empty()).map(str::to_owned)
+/// What a path and its headers ask for, or none when there is nothing at this path.
+fn dialect(request: &server::Request) -> Option<Dialect> {
+    let (name, value) = BETA_HEADER;
+    let said = request.headers().get(name).and_then(|value| value.to_str().ok());
+    let beta =
+        said.is_some_and(|said| said.trim() == value) || subprotocols(request).any(|word| word == BETA_SUBPROTOCOL);
+    match request.uri().path().trim_end_matches('/') {
+        PATH if beta => Some(Dialect::Beta),
+        PATH => Some(Dialect::Ga),
+        LIVE_PATH => Some(Dialect::Live),
+        _ => None,
+    }
+}
+
+/// A parameter of the URL. The model's name is only ever echoed, so an escaped one stays escaped.
+fn parameter<'r>(request: &'r server::Request, name: &str) -> Option<&'r str> {
+    let pairs = request.uri().query()?.split('&');
+    let mut named = pairs.filter_map(|pair| pair.split_once('=').filter(|(known, _)| *known == name));
+    named.next().map(|(_, value)| value).filter(|value| !value.is_empty())
 }
 
 fn refusal(status: u16, code: &str, message: &str) -> server::ErrorResponse {

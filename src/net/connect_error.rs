@@ -141,10 +141,10 @@ impl std::fmt::Display for Stage {
     }
 }
 
-/// The beginning of a server's answer: one line, bounded, and without the key should the server echo it.
-pub(super) fn excerpt(body: &[u8], secret: Option<&str>) -> String {
+/// The beginning of a server's answer: one line, bounded, and without the keys should the server echo them.
+pub(super) fn excerpt(body: &[u8], hidden: &[&str]) -> String {
     let mut text = String::from_utf8_lossy(body).into_owned();
-    if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
+    for secret in hidden.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "(hidden)");
     }
     let words: Vec<_> = text
@@ -168,13 +168,13 @@ mod tests {
 
     #[test]
     fn a_key_echoed_by_the_server_is_not_quoted() {
-        let text = excerpt(b"{\n \"message\": \"wrong key sk-12345\"\r\n}", Some("sk-12345"));
+        let text = excerpt(b"{\n \"message\": \"wrong key sk-12345\"\r\n}", &["sk-12345"]);
         assert_eq!(text, "{ \"message\": \"wrong key (hidden)\" }");
     }
 
     #[test]
     fn a_long_or_binary_answer_is_cut_and_stays_on_one_line() {
-        let text = excerpt(&[b"\xff\x1b[2J\n".as_slice(), &[b'x'; 5000]].concat(), None);
+        let text = excerpt(&[b"\xff\x1b[2J\n".as_slice(), &[b'x'; 5000]].concat(), &[]);
         assert!(
             text.chars().count() <= QUOTED_CHARS_MAX && !text.contains(char::is_control),
             "{text}"

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tokio_tungstenite::tungstenite::http::Uri;
 
-use super::connect_error::ConnectError;
+use super::{connect_error::ConnectError, websocket::Secret};
 
 /// Where a WebSocket URL leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,18 +14,18 @@ pub(super) struct Target {
     /// Name or address, without the brackets of an IPv6 address.
     pub(super) host: String,
     pub(super) port: u16,
-    /// The whole URL, the model included.
+    /// The whole URL, with its query.
     pub(super) uri: Uri,
 }
 
 impl Target {
-    /// Reads a URL and appends `model=` to its query unless it names a model itself.
-    pub(super) fn parse(url: &str, model: Option<&str>) -> Result<Self, ConnectError> {
+    /// Reads a URL and appends to its query what it does not say itself.
+    pub(super) fn parse(url: &str, query: &[(String, Secret)]) -> Result<Self, ConnectError> {
         let bad = |problem| ConnectError::BadUrl {
             url: shown(url),
             problem,
         };
-        let uri: Uri = with_model(url, model).parse().map_err(|_| bad("it is not a URL"))?;
+        let uri: Uri = with_query(url, query).parse().map_err(|_| bad("it is not a URL"))?;
         let secure = match uri.scheme_str() {
             Some("ws") => false,
             Some("wss") => true,
@@ -68,15 +68,21 @@ fn shown(url: &str) -> String {
     }
 }
 
-fn with_model(url: &str, model: Option<&str>) -> String {
+fn with_query(url: &str, query: &[(String, Secret)]) -> String {
     let url = url.split('#').next().unwrap_or_default();
-    let (path, query) = url.split_once('?').unwrap_or((url, ""));
-    let names_model = query.split('&').any(|pair| pair.split('=').next() == Some("model"));
-    match model {
-        Some(model) if !names_model && query.is_empty() => format!("{path}?model={}", escape(model)),
-        Some(model) if !names_model => format!("{path}?{query}&model={}", escape(model)),
-        _ => url.to_owned(),
+    let said = url.split_once('?').map_or("", |(_, query)| query);
+    let says = |name: &str| said.split('&').any(|pair| pair.split('=').next() == Some(name));
+    let mut whole = url.to_owned();
+    for (name, value) in query.iter().filter(|(name, _)| !says(name)) {
+        let joint = match whole.split_once('?') {
+            None => "?",
+            Some((_, "")) => "",
+            Some(_) => "&",
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(whole, "{joint}{}={}", escape(name), escape(value.reveal()));
     }
+    whole
 }
 
 /// Percent-encoding of everything but the unreserved characters (RFC 3986 section 2.3).
@@ -109,10 +115,11 @@ mod tests {
             ("ws://h/r?x=1&model=own", "ws://h/r?x=1&model=own"),
             ("ws://h/r?mymodel=own#part", "ws://h/r?mymodel=own&model=a%20b%26c"),
         ] {
-            assert_eq!(Target::parse(url, Some("a b&c")).unwrap().uri.to_string(), expected);
+            let model = [("model".to_owned(), Secret::new("a b&c"))];
+            assert_eq!(Target::parse(url, &model).unwrap().uri.to_string(), expected);
         }
         assert_eq!(
-            Target::parse("ws://h/r?x=1", None).unwrap().uri.to_string(),
+            Target::parse("ws://h/r?x=1", &[]).unwrap().uri.to_string(),
             "ws://h/r?x=1"
         );
     }
@@ -125,7 +132,7 @@ mod tests {
             ("ws://[::1]:9000/x", "::1", 9000, false),
             ("wss://h:8443", "h", 8443, true),
         ] {
-            let target = Target::parse(url, None).unwrap();
+            let target = Target::parse(url, &[]).unwrap();
             assert_eq!((target.host.as_str(), target.port, target.secure), (host, port, secure));
         }
     }
@@ -141,7 +148,9 @@ mod tests {
             "ws://",
             "ws://h:99999/?k=s3cret",
         ] {
-            let error = Target::parse(url, Some("m")).unwrap_err().to_string();
+            let error = Target::parse(url, &[("key".to_owned(), Secret::new("s3cret"))])
+                .unwrap_err()
+                .to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }
     }

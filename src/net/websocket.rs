@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{
     Error as SocketError,
     client::IntoClientRequest,
     handshake::client::{Request, Response},
-    http::{HeaderValue, header},
+    http::{HeaderName, HeaderValue, header},
 };
 
 use super::{Stream, connect_error::excerpt, dial, target::Target, tls::Tls};
@@ -31,15 +31,17 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// How we name ourselves to backends.
 const USER_AGENT: &str = concat!("patchcord/", env!("CARGO_PKG_VERSION"));
 
-/// How to reach a backend.
+/// How to reach a backend. Names and values here are as they are sent.
 #[derive(Debug, Clone)]
 pub struct Connect {
     /// `ws` or `wss`.
     pub url: String,
-    /// Appended to the URL as `model=`, unless it names a model itself.
-    pub model: Option<String>,
-    /// Sent as `Authorization: Bearer`.
-    pub bearer: Option<Secret>,
+    /// Appended to the URL's query, unless it has a parameter of that name.
+    pub query: Vec<(String, Secret)>,
+    /// Sent with the handshake.
+    pub headers: Vec<(String, Secret)>,
+    /// What is cut out of a server's answer before it is quoted.
+    pub hidden: Vec<Secret>,
     /// How long everything together may take.
     pub timeout: Duration,
 }
@@ -51,7 +53,7 @@ pub struct Secret(String);
 /// Dials a backend. Dropping the future gives up at once.
 pub async fn connect(backend: &Connect, tls: &Tls) -> Result<WebSocket, ConnectError> {
     let limit = Limit::new(backend.timeout);
-    let target = Target::parse(&backend.url, backend.model.as_deref())?;
+    let target = Target::parse(&backend.url, &backend.query)?;
     let request = request(backend, &target)?;
     let Target { host, port, .. } = &target;
 
@@ -78,8 +80,21 @@ pub async fn connect(backend: &Connect, tls: &Tls) -> Result<WebSocket, ConnectE
 /// Opens the WebSocket over a stream that is there already; the URL gives the path alone.
 pub async fn connect_stream(backend: &Connect, stream: impl Into<Stream>) -> Result<WebSocket, ConnectError> {
     let limit = Limit::new(backend.timeout);
-    let target = Target::parse(&backend.url, backend.model.as_deref())?;
+    let target = Target::parse(&backend.url, &backend.query)?;
     upgrade(backend, request(backend, &target)?, stream.into(), limit).await
+}
+
+impl Connect {
+    /// Without anything but the URL.
+    pub fn new(url: impl Into<String>, timeout: Duration) -> Self {
+        Self {
+            url: url.into(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            hidden: Vec::new(),
+            timeout,
+        }
+    }
 }
 
 impl Secret {
@@ -132,39 +147,34 @@ fn request(backend: &Connect, target: &Target) -> Result<Request, ConnectError> 
     })?;
     let headers = request.headers_mut();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    if let Some(bearer) = &backend.bearer {
-        headers.insert(header::AUTHORIZATION, authorization(bearer)?);
+    for (name, value) in &backend.headers {
+        let bad = || ConnectError::BadHeader { name: name.clone() };
+        let mut value = HeaderValue::try_from(value.reveal()).map_err(|_| bad())?;
+        value.set_sensitive(true);
+        headers.insert(HeaderName::try_from(name.as_str()).map_err(|_| bad())?, value);
     }
     Ok(request)
 }
 
-fn authorization(bearer: &Secret) -> Result<HeaderValue, ConnectError> {
-    let value = HeaderValue::try_from(format!("Bearer {}", bearer.reveal()));
-    let mut value = value.map_err(|_| ConnectError::BadHeader {
-        name: header::AUTHORIZATION.to_string(),
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 async fn upgrade(backend: &Connect, request: Request, stream: Stream, limit: Limit) -> Result<WebSocket, ConnectError> {
     let upgraded = limit.step(Stage::Handshake, upgrade::upgrade(stream, request)).await?;
-    upgraded.map_err(|error| failed(error, backend.bearer.as_ref().map(Secret::reveal)))
+    upgraded.map_err(|error| failed(error, &backend.hidden))
 }
 
-fn failed(error: SocketError, secret: Option<&str>) -> ConnectError {
+fn failed(error: SocketError, hidden: &[Secret]) -> ConnectError {
+    let hidden: Vec<&str> = hidden.iter().map(Secret::reveal).collect();
     match error {
-        SocketError::Http(response) => refused(&response, secret),
+        SocketError::Http(response) => refused(&response, &hidden),
         error => ConnectError::Handshake {
-            cause: excerpt(error.to_string().as_bytes(), secret),
+            cause: excerpt(error.to_string().as_bytes(), &hidden),
         },
     }
 }
 
-fn refused(response: &Response, secret: Option<&str>) -> ConnectError {
+fn refused(response: &Response, hidden: &[&str]) -> ConnectError {
     ConnectError::Refused {
         status: response.status().as_u16(),
-        body: excerpt(response.body().as_deref().unwrap_or_default(), secret),
+        body: excerpt(response.body().as_deref().unwrap_or_default(), hidden),
     }
 }
 

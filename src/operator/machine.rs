@@ -18,7 +18,8 @@ use super::request::Request;
 use super::response::Response;
 use super::session::Session;
 use super::usage::Tokens;
-use super::{Output, Settings, agent};
+use super::{Output, Settings, agent, beta};
+use crate::realtime::Dialect;
 
 /// One session.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub struct Machine {
     pub(super) strikes: Vec<(Instant, Fault)>,
     slow: Duration,
     control: bool,
+    in_beta: bool,
     /// Audio has been sent, which fixes the voice.
     pub(super) spoken: bool,
     pub(super) prompt_at: Option<Instant>,
@@ -47,7 +49,8 @@ const EXPIRED: &str = "Your session hit the maximum duration of 60 minutes.";
 impl Machine {
     /// Opens a session: the first output is `session.created`.
     pub fn new(now: Instant, settings: Settings) -> Self {
-        let mut outbox = Outbox::new(settings.seed);
+        let in_beta = settings.dialect == Dialect::Beta;
+        let mut outbox = Outbox::new(settings.seed).in_beta(in_beta);
         let expires_s = settings.unix_s.saturating_add(SESSION_MAX.as_secs());
         let session = Session::new(outbox.id("sess"), &settings.model, expires_s);
         outbox.event("session.created", &json!({"session": session.to_json()}));
@@ -61,6 +64,7 @@ impl Machine {
             strikes: Vec::new(),
             slow: Duration::ZERO,
             control: settings.control,
+            in_beta,
             spoken: false,
             prompt_at: None,
             expires_at: now + SESSION_MAX,
@@ -113,9 +117,10 @@ impl Machine {
             let message = "The server could not parse the JSON body of the message.";
             return self.outbox.error(&Refusal::new("invalid_json", message), None);
         };
-        let event_id = event.get("event_id").and_then(Value::as_str);
-        let outcome = self.dispatch(now, &Field::new("", &event));
-        self.answer(outcome, event_id);
+        let event_id = event.get("event_id").and_then(Value::as_str).map(str::to_owned);
+        let event = if self.in_beta { beta::inbound(event) } else { Ok(event) };
+        let outcome = event.and_then(|event| self.dispatch(now, &Field::new("", &event)));
+        self.answer(outcome, event_id.as_deref());
     }
 
     fn answer(&mut self, outcome: Result<(), Refusal>, event_id: Option<&str>) {

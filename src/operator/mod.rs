@@ -1,8 +1,8 @@
-//! The operator: an embedded session server that speaks the GA dialect of the Realtime protocol and runs with no key, no
-//! network and no model. It is the default backend, the other end of every test, and a stand-in to develop clients against.
+//! The operator: an embedded session server that speaks the Realtime protocol and runs with no key, no network and no
+//! model. It is the default backend, the other end of every test, and a stand-in to develop clients against.
 //!
-//! This module is the pure machine of one connection; the socket, the handshake and the clock belong to its driver. It
-//! keeps the official order of events, codes and wording; it deliberately does not do WebRTC, MCP or transcription, and
+//! This module is the pure machine of one connection; the socket, the handshake and the clock belong to its driver, which
+//! also sees which dialect a client wants: GA, or `beta` by the header it had, or [`live`] by its path. It keeps the official order of events, codes and wording; it deliberately does not do WebRTC, MCP or transcription, and
 //! sends no `output_audio_buffer.*`, which WebSocket clients never see.
 //!
 //! As an agent it greets when a response is asked for before anybody spoke, repeats each turn of the caller in the
@@ -27,6 +27,7 @@
 //! With [`Settings::control`] a client may also send `{"type":"operator.fault","fault":"drop@500"}`, counted from then.
 
 mod agent;
+mod beta;
 mod client;
 mod conversation;
 mod ending;
@@ -36,10 +37,12 @@ mod field;
 mod format;
 mod input;
 mod item;
+pub mod live;
 mod machine;
 mod outbox;
 mod request;
 mod response;
+mod server;
 mod session;
 mod sound;
 mod tools;
@@ -50,10 +53,14 @@ mod words;
 
 pub use self::fault::{Fault, FaultError, Faults, Strike};
 pub use self::machine::Machine;
+pub use self::server::Server;
+use crate::realtime::Dialect;
 
 /// How one session is served.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What the client speaks.
+    pub dialect: Dialect,
     /// Makes ids differ between sessions.
     pub seed: u64,
     /// What the client asked for in the URL.
@@ -69,6 +76,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            dialect: Dialect::Ga,
             seed: 0,
             model: "operator".to_owned(),
             unix_s: 0,

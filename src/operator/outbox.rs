@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use super::Output;
 use super::error::Refusal;
+use super::{Output, beta};
+use crate::realtime::beta_name;
 
 /// The queue of outputs and the source of every id. Emptied by the driver after each input, which bounds it: one input
 /// never yields more than a response's worth of events.
@@ -15,6 +16,8 @@ pub struct Outbox {
     seed: u64,
     issued: u64,
     muted: bool,
+    /// Whether events leave in the beta dialect.
+    beta: bool,
 }
 
 impl Outbox {
@@ -25,7 +28,13 @@ impl Outbox {
             seed,
             issued: 0,
             muted: false,
+            beta: false,
         }
+    }
+
+    /// The same, for a client of the beta dialect.
+    pub fn in_beta(self, beta: bool) -> Self {
+        Self { beta, ..self }
     }
 
     /// A fresh id such as `item_5f3c…`.
@@ -37,6 +46,15 @@ impl Outbox {
 
     /// Queues an event; `body` is an object with its members but `type` and `event_id`.
     pub fn event(&mut self, kind: &str, body: &Value) {
+        if !self.beta {
+            return self.event_as(kind, body);
+        }
+        if let Some((kind, body)) = beta::outbound(kind, body) {
+            self.event_as(kind, &body);
+        }
+    }
+
+    fn event_as(&mut self, kind: &str, body: &Value) {
         let (id, body) = (self.event_id(), body.to_string());
         let rest = body.strip_prefix('{').unwrap_or("}");
         let comma = if rest == "}" { "" } else { "," };
@@ -52,8 +70,18 @@ impl Outbox {
     pub fn audio_delta(&mut self, response_id: &str, item_id: &str, bytes: &[u8]) {
         let id = self.event_id();
         let mut text = String::with_capacity(256 + bytes.len() * 4 / 3);
-        text.push_str(r#"{"type":"response.output_audio.delta","event_id":""#);
-        for part in [&id, r#"","response_id":""#, response_id, r#"","item_id":""#, item_id] {
+        let kind = "response.output_audio.delta";
+        let kind = if self.beta { beta_name(kind) } else { kind };
+        for part in [
+            r#"{"type":""#,
+            kind,
+            r#"","event_id":""#,
+            &id,
+            r#"","response_id":""#,
+            response_id,
+            r#"","item_id":""#,
+            item_id,
+        ] {
             text.push_str(part);
         }
         text.push_str(r#"","output_index":0,"content_index":0,"delta":""#);

@@ -1,10 +1,4 @@
-//! The one place that knows which dialects there are.
-
-use super::{
-    audio::AudioFormat,
-    event::{ClientEvent, Malformed, ServerEvent},
-    ga,
-};
+//! The dialects there are.
 
 /// How a backend spells the protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,27 +6,32 @@ pub enum Dialect {
     /// The generally available Realtime API.
     #[default]
     Ga,
+    /// The Realtime API before that, which many servers still speak.
+    Beta,
+    /// The Live API: audio without turns, and work that is delegated.
+    Live,
 }
 
 impl Dialect {
-    /// Reads one text frame of the server.
-    pub fn read(self, text: &str) -> Result<ServerEvent<'_>, Malformed> {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Ga, Self::Beta, Self::Live];
+
+    /// Its name.
+    pub const fn word(self) -> &'static str {
         match self {
-            Self::Ga => ga::read(text),
+            Self::Ga => "ga",
+            Self::Beta => "beta",
+            Self::Live => "live",
         }
     }
 
-    /// Writes one client event. `event_id` comes back in the server's error when this event fails.
-    pub fn write(self, event_id: u64, event: &ClientEvent<'_>) -> String {
-        match self {
-            Self::Ga => ga::write(event_id, event),
-        }
+    /// Whether the agent answers in responses that are asked for. Without them it speaks when it sees fit.
+    pub const fn has_responses(self) -> bool {
+        !matches!(self, Self::Live)
     }
 
-    /// Writes one frame of caller audio over what was in `text`.
-    pub fn write_append(self, format: AudioFormat, pcm: &[i16], scratch: &mut Vec<u8>, text: &mut String) {
-        match self {
-            Self::Ga => ga::write_append(format, pcm, scratch, text),
-        }
+    /// Whether the server is told how much of an item was heard. Without it words say so.
+    pub const fn has_truncate(self) -> bool {
+        !matches!(self, Self::Live)
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Server events borrow from the text they were read from, so that the audio in them is copied once, into samples.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
+
+use serde_json::Value;
 
 use super::{
     audio::AudioFormat,
     history::{HistoryItem, Speaker},
-    settings::Settings,
+    settings::{Settings, ToolSpec},
     usage::Usage,
 };
 
@@ -20,7 +22,34 @@ pub enum ServerEvent<'a> {
     /// The session's configuration as it is in effect.
     SessionUpdated(SessionView),
     /// The caller began to speak.
-    SpeechStarted,
+    SpeechStarted {
+        /// The conversation item that it will be; empty when the server does not say.
+        item: Cow<'a, str>,
+    },
+    /// The caller stopped speaking.
+    SpeechStopped {
+        /// The conversation item.
+        item: Cow<'a, str>,
+    },
+    /// What the caller said has become an item of the conversation.
+    TurnCommitted {
+        /// The conversation item.
+        item: Cow<'a, str>,
+    },
+    /// A piece of what the caller says; the whole comes later.
+    CallerTranscriptDelta {
+        /// The conversation item.
+        item: Cow<'a, str>,
+        /// The words.
+        text: Cow<'a, str>,
+    },
+    /// Nobody will write down what the caller said.
+    CallerTranscriptFailed {
+        /// The conversation item.
+        item: Cow<'a, str>,
+        /// Why.
+        error: ServerError,
+    },
     /// What the caller said.
     CallerTranscript {
         /// The conversation item.
@@ -47,12 +76,40 @@ pub enum ServerEvent<'a> {
         /// The part.
         part: PartName<'a>,
     },
+    /// A piece of what the agent says in a part; the whole comes later.
+    AgentTranscriptDelta {
+        /// The part.
+        part: PartName<'a>,
+        /// The words.
+        text: Cow<'a, str>,
+    },
     /// What the agent says in a part.
     AgentTranscript {
         /// The part.
         part: PartName<'a>,
         /// The words.
         text: Cow<'a, str>,
+    },
+    /// The agent wrote instead of speaking: nobody hears it.
+    AgentText {
+        /// The part.
+        part: PartName<'a>,
+        /// The words.
+        text: Cow<'a, str>,
+    },
+    /// An item was cut to what had been heard of it.
+    Truncated {
+        /// The conversation item.
+        item: Cow<'a, str>,
+    },
+    /// A piece of the arguments of a tool call; the whole comes with the call.
+    ToolArgumentsDelta {
+        /// The response that calls.
+        response: Cow<'a, str>,
+        /// The id to answer with.
+        call: Cow<'a, str>,
+        /// JSON text, a piece of it.
+        delta: Cow<'a, str>,
     },
     /// The agent calls a tool; the same call may be told more than once.
     ToolCall {
@@ -65,33 +122,40 @@ pub enum ServerEvent<'a> {
         /// Its arguments as JSON text.
         arguments: Cow<'a, str>,
     },
+    /// The server wants leave to call a tool of a server it knows, and waits for [`ClientEvent::Approve`].
+    Approval {
+        /// The id of the request.
+        request: String,
+        /// The tool's server, by the label it was configured with.
+        server: String,
+        /// The tool.
+        name: String,
+        /// Its arguments as JSON text.
+        arguments: String,
+    },
+    /// How far the server is with a tool of another server, or with the list of its tools.
+    RemoteTool {
+        /// The conversation item.
+        item: Cow<'a, str>,
+        /// How far.
+        progress: Progress,
+    },
+    /// A key was pressed on the server's own telephone line.
+    Key(char),
+    /// What may still be used of the account.
+    RateLimits(Vec<RateLimit>),
+    /// The audio of the session that is billed, up to now.
+    Billed(Duration),
+    /// Tokens that were used outside of any response.
+    Used(Usage),
+    /// The server shows that it is there; it wants no answer.
+    Ping,
     /// The server complains.
     Error(ServerError),
     /// An event of this dialect that asks nothing of a client.
     Noted,
     /// An event this dialect does not have.
     Unknown,
-    /// The server took what the caller said for a turn; its words may come later, or never.
-    TurnCommitted {
-        /// The conversation item it became.
-        item: Cow<'a, str>,
-    },
-    /// More of what the agent says in a part; [`Self::AgentTranscript`] has all of it at the end.
-    AgentTranscriptDelta {
-        /// The part.
-        part: PartName<'a>,
-        /// The words.
-        text: Cow<'a, str>,
-    },
-    /// A piece of a tool call's arguments, before the call itself is told.
-    ToolArgumentsDelta {
-        /// The response that calls.
-        response: Cow<'a, str>,
-        /// The id to answer with.
-        call: Cow<'a, str>,
-        /// JSON text, a piece of it.
-        delta: Cow<'a, str>,
-    },
 }
 
 /// One content part of one item of one response.
@@ -127,11 +191,48 @@ pub enum FormatView {
     Absent,
 }
 
-/// How a response ended.
+/// How far the server is with something it does itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It has begun.
+    Begun,
+    /// It is done.
+    Done,
+    /// It has failed.
+    Failed,
+}
+
+/// One limit of the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimit {
+    /// What is limited: `requests` or `tokens`.
+    pub name: String,
+    /// What is left of it.
+    pub remaining: Option<u64>,
+    /// How much there is.
+    pub limit: Option<u64>,
+}
+
+/// A tool call as a response lists it at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The id to answer with.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// Its arguments as JSON text.
+    pub arguments: String,
+}
+
+/// How a response ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResponseDone {
     /// Its id.
     pub id: String,
+    /// The server's word for how: `completed`, `cancelled`, `incomplete`, `failed`; empty when it does not say.
+    pub status: String,
+    /// The tools it called; told before as well by most servers.
+    pub calls: Vec<Call>,
     /// What it cost.
     pub usage: Usage,
     /// Why it failed, if it did.
@@ -204,6 +305,38 @@ pub enum ClientEvent<'a> {
     Cancel {
         /// Which.
         response: &'a str,
+    },
+    /// Changes the session; what is none stays as it is.
+    Update {
+        /// What the agent is and how it should behave.
+        instructions: Option<&'a str>,
+        /// What it may call.
+        tools: Option<&'a [ToolSpec]>,
+        /// Turn taking, passed on as it is; `Null` switches it off.
+        turn_detection: Option<&'a Value>,
+    },
+    /// Says that the caller's turn is over, where the server does not find out itself.
+    Commit,
+    /// Forgets the caller's audio that is no item yet.
+    ClearInput,
+    /// Takes an item out of the conversation.
+    Delete {
+        /// Which.
+        item: &'a str,
+    },
+    /// Asks for an item as the server knows it.
+    Retrieve {
+        /// Which.
+        item: &'a str,
+    },
+    /// Answers [`ServerEvent::Approval`].
+    Approve {
+        /// The id of the request.
+        request: &'a str,
+        /// Whether it may.
+        approve: bool,
+        /// Why not, in words for the model.
+        reason: &'a str,
     },
 }
 

@@ -19,6 +19,7 @@ use super::{
     event::{ClientEvent, ServerEvent},
     fault::{Fault, FaultClass},
     history::{History, Transcript},
+    interpreter::Interpreter,
     legacy::Legacy,
     parts::{Parts, Scratch},
     responses::{Expired, Responses, Unheard, Wish},
@@ -68,6 +69,17 @@ pub enum Output {
     Transcript(Transcript),
     /// Something is wrong; unless it is harmless, the session is lost.
     Fault(Fault),
+    /// Something came that nobody here knows; it was ignored.
+    Unknown(Unknown),
+}
+
+/// What a server said that nobody here knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// An event of a type of its own.
+    Event,
+    /// So many members of an event that is known otherwise.
+    Fields(u32),
 }
 
 /// A piece of agent audio, to be played at once.
@@ -88,6 +100,7 @@ pub fn digit_text(digit: char) -> String {
 #[derive(Debug)]
 pub struct Machine {
     settings: Settings,
+    interpreter: Interpreter,
     state: State,
     responses: Responses,
     parts: Parts,
@@ -121,6 +134,7 @@ impl Machine {
     pub fn new(settings: Settings) -> Self {
         let (format, second_choice) = settings.audio.formats(settings.leg_law);
         Self {
+            interpreter: Interpreter::new(settings.dialect, settings.quirks),
             settings,
             state: State::Closed,
             responses: Responses::default(),
@@ -151,11 +165,9 @@ impl Machine {
             until: now + CONFIRM_MAX,
         };
         self.events_sent += 1;
-        let text = self
-            .settings
-            .dialect
-            .write(self.events_sent, &ClientEvent::Configure(&self.settings, self.format));
-        self.push(Output::Send(text));
+        let event = ClientEvent::Configure(&self.settings, self.format);
+        let text = self.interpreter.write(self.events_sent, &event);
+        self.outputs.extend(text.map(Output::Send));
     }
 
     /// The format of the session's audio; settled once [`Output::Ready`] has come.
@@ -180,7 +192,12 @@ impl Machine {
             return None;
         }
         self.stall.hear(now);
-        match self.settings.dialect.read(text) {
+        let read = self.interpreter.read(now, text);
+        self.handle_implied(now);
+        let fields = self.interpreter.take_unknown_fields();
+        self.outputs
+            .extend(fields.map(|count| Output::Unknown(Unknown::Fields(count))));
+        match read {
             Ok(ServerEvent::AudioDelta { part, audio }) => return self.audio_delta(&part, &audio),
             Ok(event) => self.handle_event(now, event),
             Err(malformed) => self.malformed(&malformed),
@@ -188,8 +205,19 @@ impl Machine {
         None
     }
 
+    /// What the server means without a word of its own for it.
+    fn handle_implied(&mut self, now: Instant) {
+        while let Some(event) = self.interpreter.implied() {
+            self.handle_event(now, event);
+        }
+    }
+
     /// Takes in that time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.is_ready() {
+            self.interpreter.handle_timeout(now);
+            self.handle_implied(now);
+        }
         if let State::Confirming { until } = self.state
             && now >= until
         {
@@ -207,10 +235,14 @@ impl Machine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Confirming { until } => Some(until),
-            State::Ready { .. } => [self.responses.deadline(), self.stall_deadline()]
-                .into_iter()
-                .flatten()
-                .min(),
+            State::Ready { .. } => {
+                let deadlines = [
+                    self.responses.deadline(),
+                    self.stall_deadline(),
+                    self.interpreter.poll_timeout(),
+                ];
+                deadlines.into_iter().flatten().min()
+            }
             State::Closed | State::Failed => None,
         }
     }
@@ -225,8 +257,7 @@ impl Machine {
     pub fn append(&mut self, pcm: &[i16], text: &mut String) -> bool {
         let ready = self.is_ready();
         if ready {
-            self.settings
-                .dialect
+            self.interpreter
                 .write_append(self.format, pcm, &mut self.scratch.bytes, text);
         }
         ready
@@ -372,7 +403,7 @@ impl Machine {
 
     fn truncate(&mut self, heard: &Heard) -> Option<Output> {
         let cut = self.parts.cut(heard)?;
-        Some(self.write(&cut.event()))
+        self.write(&cut.event())
     }
 
     fn cancel(&mut self, response: &str) {
@@ -400,6 +431,10 @@ impl Machine {
     }
 
     fn wish(&mut self, now: Instant, instructions: Option<String>) {
+        if instructions.is_none() && !self.interpreter.has_responses() {
+            // Nobody waits for anybody's turn there.
+            return self.send(&ClientEvent::Respond { instructions: None });
+        }
         self.put(now, Wish::new(instructions));
     }
 
@@ -423,19 +458,20 @@ impl Machine {
         let event = ClientEvent::Respond {
             instructions: wish.instructions.as_deref(),
         };
-        let text = self.settings.dialect.write(event_id, &event);
+        let text = self.interpreter.write(event_id, &event);
         self.events_sent = event_id;
-        self.push(Output::Send(text));
+        self.outputs.extend(text.map(Output::Send));
     }
 
     fn send(&mut self, event: &ClientEvent<'_>) {
         let output = self.write(event);
-        self.push(output);
+        self.outputs.extend(output);
     }
 
-    fn write(&mut self, event: &ClientEvent<'_>) -> Output {
+    /// None when this dialect has no such event.
+    fn write(&mut self, event: &ClientEvent<'_>) -> Option<Output> {
         self.events_sent += 1;
-        Output::Send(self.settings.dialect.write(self.events_sent, event))
+        self.interpreter.write(self.events_sent, event).map(Output::Send)
     }
 
     fn push(&mut self, output: Output) {

@@ -4,20 +4,26 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{audio::AudioWish, dialect::Dialect};
+use super::{audio::AudioWish, dialect::Dialect, history::HistoryItem, quirks::Quirks};
 use crate::audio::Law;
 
 /// Everything the session is told about itself.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
+    /// The backend's name, by which what it does is counted.
+    pub backend: String,
     /// How the backend spells the protocol.
     pub dialect: Dialect,
+    /// What is different with this backend.
+    pub quirks: Quirks,
     /// The format of its audio.
     pub audio: AudioWish,
     /// The law of the leg, when it speaks G.711.
     pub leg_law: Option<Law>,
     /// The model's name; empty leaves the choice to the URL.
     pub model: String,
+    /// The model that works out tool calls where the one that speaks hands them on; empty: nobody does.
+    pub delegation_model: String,
     /// What the agent is and how it should behave.
     pub instructions: String,
     /// The voice's name; empty leaves the backend's default.
@@ -33,6 +39,8 @@ pub struct Settings {
     pub greeting: Option<String>,
     /// Whether our own ear cuts the agent off, and the server's detector does not.
     pub own_ear: bool,
+    /// The conversation so far, for a server that is told it with the configuration.
+    pub history: Vec<HistoryItem>,
     /// How long the server may say nothing at all while it owes a response; then the session counts as lost. None waits
     /// for ever.
     pub stall_max: Option<Duration>,

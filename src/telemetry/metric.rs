@@ -46,6 +46,8 @@ pub enum Metric {
     SessionConnects,
     /// Sessions dialled again in the middle of a call.
     SessionReconnects,
+    /// What sessions say that nobody here knows.
+    SessionUnknown,
     /// Sessions open now.
     SessionsActive,
     /// Items dropped at full queues.
@@ -141,7 +143,7 @@ pub enum Kind {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 57] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -158,6 +160,7 @@ impl Metric {
         Self::MediaDiagnoses,
         Self::SessionConnects,
         Self::SessionReconnects,
+        Self::SessionUnknown,
         Self::SessionsActive,
         Self::QueueDrops,
         Self::WorkerLag,
@@ -346,6 +349,14 @@ const ROWS: &[(Metric, Row)] = &[
             "Sessions dialled again in the middle of a call, by backend.",
         )
         .by(&["backend"]),
+    ),
+    (
+        Metric::SessionUnknown,
+        counter(
+            "patchcord_session_unknown_total",
+            "Events, and members of known events, that are not known here and were ignored, by backend and what it was.",
+        )
+        .by(&["backend", "what"]),
     ),
     (
         Metric::SessionsActive,

@@ -244,6 +244,20 @@ impl Metrics {
         self.handles.session_reconnects.with_label_values(&[backend]).inc();
     }
 
+    /// A session sent an event of a type that is not known here.
+    pub fn unknown_event(&self, backend: &str) {
+        self.handles
+            .session_unknown
+            .with_label_values(&[backend, "event"])
+            .inc();
+    }
+
+    /// An event of a session had this many members that are not known here.
+    pub fn unknown_fields(&self, backend: &str, count: u32) {
+        let counter = self.handles.session_unknown.with_label_values(&[backend, "field"]);
+        counter.inc_by(u64::from(count));
+    }
+
     /// An item was dropped because this queue was full.
     pub fn queue_drop(&self, queue: Queue) {
         self.queue_drops(queue, 1);

@@ -2,6 +2,7 @@
 
 mod calls;
 mod control;
+mod dialects;
 mod gateway;
 mod line;
 mod phone;

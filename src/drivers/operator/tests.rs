@@ -37,6 +37,25 @@ async fn a_client_is_let_in_and_greeted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_path_and_the_headers_choose_the_dialect() {
+    for headers in [
+        &[("openai-beta", "realtime=v1")][..],
+        &[("sec-websocket-protocol", "realtime, openai-beta.realtime-v1")],
+    ] {
+        let (mut socket, _) = connect(Settings::default(), request(PATH, headers)).await.unwrap();
+        assert_eq!(event(&mut socket).await["session"]["input_audio_format"], "pcm16");
+    }
+    let (mut socket, _) = connect(Settings::default(), request(LIVE_PATH, &[])).await.unwrap();
+    let start = json!({ "type": "session.start", "session": { "model": "gpt-live-1" } });
+    socket.send(Message::text(start.to_string())).await.unwrap();
+    let started = event(&mut socket).await;
+    assert_eq!(
+        (&started["type"], &started["session"]["model"]),
+        (&json!("session.started"), &json!("gpt-live-1"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_path_a_wrong_key_and_a_fault_refuse_the_upgrade() {
     let keyed = Settings {
         key: Some("secret".to_owned()),
@@ -44,6 +63,8 @@ async fn another_path_a_wrong_key_and_a_fault_refuse_the_upgrade() {
     };
     let wrong = request(PATH, &[("authorization", "Bearer guess")]);
     let right = request(PATH, &[("authorization", "Bearer secret")]);
+    let own = request(PATH, &[("api-key", "secret")]);
+    assert!(connect(keyed.clone(), own).await.is_ok());
     let browser = request(
         PATH,
         &[("sec-websocket-protocol", "realtime, openai-insecure-api-key.secret")],

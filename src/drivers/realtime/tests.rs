@@ -236,12 +236,7 @@ async fn open() -> (SessionSocket, Backend) {
     let (ours, theirs) = duplex(PIPE_BYTES);
     let mut socket = SessionSocket::default();
     socket.dial(async move {
-        let backend = Connect {
-            url: "ws://backend/".to_owned(),
-            model: None,
-            bearer: None,
-            timeout: Duration::from_secs(1),
-        };
+        let backend = Connect::new("ws://backend/", Duration::from_secs(1));
         connect_stream(&backend, ours).await
     });
     let (event, backend) = tokio::join!(next(&mut socket), accept_async(theirs));

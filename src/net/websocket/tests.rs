@@ -113,12 +113,12 @@ async fn a_closed_port_is_unreachable_and_an_unknown_name_is_a_dns_failure() {
 #[tokio::test]
 async fn a_key_with_a_line_end_is_refused_without_being_shown() {
     let mut backend = backend("ws://127.0.0.1:1/".to_owned());
-    backend.bearer = Some(Secret::new(format!("{KEY}\n")));
+    backend.headers[0].1 = Secret::new(format!("Bearer {KEY}\n"));
     let error = connect(&backend, &tls(None)).await.unwrap_err();
     assert_eq!(
         error,
         ConnectError::BadHeader {
-            name: "authorization".to_owned()
+            name: "Authorization".to_owned()
         }
     );
     assert!(!format!("{backend:?}").contains(KEY));
@@ -171,10 +171,10 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn backend(url: String) -> Connect {
     Connect {
-        url,
-        model: Some("m".to_owned()),
-        bearer: Some(Secret::new(KEY)),
-        timeout: LONG,
+        query: vec![("model".to_owned(), Secret::new("m"))],
+        headers: vec![("Authorization".to_owned(), Secret::new(format!("Bearer {KEY}")))],
+        hidden: vec![Secret::new(KEY)],
+        ..Connect::new(url, LONG)
     }
 }
 

@@ -7,23 +7,27 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::realtime::event::{Malformed, PartName, ResponseDone, ServerEvent, TEXT_FRAME_BYTES_MAX};
+use crate::realtime::{
+    beta,
+    event::{Malformed, PartName, Progress, ResponseDone, ServerError, ServerEvent, TEXT_FRAME_BYTES_MAX},
+    quirks::Quirks,
+};
 
 use super::{
     NOTED,
-    object::{is_id, member_id, server_error, session_view, usage, words},
+    object::{call, calls, is_id, member_id, rate_limits, server_error, session_view, usage, words},
 };
 
 /// Reads one text frame.
-pub fn read(text: &str) -> Result<ServerEvent<'_>, Malformed> {
+pub fn read<'a>(text: &'a str, quirks: &Quirks) -> Result<ServerEvent<'a>, Malformed> {
     if text.len() > TEXT_FRAME_BYTES_MAX {
         return Err(Malformed::TooLong(text.len()));
     }
     match serde_json::from_str::<Frame>(text) {
-        Ok(frame) => frame.into_event(),
-        Err(error) => unreadable(text, &error),
+        Ok(frame) => frame.into_event(quirks),
+        Err(error) => unreadable(text, quirks, &error),
     }
 }
 
@@ -42,6 +46,8 @@ struct Frame<'a> {
     #[serde(borrow)]
     transcript: Option<Text<'a>>,
     #[serde(borrow)]
+    text: Option<Text<'a>>,
+    #[serde(borrow)]
     call_id: Option<Text<'a>>,
     #[serde(borrow)]
     name: Option<Text<'a>>,
@@ -51,6 +57,10 @@ struct Frame<'a> {
     response: Option<Value>,
     item: Option<Value>,
     error: Option<Value>,
+    event: Option<Value>,
+    rate_limits: Option<Value>,
+    code: Option<Value>,
+    message: Option<Value>,
 }
 
 /// Serde borrows a `Cow` only where it stands alone, not inside an `Option`; this stands between the two.
@@ -64,25 +74,57 @@ struct Head<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn into_event(self) -> Result<ServerEvent<'a>, Malformed> {
-        match self.kind.as_ref() {
+    fn into_event(self, quirks: &Quirks) -> Result<ServerEvent<'a>, Malformed> {
+        // Borrowed from the text, so that this costs nothing and `self` can go on to the arm.
+        let kind = self.kind.clone();
+        match ga_name(&kind, quirks) {
             "response.output_audio.delta" => self.audio_delta(),
             "response.output_audio.done" => Ok(ServerEvent::AudioDone { part: self.part()? }),
+            "response.output_audio_transcript.delta" | "response.output_text.delta" => self.agent_transcript_delta(),
             "response.output_audio_transcript.done" => self.agent_transcript(),
-            "response.output_audio_transcript.delta" => self.agent_transcript_delta(),
-            "input_audio_buffer.committed" => Ok(self.committed()),
-            "input_audio_buffer.speech_started" => Ok(ServerEvent::SpeechStarted),
-            "conversation.item.input_audio_transcription.completed" => self.caller_transcript(),
+            "response.output_text.done" => self.agent_text(),
             "response.created" => self.response_created(),
-            "response.done" => self.response_done(),
+            "response.done" => self.response_done(quirks),
+            "response.function_call_arguments.delta" => Ok(self.arguments_delta()),
             "response.function_call_arguments.done" => self.arguments_done(),
-            "response.function_call_arguments.delta" => self.arguments_delta(),
             "response.output_item.done" => self.item_done(),
-            "session.updated" => Ok(ServerEvent::SessionUpdated(session_view(self.session.as_ref()))),
-            "error" => Ok(ServerEvent::Error(server_error(self.error.as_ref()))),
-            kind if is_noted(kind) => Ok(ServerEvent::Noted),
-            _ => Ok(ServerEvent::Unknown),
+            "session.updated" => Ok(ServerEvent::SessionUpdated(session_view(self.session.as_ref(), quirks))),
+            "error" => Ok(ServerEvent::Error(self.complaint())),
+            "ping" => Ok(ServerEvent::Ping),
+            kind => self.into_observed(kind, quirks),
         }
+    }
+
+    /// Some servers say it in the event itself and not in an object of its own.
+    fn complaint(self) -> ServerError {
+        match self.error {
+            None => server_error(Some(&json!({ "code": self.code, "message": self.message }))),
+            error => server_error(error.as_ref()),
+        }
+    }
+
+    /// Events that tell how the caller's turn goes, and what the server does by itself. One that lacks what makes it
+    /// worth telling is noted.
+    fn into_observed(self, kind: &str, quirks: &Quirks) -> Result<ServerEvent<'a>, Malformed> {
+        Ok(match kind {
+            "input_audio_buffer.speech_started" => ServerEvent::SpeechStarted { item: self.item() },
+            "input_audio_buffer.speech_stopped" => ServerEvent::SpeechStopped { item: self.item() },
+            "input_audio_buffer.committed" => ServerEvent::TurnCommitted { item: self.item() },
+            "input_audio_buffer.dtmf_event_received" => self.key(),
+            "conversation.item.input_audio_transcription.delta" => self.caller_transcript_delta(),
+            "conversation.item.input_audio_transcription.completed" => return self.caller_transcript(),
+            "conversation.item.input_audio_transcription.failed" => ServerEvent::CallerTranscriptFailed {
+                error: server_error(self.error.as_ref()),
+                item: self.item(),
+            },
+            "conversation.item.truncated" => ServerEvent::Truncated { item: self.item() },
+            "rate_limits.updated" => ServerEvent::RateLimits(rate_limits(self.rate_limits.as_ref())),
+            "mcp_list_tools.in_progress" | "response.mcp_call.in_progress" => self.remote_tool(Progress::Begun),
+            "mcp_list_tools.completed" | "response.mcp_call.completed" => self.remote_tool(Progress::Done),
+            "mcp_list_tools.failed" | "response.mcp_call.failed" => self.remote_tool(Progress::Failed),
+            kind if is_noted(kind, quirks) => ServerEvent::Noted,
+            _ => ServerEvent::Unknown,
+        })
     }
 
     fn audio_delta(mut self) -> Result<ServerEvent<'a>, Malformed> {
@@ -90,14 +132,6 @@ impl<'a> Frame<'a> {
         Ok(ServerEvent::AudioDelta {
             part: self.part()?,
             audio,
-        })
-    }
-
-    fn agent_transcript(mut self) -> Result<ServerEvent<'a>, Malformed> {
-        let text = self.transcript.take().ok_or_else(|| self.lacks("transcript"))?.0;
-        Ok(ServerEvent::AgentTranscript {
-            part: self.part()?,
-            text,
         })
     }
 
@@ -109,9 +143,30 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// Which item a turn became may be left out: then its words find their place when they come.
-    fn committed(mut self) -> ServerEvent<'a> {
-        id(self.item_id.take()).map_or(ServerEvent::Noted, |item| ServerEvent::TurnCommitted { item })
+    fn agent_transcript(mut self) -> Result<ServerEvent<'a>, Malformed> {
+        let text = self.transcript.take().ok_or_else(|| self.lacks("transcript"))?.0;
+        Ok(ServerEvent::AgentTranscript {
+            part: self.part()?,
+            text,
+        })
+    }
+
+    fn agent_text(mut self) -> Result<ServerEvent<'a>, Malformed> {
+        let text = self.text.take().ok_or_else(|| self.lacks("text"))?.0;
+        Ok(ServerEvent::AgentText {
+            part: self.part()?,
+            text,
+        })
+    }
+
+    fn caller_transcript_delta(mut self) -> ServerEvent<'a> {
+        match self.delta.take() {
+            Some(Text(text)) => ServerEvent::CallerTranscriptDelta {
+                item: self.item(),
+                text,
+            },
+            None => ServerEvent::Noted,
+        }
     }
 
     fn caller_transcript(mut self) -> Result<ServerEvent<'a>, Malformed> {
@@ -120,17 +175,43 @@ impl<'a> Frame<'a> {
         Ok(ServerEvent::CallerTranscript { item, text })
     }
 
+    /// The example in the official description has a blank before the type; here it is the key that matters.
+    fn key(self) -> ServerEvent<'a> {
+        let key = self.event.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let mut letters = key.chars();
+        match (letters.next(), letters.next()) {
+            (Some(key @ ('0'..='9' | '*' | '#' | 'A'..='D')), None) => ServerEvent::Key(key),
+            _ => ServerEvent::Noted,
+        }
+    }
+
+    fn remote_tool(self, progress: Progress) -> ServerEvent<'a> {
+        ServerEvent::RemoteTool {
+            item: self.item(),
+            progress,
+        }
+    }
+
     fn response_created(self) -> Result<ServerEvent<'a>, Malformed> {
         let id = member_id(self.response.as_ref(), "id").ok_or_else(|| self.lacks("response.id"))?;
         Ok(ServerEvent::ResponseCreated { id: id.to_owned() })
     }
 
-    fn response_done(self) -> Result<ServerEvent<'a>, Malformed> {
+    fn response_done(self, quirks: &Quirks) -> Result<ServerEvent<'a>, Malformed> {
         let id = member_id(self.response.as_ref(), "id").ok_or_else(|| self.lacks("response.id"))?;
         let response = self.response.as_ref();
         let error = response.and_then(|response| response.pointer("/status_details/error"));
+        let status = response
+            .and_then(|response| response.get("status"))
+            .and_then(Value::as_str);
         Ok(ServerEvent::ResponseDone(ResponseDone {
             id: id.to_owned(),
+            status: words(status.unwrap_or_default()),
+            calls: if quirks.calls_in_done {
+                calls(response)
+            } else {
+                Vec::new()
+            },
             usage: response
                 .and_then(|response| response.get("usage"))
                 .map(usage)
@@ -139,6 +220,15 @@ impl<'a> Frame<'a> {
                 .filter(|error| error.is_object())
                 .map(|error| server_error(Some(error))),
         }))
+    }
+
+    fn arguments_delta(mut self) -> ServerEvent<'a> {
+        match (id(self.response_id.take()), id(self.call_id.take()), self.delta.take()) {
+            (Some(response), Some(call), Some(Text(delta))) => {
+                ServerEvent::ToolArgumentsDelta { response, call, delta }
+            }
+            _ => ServerEvent::Noted,
+        }
     }
 
     /// A server that leaves the name out here says it in the item's own event.
@@ -157,37 +247,39 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// Nobody but a watcher needs it, so that a server may leave out what it likes.
-    fn arguments_delta(self) -> Result<ServerEvent<'a>, Malformed> {
-        let delta = self.delta.map(|delta| delta.0);
-        match (id(self.response_id), id(self.call_id), delta) {
-            (Some(response), Some(call), Some(delta)) => Ok(ServerEvent::ToolArgumentsDelta { response, call, delta }),
-            _ => Ok(ServerEvent::Noted),
-        }
-    }
-
     fn item_done(mut self) -> Result<ServerEvent<'a>, Malformed> {
-        let item = self.item.as_ref();
-        let word = |member: &str| item.and_then(|item| item.get(member)).and_then(Value::as_str);
-        if word("type") != Some("function_call") || word("status") == Some("incomplete") {
-            return Ok(ServerEvent::Noted);
+        let item = self.item.take().unwrap_or_default();
+        let word = |member: &str| item.get(member).and_then(Value::as_str);
+        match word("type") {
+            Some("mcp_approval_request") => return self.approval(&item),
+            Some("function_call") if word("status") != Some("incomplete") => {}
+            _ => return Ok(ServerEvent::Noted),
         }
-        let call = member_id(item, "call_id")
-            .ok_or_else(|| self.lacks("item.call_id"))?
-            .to_owned();
-        let name = member_id(item, "name")
-            .ok_or_else(|| self.lacks("item.name"))?
-            .to_owned();
-        let arguments = word("arguments")
-            .ok_or_else(|| self.lacks("item.arguments"))?
-            .to_owned();
+        let called = call(&item).ok_or_else(|| self.lacks("item.call_id, item.name or item.arguments"))?;
         let response = id(self.response_id.take()).ok_or_else(|| self.lacks("response_id"))?;
         Ok(ServerEvent::ToolCall {
             response,
-            call: call.into(),
-            name: name.into(),
-            arguments: arguments.into(),
+            call: called.id.into(),
+            name: called.name.into(),
+            arguments: called.arguments.into(),
         })
+    }
+
+    fn approval(&self, item: &Value) -> Result<ServerEvent<'a>, Malformed> {
+        let word = |member: &str| item.get(member).and_then(Value::as_str).map(words).unwrap_or_default();
+        Ok(ServerEvent::Approval {
+            request: member_id(Some(item), "id")
+                .ok_or_else(|| self.lacks("item.id"))?
+                .to_owned(),
+            server: word("server_label"),
+            name: word("name"),
+            arguments: word("arguments"),
+        })
+    }
+
+    /// The item, where an event is worth telling without it.
+    fn item(self) -> Cow<'a, str> {
+        id(self.item_id).unwrap_or_default()
     }
 
     fn part(mut self) -> Result<PartName<'a>, Malformed> {
@@ -209,14 +301,14 @@ impl<'a> Frame<'a> {
 }
 
 /// A text that does not fit the frame is still ignored for what it is when its type asks nothing of us.
-fn unreadable<'a>(text: &str, error: &serde_json::Error) -> Result<ServerEvent<'a>, Malformed> {
+fn unreadable<'a>(text: &str, quirks: &Quirks, error: &serde_json::Error) -> Result<ServerEvent<'a>, Malformed> {
     let Ok(head) = serde_json::from_str::<Head>(text) else {
         return Err(Malformed::NotAnEvent(words(&error.to_string())));
     };
-    if is_noted(&head.kind) {
+    if is_noted(ga_name(&head.kind, quirks), quirks) {
         return Ok(ServerEvent::Noted);
     }
-    if is_read(&head.kind) {
+    if is_read(&head.kind, quirks) {
         return Err(Malformed::Field {
             kind: words(&head.kind),
             field: "members",
@@ -225,17 +317,22 @@ fn unreadable<'a>(text: &str, error: &serde_json::Error) -> Result<ServerEvent<'
     Ok(ServerEvent::Unknown)
 }
 
-fn is_noted(kind: &str) -> bool {
-    NOTED.binary_search(&kind).is_ok()
+/// The name that an event has here, whatever the server calls it.
+fn ga_name<'k>(kind: &'k str, quirks: &Quirks) -> &'k str {
+    if quirks.beta_names { beta::ga_name(kind) } else { kind }
+}
+
+fn is_noted(kind: &str, quirks: &Quirks) -> bool {
+    NOTED.binary_search(&kind).is_ok() || quirks.noted.contains(&kind)
 }
 
 /// Whether [`Frame::into_event`] has an arm for this type: an empty frame of it is then anything but unknown.
-fn is_read(kind: &str) -> bool {
+fn is_read(kind: &str, quirks: &Quirks) -> bool {
     let empty = Frame {
         kind: kind.into(),
         ..Frame::default()
     };
-    !matches!(empty.into_event(), Ok(ServerEvent::Unknown))
+    !matches!(empty.into_event(quirks), Ok(ServerEvent::Unknown))
 }
 
 fn id(text: Option<Text<'_>>) -> Option<Cow<'_, str>> {
@@ -245,7 +342,11 @@ fn id(text: Option<Text<'_>>) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::realtime::{event::ServerError, usage::Usage};
+    use crate::realtime::usage::Usage;
+
+    fn read(text: &str) -> Result<ServerEvent<'_>, Malformed> {
+        super::read(text, &Quirks::default())
+    }
 
     #[test]
     fn every_sample_event_is_known_and_well_formed() {
@@ -276,7 +377,7 @@ mod tests {
             Ok(ServerEvent::Unknown)
         );
         let extra = r#"{"type":"input_audio_buffer.speech_started","obfuscation":"x","phase":{"a":null}}"#;
-        assert_eq!(read(extra), Ok(ServerEvent::SpeechStarted));
+        assert_eq!(read(extra), Ok(ServerEvent::SpeechStarted { item: "".into() }));
         assert_eq!(
             read(r#"{"type":"conversation.item.added","item":3,"delta":4}"#),
             Ok(ServerEvent::Noted)
@@ -336,6 +437,12 @@ mod tests {
             event_id: Some(9),
         };
         assert_eq!(error, expected);
+        for text in [r#"{"type":"error","message":"no"}"#, r#"{"type":"error","error":"no"}"#] {
+            assert!(
+                matches!(read(text), Ok(ServerEvent::Error(error)) if error.message == "no"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::realtime::{
     audio::AudioFormat,
     event::ClientEvent,
     history::{HistoryItem, Speaker},
+    quirks::Quirks,
     settings::{Settings, ToolSpec},
 };
 
@@ -15,13 +16,14 @@ use super::EVENT_ID_PREFIX;
 const APPEND_PREFIX: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
 const APPEND_SUFFIX: &str = "\"}";
 
-/// Writes one event.
-pub fn write(event_id: u64, event: &ClientEvent<'_>) -> String {
-    let mut json = match event {
-        ClientEvent::Configure(settings, format) => configure(settings, *format),
+/// Writes one event; none when this backend has nothing like it.
+pub fn write(event_id: u64, event: &ClientEvent<'_>, quirks: &Quirks) -> Option<String> {
+    let json = match event {
+        ClientEvent::Configure(settings, format) => configure(settings, *format, quirks),
         ClientEvent::Recall(item) => recall(item),
         ClientEvent::Say(text) => create_item(message(Speaker::Caller, text)),
         ClientEvent::ToolResult { call, output } => tool_result(call, output),
+        ClientEvent::Truncate { .. } if !quirks.truncates => return None,
         ClientEvent::Truncate {
             item,
             content_index,
@@ -29,45 +31,105 @@ pub fn write(event_id: u64, event: &ClientEvent<'_>) -> String {
         } => truncate(item, *content_index, *audio_end_ms),
         ClientEvent::Respond { instructions } => respond(*instructions),
         ClientEvent::Cancel { response } => json!({ "type": "response.cancel", "response_id": response }),
+        ClientEvent::Update {
+            instructions,
+            tools,
+            turn_detection,
+        } => update(*instructions, *tools, *turn_detection, quirks),
+        ClientEvent::Commit => json!({ "type": "input_audio_buffer.commit" }),
+        ClientEvent::ClearInput => json!({ "type": "input_audio_buffer.clear" }),
+        ClientEvent::Delete { item } => json!({ "type": "conversation.item.delete", "item_id": item }),
+        ClientEvent::Retrieve { item } => json!({ "type": "conversation.item.retrieve", "item_id": item }),
+        ClientEvent::Approve {
+            request,
+            approve,
+            reason,
+        } => approval(request, *approve, reason),
     };
-    json["event_id"] = format!("{EVENT_ID_PREFIX}{event_id}").into();
-    json.to_string()
+    Some(numbered(json, event_id))
+}
+
+/// The event with its number, which comes back in the server's error when it fails.
+pub fn numbered(mut event: Value, event_id: u64) -> String {
+    event["event_id"] = format!("{EVENT_ID_PREFIX}{event_id}").into();
+    event.to_string()
 }
 
 /// Writes one frame of caller audio by hand: it is sent fifty times a second, and base64 needs no escaping.
 pub fn write_append(format: AudioFormat, pcm: &[i16], scratch: &mut Vec<u8>, text: &mut String) {
+    write_audio(APPEND_PREFIX, format, pcm, scratch, text);
+}
+
+/// The same under another name.
+pub fn write_audio(prefix: &str, format: AudioFormat, pcm: &[i16], scratch: &mut Vec<u8>, text: &mut String) {
     scratch.clear();
     format.encode(pcm, scratch);
     text.clear();
-    text.push_str(APPEND_PREFIX);
+    text.push_str(prefix);
     base64_simd::STANDARD.encode_append(scratch.as_slice(), text);
     text.push_str(APPEND_SUFFIX);
 }
 
 /// Members that are not set are left out: `null` would switch something off.
-fn configure(settings: &Settings, format: AudioFormat) -> Value {
-    let mut input = json!({ "format": format_object(format) });
-    if !settings.turn_detection.is_null() {
-        input["turn_detection"] = settings.turn_detection.clone();
-    }
-    if let Some(transcription) = &settings.transcription {
-        input["transcription"] = transcription.clone();
-    }
+fn configure(settings: &Settings, format: AudioFormat, quirks: &Quirks) -> Value {
+    let mut input = json!({ "format": format_object(quirks.input_format(format)) });
     let mut output = json!({ "format": format_object(format) });
-    if !settings.voice.is_empty() {
-        output["voice"] = settings.voice.as_str().into();
-    }
+    set_some(&mut input, "transcription", settings.transcription.clone());
     let mut session = json!({
         "type": "realtime",
         "instructions": settings.instructions,
         "output_modalities": ["audio"],
-        "audio": { "input": input, "output": output },
-        "tools": settings.tools.iter().map(tool).collect::<Vec<_>>(),
+        "tools": tools(&settings.tools, quirks),
     });
-    if !settings.model.is_empty() {
-        session["model"] = settings.model.as_str().into();
+    let (place_of_turns, place_of_voice) = match quirks.top_level {
+        true => (None, None),
+        false => (Some(&mut input), Some(&mut output)),
+    };
+    set(
+        place_of_turns.unwrap_or(&mut session),
+        "turn_detection",
+        settings.turn_detection.clone(),
+    );
+    set(
+        place_of_voice.unwrap_or(&mut session),
+        "voice",
+        settings.voice.as_str().into(),
+    );
+    session["audio"] = json!({ "input": input, "output": output });
+    set(&mut session, "model", settings.model.as_str().into());
+    json!({ "type": "session.update", "session": session })
+}
+
+fn update(
+    instructions: Option<&str>,
+    new_tools: Option<&[ToolSpec]>,
+    turn_detection: Option<&Value>,
+    quirks: &Quirks,
+) -> Value {
+    let mut session = json!({ "type": "realtime" });
+    set_some(&mut session, "instructions", instructions.map(Value::from));
+    set_some(&mut session, "tools", new_tools.map(|new| tools(new, quirks)));
+    if let Some(turn_detection) = turn_detection {
+        match quirks.top_level {
+            true => session["turn_detection"] = turn_detection.clone(),
+            false => session["audio"] = json!({ "input": { "turn_detection": turn_detection } }),
+        }
     }
     json!({ "type": "session.update", "session": session })
+}
+
+/// Sets a member, unless it is null or an empty text.
+pub fn set(object: &mut Value, member: &str, value: Value) {
+    if !value.is_null() && value.as_str() != Some("") {
+        object[member] = value;
+    }
+}
+
+/// Sets a member if there is one, whatever it is.
+pub fn set_some(object: &mut Value, member: &str, value: Option<Value>) {
+    if let Some(value) = value {
+        object[member] = value;
+    }
 }
 
 /// How this dialect names a format. The rate of PCM must be said, and that of G.711 must not: the official server
@@ -80,13 +142,18 @@ pub fn format_object(format: AudioFormat) -> Value {
     }
 }
 
-fn tool(tool: &ToolSpec) -> Value {
-    json!({
-        "type": "function",
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-    })
+/// The tools as this backend wants them named.
+pub fn tools(tools: &[ToolSpec], quirks: &Quirks) -> Value {
+    tools.iter().map(|spec| tool(spec, quirks)).collect()
+}
+
+fn tool(tool: &ToolSpec, quirks: &Quirks) -> Value {
+    let mut function = json!({ "name": tool.name, "description": tool.description, "parameters": tool.parameters });
+    if quirks.nested_tools {
+        return json!({ "type": "function", "function": function });
+    }
+    function["type"] = "function".into();
+    function
 }
 
 fn recall(item: &HistoryItem) -> Value {
@@ -97,7 +164,8 @@ fn recall(item: &HistoryItem) -> Value {
     }
 }
 
-fn create_item(item: Value) -> Value {
+/// An item at the end of the conversation.
+pub fn create_item(item: Value) -> Value {
     json!({ "type": "conversation.item.create", "item": item })
 }
 
@@ -127,6 +195,18 @@ fn truncate(item: &str, content_index: u32, audio_end_ms: u32) -> Value {
     })
 }
 
+fn approval(request: &str, approve: bool, reason: &str) -> Value {
+    let mut item = json!({
+        "type": "mcp_approval_response",
+        // Every item needs an id of this kind; the request's own makes one that is new.
+        "id": format!("{request}_answer"),
+        "approval_request_id": request,
+        "approve": approve,
+    });
+    set(&mut item, "reason", reason.into());
+    create_item(item)
+}
+
 fn respond(instructions: Option<&str>) -> Value {
     match instructions {
         Some(instructions) => json!({ "type": "response.create", "response": { "instructions": instructions } }),
@@ -151,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_not_set_is_left_out_rather_than_null() {
-        let text = write(1, &ClientEvent::Configure(&Settings::default(), AudioFormat::PCM_24K));
+        let text = configured(&Settings::default(), "openai").to_string();
         assert!(!text.contains("null"), "{text}");
         for absent in ["model", "voice", "turn_detection", "transcription"] {
             assert!(!text.contains(absent), "{absent} in {text}");
@@ -165,21 +245,34 @@ mod tests {
             turn_detection: turn_detection.clone(),
             ..Settings::default()
         };
-        let json: Value =
-            serde_json::from_str(&write(1, &ClientEvent::Configure(&settings, AudioFormat::PCM_24K))).unwrap();
+        let session = configured(&settings, "openai");
+        assert_eq!(session.pointer("/audio/input/turn_detection"), Some(&turn_detection));
+        let format = format_object(AudioFormat::PCM_24K);
+        assert_eq!(session.pointer("/audio/input/format"), Some(&format));
+        assert_eq!(session.pointer("/audio/output/format"), Some(&format));
+        assert_eq!(session["type"], "realtime");
+    }
+
+    #[test]
+    fn voice_and_turn_detection_stand_where_the_backend_looks_for_them() {
+        let settings = Settings {
+            voice: "Ara".to_owned(),
+            turn_detection: json!({ "type": "server_vad" }),
+            ..Settings::default()
+        };
+        let nested = configured(&settings, "openai");
+        assert_eq!(nested.pointer("/audio/output/voice"), Some(&json!("Ara")));
+        assert_eq!(nested.get("voice").or(nested.get("turn_detection")), None);
+        let top = configured(&settings, "xai");
         assert_eq!(
-            json.pointer("/session/audio/input/turn_detection"),
-            Some(&turn_detection)
+            (&top["voice"], &top["turn_detection"]["type"]),
+            (&json!("Ara"), &json!("server_vad"))
         );
         assert_eq!(
-            json.pointer("/session/audio/input/format"),
-            Some(&format_object(AudioFormat::PCM_24K))
+            top.pointer("/audio/output/voice")
+                .or(top.pointer("/audio/input/turn_detection")),
+            None
         );
-        assert_eq!(
-            json.pointer("/session/audio/output/format"),
-            Some(&format_object(AudioFormat::PCM_24K))
-        );
-        assert_eq!(json.pointer("/session/type"), Some(&json!("realtime")));
     }
 
     #[test]
@@ -188,9 +281,34 @@ mod tests {
             who: Speaker::Agent,
             text: "said \"so\"".to_owned(),
         };
-        let json: Value = serde_json::from_str(&write(4, &ClientEvent::Recall(&item))).unwrap();
+        let json = written(4, &ClientEvent::Recall(&item));
         let content = json!([{ "type": "output_text", "text": "said \"so\"" }]);
         assert_eq!(json.pointer("/item/content"), Some(&content));
         assert_eq!(json["event_id"], "patchcord_4");
+    }
+
+    #[test]
+    fn an_update_says_only_what_changes() {
+        let update = |instructions, turn_detection| {
+            let event = ClientEvent::Update {
+                instructions,
+                tools: None,
+                turn_detection,
+            };
+            written(1, &event)["session"].take()
+        };
+        let expected = json!({ "type": "realtime", "instructions": "" });
+        assert_eq!(update(Some(""), None), expected);
+        let off = json!({ "type": "realtime", "audio": { "input": { "turn_detection": null } } });
+        assert_eq!(update(None, Some(&Value::Null)), off);
+    }
+
+    fn configured(settings: &Settings, vendor: &str) -> Value {
+        let quirks = Quirks::of(vendor, crate::realtime::Dialect::Ga).unwrap();
+        configure(settings, AudioFormat::PCM_24K, &quirks)["session"].take()
+    }
+
+    fn written(event_id: u64, event: &ClientEvent<'_>) -> Value {
+        serde_json::from_str(&write(event_id, event, &Quirks::default()).unwrap()).unwrap()
     }
 }

@@ -51,7 +51,7 @@ impl Machine {
     pub(super) fn recall(&mut self) {
         let texts: Vec<String> = (self.events_sent + 1..)
             .zip(self.history.items())
-            .map(|(event_id, item)| self.settings.dialect.write(event_id, &ClientEvent::Recall(&item)))
+            .filter_map(|(event_id, item)| self.interpreter.write(event_id, &ClientEvent::Recall(&item)))
             .collect();
         self.events_sent += texts.len() as u64;
         self.outputs.extend(texts.into_iter().map(Output::Send));

@@ -3,19 +3,19 @@
 use std::time::Instant;
 
 use crate::realtime::{
-    event::{FormatView, Malformed, PartName, ResponseDone, ServerError, ServerEvent, SessionView},
+    event::{ClientEvent, FormatView, Malformed, PartName, ResponseDone, ServerError, ServerEvent, SessionView},
     fault::{self, FaultClass},
     history::{self, Speaker, Transcript},
     tool_calls::ARGUMENTS_BYTES_MAX,
 };
 
-use super::{Delta, Machine, Output, State};
+use super::{Delta, Machine, Output, State, Unknown};
 
 impl Machine {
     pub(super) fn handle_event(&mut self, now: Instant, event: ServerEvent<'_>) {
         match event {
             ServerEvent::SessionUpdated(view) => self.session_updated(now, &view),
-            ServerEvent::SpeechStarted => self.speech_started(now),
+            ServerEvent::SpeechStarted { .. } => self.speech_started(now),
             ServerEvent::TurnCommitted { item } => self.turn_committed(now, &item),
             ServerEvent::CallerTranscript { item, text } => self.caller_transcript(&item, &text),
             ServerEvent::ResponseCreated { id } => self.response_created(now, &id),
@@ -34,7 +34,20 @@ impl Machine {
             }
             ServerEvent::ToolArgumentsDelta { response, call, delta } => self.tool_arguments(&response, &call, &delta),
             ServerEvent::Error(error) => self.server_error(now, error),
-            ServerEvent::Noted | ServerEvent::Unknown => {}
+            ServerEvent::Approval { request, .. } => self.refuse(&request),
+            ServerEvent::Used(usage) => self.usage += usage,
+            ServerEvent::AgentText { .. } => self.note("agent_wrote", "the agent wrote what it should have spoken"),
+            ServerEvent::CallerTranscriptFailed { error, .. } => self.report(FaultClass::Harmless, error),
+            ServerEvent::Unknown => self.push(Output::Unknown(Unknown::Event)),
+            ServerEvent::SpeechStopped { .. }
+            | ServerEvent::CallerTranscriptDelta { .. }
+            | ServerEvent::Truncated { .. }
+            | ServerEvent::RemoteTool { .. }
+            | ServerEvent::Key(_)
+            | ServerEvent::RateLimits(_)
+            | ServerEvent::Billed(_)
+            | ServerEvent::Ping
+            | ServerEvent::Noted => {}
         }
     }
 
@@ -57,6 +70,15 @@ impl Machine {
         }
     }
 
+    /// Tools that the server calls itself are not ours to allow; without an answer it would wait for ever.
+    fn refuse(&mut self, request: &str) {
+        self.send(&ClientEvent::Approve {
+            request,
+            approve: false,
+            reason: "nobody is here to allow it",
+        });
+    }
+
     fn speech_started(&mut self, now: Instant) {
         let State::Ready { server_cancels } = self.state else {
             return;
@@ -70,6 +92,10 @@ impl Machine {
 
     /// What the caller said became an item of the conversation, and wants an answer.
     fn turn_committed(&mut self, now: Instant, item: &str) {
+        // A server may leave out which: then its words find their place when they come.
+        if item.is_empty() {
+            return;
+        }
         self.history.caller_took_turn(item);
         if self.settings.lets_server_respond() && !self.responses.is_awaited() {
             self.stall.await_answer(now);

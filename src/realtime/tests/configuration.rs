@@ -221,9 +221,6 @@ fn what_is_no_event_is_told_and_ignored() {
 fn full_settings() -> Settings {
     let parameters = json!({ "type": "object", "properties": {} });
     Settings {
-        dialect: Dialect::Ga,
-        audio: AudioWish::default(),
-        leg_law: None,
         model: "gpt-realtime-2.1".to_owned(),
         instructions: "Be brief.".to_owned(),
         voice: "marin".to_owned(),
@@ -235,7 +232,6 @@ fn full_settings() -> Settings {
             parameters,
         }],
         greeting: Some("Hello there.".to_owned()),
-        own_ear: false,
-        stall_max: None,
+        ..Settings::default()
     }
 }

@@ -2,8 +2,10 @@
 
 mod audio;
 mod configuration;
+mod dialects;
 mod handover;
 mod interruption;
+mod live;
 mod properties;
 mod turns;
 

@@ -125,6 +125,8 @@ fn busy() -> Metrics {
     metrics.media_diagnosis("no_packets");
     metrics.session_connect("operator", "ok");
     metrics.session_reconnect("operator");
+    metrics.unknown_event("operator");
+    metrics.unknown_fields("operator", 2);
     metrics.queue_drops(Queue::SessionAudio, 2);
     metrics.worker_lag(took);
     metrics.sip_received("INVITE");
