@@ -71,14 +71,12 @@ pub enum ServerEvent<'a> {
     Noted,
     /// An event this dialect does not have.
     Unknown,
-    /// A piece of a tool call's arguments, before the call itself is told.
+    /// A piece of the arguments of a tool call; the whole comes with the call.
     ToolArgumentsDelta {
-        /// The response that calls.
-        response: Cow<'a, str>,
-        /// The id to answer with.
+        /// The id of the call.
         call: Cow<'a, str>,
-        /// JSON text, a piece of it.
-        delta: Cow<'a, str>,
+        /// A piece of JSON text.
+        text: Cow<'a, str>,
     },
 }
 

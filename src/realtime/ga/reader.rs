@@ -144,9 +144,8 @@ impl<'a> Frame<'a> {
 
     /// Nobody but a watcher needs it, so that a server may leave out what it likes.
     fn arguments_delta(self) -> Result<ServerEvent<'a>, Malformed> {
-        let delta = self.delta.map(|delta| delta.0);
-        match (id(self.response_id), id(self.call_id), delta) {
-            (Some(response), Some(call), Some(delta)) => Ok(ServerEvent::ToolArgumentsDelta { response, call, delta }),
+        match (id(self.call_id), self.delta) {
+            (Some(call), Some(Text(text))) => Ok(ServerEvent::ToolArgumentsDelta { call, text }),
             _ => Ok(ServerEvent::Noted),
         }
     }

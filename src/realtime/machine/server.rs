@@ -30,7 +30,7 @@ impl Machine {
             } => {
                 self.tool_call(now, &response, &call, &name, &arguments);
             }
-            ServerEvent::ToolArgumentsDelta { response, call, delta } => self.tool_arguments(&response, &call, &delta),
+            ServerEvent::ToolArgumentsDelta { call, text } => self.tool_arguments(&call, &text),
             ServerEvent::Error(error) => self.server_error(now, error),
             ServerEvent::Noted | ServerEvent::Unknown => {}
         }
@@ -132,11 +132,8 @@ impl Machine {
         });
     }
 
-    fn tool_arguments(&mut self, response: &str, call: &str, delta: &str) {
-        if self.responses.is_muted(response) {
-            return;
-        }
-        if let Some(so_far) = self.arguments.push(call, delta) {
+    fn tool_arguments(&mut self, call: &str, text: &str) {
+        if let Some(so_far) = self.arguments.push(call, text) {
             let (call_id, so_far) = (call.to_owned(), so_far.to_owned());
             self.push(Output::ToolArguments { call_id, so_far });
         }
