@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,11 +25,13 @@ use super::{
     messages::Messages,
     monologue::Monologue,
     order::Order,
-    recording::Prompt,
+    recording::{Prompt, Sound},
+    turns::Turns,
 };
 
 mod presses;
 mod prompt;
+mod turns;
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
 const PROMPT: Utterance = Utterance(u32::MAX);
@@ -38,6 +41,9 @@ const NOTICE: Utterance = Utterance(u32::MAX - 1);
 
 /// The one that stands for keys we press as tones.
 const PRESSES: Utterance = Utterance(u32::MAX - 2);
+
+/// The one that stands for what the caller has to hear before anything else.
+const DISCLOSURE: Utterance = Utterance(u32::MAX - 3);
 
 /// Agent audio later than this after the caller's voice is no answer to it.
 const RESPONSE_MAX: Duration = Duration::from_secs(15);
@@ -99,6 +105,10 @@ pub enum Report {
     Responded(Duration),
     /// Agent audio came faster than there is room for it, and was lost.
     PlayoutDropped,
+    /// Neither side has said anything for as long as the agent waits.
+    CallerIdle,
+    /// The sound of [`Order::Disclose`] has been heard to its end.
+    Disclosed,
     /// The last packet of interrupted agent audio left this long after the session heard the caller.
     BargedIn(Duration),
 }
@@ -137,6 +147,9 @@ pub struct Bridge {
     /// A prompt that has not been heard to its end.
     prompt: Option<Prompt>,
     monologue: Option<Monologue>,
+    turns: Turns,
+    /// What has not been heard to its end and has to be.
+    disclosing: Option<Arc<Sound>>,
     key_settings: keys::Settings,
     keys: Keys,
     /// Listens for keys in the sound, where that was asked for.
@@ -165,6 +178,8 @@ impl Bridge {
             awaiting_said: None,
             prompt: None,
             monologue: None,
+            turns: Turns::default(),
+            disclosing: None,
             key_settings: keys::Settings::default(),
             keys: Keys::default(),
             tones: None,
@@ -188,6 +203,8 @@ impl Bridge {
             Order::AwaitQuiet => self.awaiting_quiet = true,
             Order::AwaitSaid => self.awaiting_said = Some(false),
             Order::Prompt(prompt) => self.prompt(now, prompt),
+            Order::Disclose(sound) => self.disclose(now, sound),
+            Order::Turns { settings, ends_at } => self.keep_turns(*settings, ends_at),
             Order::WatchVoice(limit) => self.monologue = Some(Monologue::new(limit)),
             Order::ToolResult {
                 call_id,
@@ -202,7 +219,7 @@ impl Bridge {
             }
             Order::SendDigits(digits) => self.media.send_digits(&digits),
             Order::PlayDigits(digits) => self.play_digits(now, &digits),
-            Order::Say(words) => self.session_does(|session| session.say_words(now, &words)),
+            Order::Say(words) => self.session_does(|session| session.say_exactly(now, &words)),
             Order::Hush(on) => self.hush = on.then(Vec::new),
             Order::Divert(on) => self.diverted = on,
         }
@@ -242,6 +259,11 @@ impl Bridge {
         self.carry(now);
     }
 
+    /// Lends the session a scratch to work in, or takes it back.
+    pub fn swap_scratch(&mut self, scratch: &mut realtime::Scratch) {
+        self.session_does(|session| session.swap_scratch(scratch));
+    }
+
     /// One text frame of the session.
     pub fn handle_session(&mut self, now: Instant, text: &str) {
         let Some(session) = &mut self.session else { return };
@@ -257,6 +279,7 @@ impl Bridge {
             self.summary.usage += session.usage();
             self.history = session.into_history();
             self.media.flush(now);
+            self.disclose_again(now);
             // Whoever ordered it hears of the next session, and orders it again.
             self.prompt = None;
         }
@@ -274,13 +297,17 @@ impl Bridge {
         if let Some(session) = &mut self.session {
             session.handle_timeout(now);
         }
+        self.turns_timeout(now);
         self.carry(now);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let session = self.session.as_ref().and_then(realtime::Machine::poll_timeout);
-        [self.media.poll_timeout(), session].into_iter().flatten().min()
+        [self.media.poll_timeout(), session, self.turns.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next packet to send.
@@ -356,6 +383,7 @@ impl Bridge {
             self.hear_session(now, output);
         }
         self.check_quiet();
+        self.observe_silence(now);
     }
 
     fn carry_caller_audio(&mut self, now: Instant) {
@@ -380,12 +408,13 @@ impl Bridge {
                 }
                 None => pcm,
             };
-            if let Some(frame) = self.session.as_mut().and_then(|session| session.append(heard)) {
-                self.messages.push_audio(frame);
+            if let Some(session) = &mut self.session {
+                self.messages.push_audio(|text| session.append(heard, text));
             }
             if let Some(key) = key {
                 self.hear_key(now, key, KeyWay::Tone);
             }
+            self.hear_turn(now, voiced, length);
         }
     }
 
@@ -408,6 +437,7 @@ impl Bridge {
             return self.reports.push_back(Report::VaultKey(Concealed(digit)));
         }
         self.summary.digits += 1;
+        self.turns.caller_was_heard();
         self.cut_in();
         // What comes next answers the digit, not the voice before it.
         self.caller_voice_at = None;
@@ -419,7 +449,7 @@ impl Bridge {
     }
 
     fn utterance_started(&mut self, now: Instant, utterance: Utterance) {
-        if utterance >= PRESSES {
+        if utterance >= DISCLOSURE {
             return;
         }
         if let Some(begun) = &mut self.awaiting_said {
@@ -434,8 +464,11 @@ impl Bridge {
 
     fn utterance_finished(&mut self, utterance: Utterance) {
         self.prompt_finished(utterance);
+        if utterance == DISCLOSURE {
+            self.disclosed();
+        }
         if let Some(session) = &mut self.session
-            && utterance < PRESSES
+            && utterance < DISCLOSURE
         {
             session.finished(utterance);
         }
@@ -482,6 +515,7 @@ impl Bridge {
         if let Some(session) = &mut self.session {
             session.interrupted(&heard);
         }
+        self.disclose_again(now);
     }
 
     /// Nobody waits any more for the agent's words to end.

@@ -8,6 +8,7 @@
 use std::{
     collections::VecDeque,
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,6 +20,7 @@ use super::{
     order::Order,
     recording::{self, Recording, Wanted},
     transfer::{Asker, Transfer},
+    turns,
 };
 use crate::{
     audio::Law,
@@ -103,6 +105,8 @@ pub enum Note {
     Quality(media::Quality),
     /// The caller was to be recorded and has not heard the prompt to its end, however often it was said.
     NoConsent,
+    /// The other side has heard what it has to hear.
+    Disclosed,
     /// The other side asked us to call somebody else, and was refused.
     TransferRefused(String),
     /// The agent is about to call a tool: its arguments as far as they have come.
@@ -131,6 +135,10 @@ pub struct Settings {
     pub messages: bool,
     /// When recording begins.
     pub recording: recording::Policy,
+    /// How turns are kept.
+    pub turns: turns::Settings,
+    /// What every caller has to hear before anything else.
+    pub disclosure: Option<Arc<recording::Sound>>,
 }
 
 /// Why something cannot be asked of a call now.
@@ -173,6 +181,8 @@ pub struct Conductor {
     unpause: bool,
     /// The agent's first words wait for the end of the prompt.
     greeting_held: bool,
+    /// Whether what has to be heard has been ordered.
+    disclosing: bool,
     acts: VecDeque<Act>,
 }
 
@@ -207,6 +217,7 @@ impl Conductor {
             hold: None,
             unpause: false,
             greeting_held: false,
+            disclosing: false,
             acts: VecDeque::new(),
         };
         conductor.perform(now);
@@ -291,6 +302,8 @@ impl Conductor {
                 let cause = Cause::from_word(word).unwrap_or(Cause::BadSdp);
                 self.handle(now, Input::MediaRefused(cause));
             }
+            Report::CallerIdle => self.handle(now, Input::CallerIdle),
+            Report::Disclosed => self.disclosed(now),
             Report::PromptHeard => self.prompted(now, true),
             Report::PromptCut => self.prompted(now, false),
             Report::MachineLikely => self.note(Note::MachineLikely),
@@ -353,7 +366,7 @@ impl Conductor {
             match output {
                 Output::Ring => self.ring(),
                 Output::Progress => self.progress(),
-                Output::Answer => self.answer(),
+                Output::Answer => self.answer(now),
                 Output::Refuse(cause) => self.acts.push_back(Act::EndLeg(refuse(cause))),
                 Output::Greet => self.greet_or_prompt(now),
                 Output::Comfort(on) => self.order(Order::Comfort(on)),
@@ -381,16 +394,22 @@ impl Conductor {
         self.note(Note::Early);
     }
 
-    fn answer(&mut self) {
-        self.answered();
+    fn answer(&mut self, now: Instant) {
+        self.answered(now);
         self.order(Order::Early(false));
         // Nothing is sent to the caller's media address while it only rings.
         self.apply_terms();
         self.answer_leg();
     }
 
-    fn answered(&mut self) {
+    fn answered(&mut self, now: Instant) {
         self.talking = true;
+        if self.settings.turns != turns::Settings::default() {
+            self.order(Order::Turns {
+                settings: Box::new(self.settings.turns.clone()),
+                ends_at: now.checked_add(self.settings.machine.duration_max),
+            });
+        }
         self.note(Note::Answered);
         if self.settings.recording == recording::Policy::On {
             self.recording.want(Wanted::Agent);
@@ -475,7 +494,7 @@ impl Conductor {
     }
 
     fn talk(&mut self, now: Instant) {
-        self.answered();
+        self.answered(now);
         self.apply_terms();
         if let Some(limit) = self.settings.voicemail_after {
             self.order(Order::WatchVoice(limit));

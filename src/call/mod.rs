@@ -20,6 +20,7 @@ pub mod outcome;
 pub mod recording;
 mod terms;
 pub mod transfer;
+pub mod turns;
 
 pub use bridge::Bridge;
 pub use conductor::Conductor;

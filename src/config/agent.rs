@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde_json::Value;
 
 use super::{
-    agent_recording::AgentRecording, agent_tools::Tool, bounds::PROSE_BYTES_MAX, effective::Writer, section::Section,
-    turn_detection,
+    agent_recording::AgentRecording, agent_tools::Tool, agent_turns::AgentTurns, bounds::PROSE_BYTES_MAX,
+    effective::Writer, section::Section, turn_detection,
 };
 
 const ANSWERS: &[(&str, Answer)] = &[("when_ready", Answer::WhenReady), ("at_once", Answer::AtOnce)];
@@ -55,6 +55,8 @@ pub struct Agent {
     pub transfer_any: bool,
     /// Whether its calls are recorded.
     pub recording: AgentRecording,
+    /// How it takes turns.
+    pub turns: AgentTurns,
     /// Whether it is told of keys the caller presses.
     pub hears_keys: bool,
     /// What the record says of them.
@@ -104,7 +106,7 @@ impl fmt::Display for DtmfRecord {
 
 impl Agent {
     pub(super) fn read(mut section: Section<'_>, name: &str) -> Self {
-        let agent = Self {
+        let mut agent = Self {
             name: name.to_owned(),
             backends: read_backends(&mut section),
             greeting: some(section.prose("greeting", PROSE_BYTES_MAX)),
@@ -121,6 +123,7 @@ impl Agent {
             transfer_any: section.optional_truth("transfer_any").unwrap_or_default(),
             transfer_targets: section.texts("transfer_targets", TARGETS_MAX),
             recording: AgentRecording::read(&mut section),
+            turns: AgentTurns::read(&mut section),
             hears_keys: section.choice("dtmf", DTMF, true),
             dtmf_record: section.choice("dtmf_record", DTMF_RECORDS, DtmfRecord::default()),
             tool_record: section.choice("tool_record", TOOL_RECORDS, ToolRecord::default()),
@@ -133,6 +136,7 @@ impl Agent {
             );
         }
         agent.recording.check(agent.early_media, &mut section);
+        agent.turns.check(&mut agent.turn_detection, &mut section);
         let transfers = agent.tools.contains(&Tool::Transfer);
         if transfers && agent.transfer_targets.is_empty() && !agent.transfer_any {
             section.wrong(
@@ -170,6 +174,7 @@ impl Agent {
         out.whole("transfer_any", self.transfer_any);
         out.texts("transfer_targets", &self.transfer_targets);
         self.recording.write(out);
+        self.turns.write(out);
         out.text("dtmf", if self.hears_keys { "text" } else { "off" });
         out.text("dtmf_record", self.dtmf_record);
         let arguments = self.tool_record == ToolRecord::Arguments;

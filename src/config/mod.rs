@@ -10,6 +10,7 @@
 mod agent;
 mod agent_recording;
 mod agent_tools;
+mod agent_turns;
 mod backend;
 mod bounds;
 mod defence;
@@ -60,6 +61,7 @@ pub use self::{
     agent::{Agent, Answer, DtmfRecord, ToolRecord},
     agent_recording::{AgentRecording, RecordingPolicy},
     agent_tools::Tool,
+    agent_turns::{AgentTurns, Ear},
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, MCP_MAX, ROUTES_MAX, TOOLS_MAX, TRUNKS_MAX},
     defence::Defence,

@@ -9,6 +9,8 @@ mod recording;
 mod refusals;
 mod script;
 mod survival;
+mod tone;
 mod tools;
 mod transports;
+mod turns;
 mod wire;

@@ -69,6 +69,9 @@ impl Machine {
         let State::Ready { server_cancels } = self.state else {
             return;
         };
+        if self.settings.own_ear && !server_cancels {
+            return;
+        }
         self.cut_off(now, !server_cancels);
     }
 
@@ -76,11 +79,11 @@ impl Machine {
         if self.responses.is_muted(&part.response) {
             return None;
         }
-        let Ok(utterance) = self.parts.receive(part, audio) else {
+        let Ok(utterance) = self.parts.receive(part, audio, &mut self.scratch) else {
             self.note("malformed_audio", "the session sent audio that cannot be read");
             return None;
         };
-        let pcm = self.parts.pcm();
+        let pcm = self.scratch.pcm.as_slice();
         (!pcm.is_empty()).then_some(Delta { utterance, pcm })
     }
 
