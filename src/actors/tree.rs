@@ -126,6 +126,7 @@ impl Gateway {
         let _ = self.root.call(leave, Some(LEAVE_MAX)).await;
         // One that is gone already has stopped.
         let _ = self.root.stop_and_wait(None, None).await;
+        self.shared.tools.close().await;
         self.shared.recorder.close().await;
         self.shared.records.close().await;
     }

@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -23,6 +24,9 @@ const QUEUE_MAX: usize = 1024;
 
 /// Tool calls of calls that go on; past it the oldest is forgotten.
 const KNOWN_MAX: usize = 16_384;
+
+/// How long a gateway that stops waits for the disk.
+const FLUSH_MAX: Duration = Duration::from_secs(3);
 
 /// The longest line read back, in bytes; a longer one is none of ours.
 const LINE_BYTES_MAX: usize = 4096;
@@ -71,6 +75,7 @@ enum Job {
     },
     End(Key, &'static str),
     Forget(String),
+    Flush(oneshot::Sender<()>),
 }
 
 /// One line.
@@ -130,6 +135,15 @@ impl Journal {
         }
     }
 
+    /// Waits until what was told so far is on the disk, but not for ever.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.queue.try_send(Job::Flush(done)).is_ok() {
+            // A disk that hangs is not waited for; after it the calls under way are `unknown`.
+            let _ = tokio::time::timeout(FLUSH_MAX, flushed).await;
+        }
+    }
+
     /// A call is over: its tool calls will not be told again.
     pub fn forget(&self, call: &str) {
         // The memory is bounded without it.
@@ -184,6 +198,7 @@ impl Keeper {
                 }
                 Job::End(key, word) => self.end(&key, word),
                 Job::Forget(call) => self.known.retain(|key| key.call != call),
+                Job::Flush(done) => self.flush(done),
             }
         }
     }
@@ -203,6 +218,16 @@ impl Keeper {
         }
         self.known.insert(key);
         Ok(())
+    }
+
+    fn flush(&self, done: oneshot::Sender<()>) {
+        if let Some(book) = &self.book
+            && let Err(error) = book.file.sync_data()
+        {
+            tracing::error!(path = %book.path.display(), %error, "the journal of tool calls may not be on the disk");
+        }
+        // Whoever asked may have stopped waiting.
+        let _ = done.send(());
     }
 
     fn end(&mut self, key: &Key, word: &str) {

@@ -69,6 +69,7 @@ async fn a_tool_call_told_again_after_the_session_broke_runs_once() {
     let record = scene.hang_up().await;
     assert_eq!(record["tools"].as_array().map(Vec::len), Some(1), "{record}");
     assert!(scene.server.requests.try_recv().is_err(), "the server was asked twice");
+    scene.gateway.gateway.stop().await;
     let journal = std::fs::read_to_string(&scene.journal.0).unwrap();
     assert_eq!(journal.matches("begun").count(), 1, "{journal}");
     assert_eq!(journal.matches("\"ok\"").count(), 1, "{journal}");

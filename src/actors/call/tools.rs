@@ -61,7 +61,7 @@ impl State {
             asked_at: board::time(now),
             expires_at: board::time(now.checked_add(max).unwrap_or(now)),
         };
-        self.ledger.approval(&view.id, &view.tool, "waiting");
+        self.ledger.approval(&view.id, &view.tool, "asked");
         let ticket = self.service.approvals.ask(Pending {
             view,
             actor: myself.clone(),

@@ -15,7 +15,7 @@ impl Ledger {
     /// The agent calls a tool.
     pub(super) fn tool_called(&self, call_id: &str, name: &str, arguments: String) {
         tracing::info!(tool = name, "the agent calls a tool");
-        let mut data = json!({ "state": "called", "tool": name, "tool_call_id": call_id });
+        let mut data = json!({ "state": "called", "name": name, "tool_call_id": call_id });
         if let Some(arguments) = self.shown(arguments) {
             data["arguments"] = arguments.into();
         }
@@ -39,7 +39,7 @@ impl Ledger {
         tracing::info!(tool = finished.name, result, duration_ms, "a tool call is over");
         self.metrics.tool_call(&finished.configured, result);
         let data = json!({
-            "state": "ended", "tool": finished.name, "tool_call_id": finished.call_id,
+            "state": "ended", "name": finished.name, "tool_call_id": finished.call_id,
             "result": result, "duration_ms": duration_ms,
         });
         self.tell(|_| {}, "tool", data);

@@ -24,7 +24,7 @@ impl Bridge {
     pub(super) fn hear_turn(&mut self, now: Instant, voiced: bool, length: Duration) {
         let speaking = self.session.as_ref().is_some_and(|session| session.is_speaking());
         let frame = Frame {
-            voiced,
+            voiced: voiced && self.hush.is_none(),
             length,
             agent_speaks: speaking && !self.media.is_quiet() && self.disclosing.is_none(),
         };
@@ -42,7 +42,8 @@ impl Bridge {
     /// Whether neither side has anything to say.
     pub(super) fn observe_silence(&mut self, now: Instant) {
         let idle = self.session.as_ref().is_some_and(|session| session.is_at_rest());
-        let quiet = idle && self.media.is_quiet();
+        // Nobody asks a caller who waits on hold, or types, whether anybody is there.
+        let quiet = idle && self.media.is_quiet() && self.hush.is_none();
         self.turns.observe(now, quiet);
     }
 

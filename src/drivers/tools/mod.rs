@@ -114,6 +114,11 @@ impl Tools {
         self.journal.forget(call_id);
     }
 
+    /// The gateway stops: what was done is on the disk when this returns.
+    pub async fn close(&self) {
+        self.journal.flush().await;
+    }
+
     async fn perform(&self, errand: &Errand, customer: &Customer) -> Reply {
         let key = JournalKey {
             call: customer.call_id.clone(),
