@@ -256,6 +256,7 @@ mod tests {
             answered_by: None,
             diagnosis: None,
             quality: None,
+            cost: None,
             outcome: None,
         }
     }

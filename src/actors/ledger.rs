@@ -23,14 +23,13 @@ use crate::{
     http::{CallView, OutcomeView},
     sdp::{Local, Negotiated},
     sip::Invite,
-    store::{
-        CallRecord, OutcomeRecord, RecordSlot, RecordingRecord, RtpRecord, TokensRecord, TransferRecord,
-        recording::Report,
-    },
+    store::{CallRecord, OutcomeRecord, RecordSlot, RecordingRecord, RtpRecord, TransferRecord, recording::Report},
     telemetry::{Metrics, log},
 };
 
 mod line;
+mod spend;
+mod talk;
 
 /// Keys in a record; those pressed later are only counted.
 const DTMF_MAX: usize = 64;
@@ -164,7 +163,7 @@ impl Ledger {
             Note::Answered => self.answered(),
             Note::Agreed(agreed) => self.agreed(&agreed),
             Note::Unusable(why) => tracing::warn!(why, "a session description was refused"),
-            Note::ToolCalled(tool) => tracing::info!(tool, "the agent calls a tool"),
+            Note::ToolCalled(tool) => self.tool_called(&tool),
             Note::Digit(digit) => self.pressed(digit),
             Note::Transfer { to, status } => self.transferring(to, status),
             Note::MachineLikely => self.machine_likely(),
@@ -172,6 +171,8 @@ impl Ledger {
             Note::Quality(quality) => self.sounded(quality),
             Note::NoConsent => self.no_consent(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
+            Note::Said(said) => self.said("turn", said),
+            Note::Saying(saying) => self.said("transcript_delta", saying),
         }
     }
 
@@ -263,18 +264,6 @@ impl Ledger {
         self.record.media.srtp = agreed.security.word().map(str::to_owned);
     }
 
-    /// This backend is being dialled.
-    pub fn dialled(&mut self, backend: String) {
-        self.record.backend = Some(backend);
-    }
-
-    /// The session is there; when it had been there before, it was dialled again.
-    pub fn session_ready(&mut self) {
-        if std::mem::replace(&mut self.session_seen, true) {
-            self.record.reconnects = self.record.reconnects.saturating_add(1);
-        }
-    }
-
     /// How the call came as far as it has; kept in case it is refused.
     pub fn explained(&mut self, lines: Vec<String>) {
         self.record.explanation = lines;
@@ -303,7 +292,6 @@ impl Ledger {
         self.record.agent_talk_ms = millis(summary.agent_talk);
         self.record.barge_ins = summary.barge_ins;
         self.record.digits = summary.digits;
-        self.record.tokens = tokens(summary);
         self.record.rtp = rtp(summary);
         self.close_line(&summary.media);
         self.count_media(summary);
@@ -384,18 +372,6 @@ impl Ledger {
         self.metrics.rtp_sent(media.packets_sent);
         self.metrics.rtp_lost(media.lost);
         self.metrics.rtp_foreign(media.foreign);
-        if let Some(backend) = &self.record.backend {
-            let usage = &summary.usage;
-            for (kind, tokens) in [
-                ("input_text", usage.input_text_tokens),
-                ("input_audio", usage.input_audio_tokens),
-                ("cached", usage.cached_tokens),
-                ("output_text", usage.output_text_tokens),
-                ("output_audio", usage.output_audio_tokens),
-            ] {
-                self.metrics.tokens(backend, kind, tokens);
-            }
-        }
     }
 }
 
@@ -431,17 +407,8 @@ fn view(record: &CallRecord, state: &'static str) -> CallView {
         answered_by: None,
         diagnosis: None,
         quality: None,
+        cost: None,
         outcome: None,
-    }
-}
-
-fn tokens(summary: &Summary) -> TokensRecord {
-    TokensRecord {
-        input_text: summary.usage.input_text_tokens,
-        input_audio: summary.usage.input_audio_tokens,
-        cached: summary.usage.cached_tokens,
-        output_text: summary.usage.output_text_tokens,
-        output_audio: summary.usage.output_audio_tokens,
     }
 }
 

@@ -13,7 +13,11 @@ use anyhow::Context;
 use super::refusals;
 use crate::{
     audio::SampleRate,
-    call::{Cause, Facts, Terms, conductor, keys, machine, recording},
+    call::{
+        Cause, Facts, Terms,
+        budget::{Action, Watch},
+        conductor, keys, machine, recording,
+    },
     config::{self, Agent, Config},
     drivers::{dial::Dialler, realtime::Dial, worker::Workers},
     http::{HttpState, Readiness},
@@ -28,7 +32,7 @@ use crate::{
     sdp,
     sip::{self, Invite},
     store::{
-        RecordWriter,
+        PurseBook, RecordWriter,
         recording::{Recorder, read_wav},
     },
     telemetry::{Level, Metrics},
@@ -57,6 +61,8 @@ pub struct Shared {
     pub records: RecordWriter,
     /// Whoever writes recordings.
     pub recorder: Recorder,
+    /// What days have cost.
+    pub purses: PurseBook,
     /// What the HTTP server shows.
     pub http: HttpState,
     /// Every call as the control API shows it.
@@ -113,6 +119,7 @@ impl Shared {
         let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
         let sounds = sounds(&config)?;
+        let purses = PurseBook::open(&config.records.state, config.budgets.values())?;
         let recorder = Recorder::start(&config.recording, metrics.clone())?;
         let (board, manager) = (Arc::new(Board::new()), Arc::new(Manager::default()));
         let room = Arc::new(Mutex::new(Room::new(&config)));
@@ -130,6 +137,7 @@ impl Shared {
             ports,
             records,
             recorder,
+            purses,
             http,
             board,
             manager,
@@ -207,6 +215,21 @@ impl Service {
         let route = decision.route.ok_or(Cause::NoRoute)?;
         let agent = self.config.agents.get(&route.agent).ok_or(Cause::NoRoute)?;
         Ok((route.index, agent.clone()))
+    }
+
+    /// Whether a budget for the day is spent, so that no call of this agent may begin; then it is counted.
+    pub fn check_budgets(&self, agent: &str) -> Result<(), Cause> {
+        let mut watch = Watch::new(self.config.budgets_of(agent));
+        let begun = watch.begin(&|budget| self.purses.spent(budget, agent));
+        match begun.into_iter().find(|reached| reached.action == Action::End) {
+            None => Ok(()),
+            Some(reached) => {
+                let (budget, spent) = (&reached.budget, reached.spent);
+                tracing::info!(budget = budget.name, %spent, max = %budget.max, "a budget is spent");
+                self.metrics.budget_action(&budget.name, "refuse");
+                Err(Cause::BudgetSpent)
+            }
+        }
     }
 
     /// How a call came as far as it has, for its record.
@@ -350,6 +373,7 @@ impl Service {
                 .map(|model| serde_json::json!({ "model": model })),
             tools: Toolbox::from(agent).specs(),
             greeting: agent.greeting.as_ref().map(|greeting| facts.fill(greeting)),
+            backend: backend.name.clone(),
             ..realtime::Settings::default()
         };
         Some((self.dialler.dial(backend), settings))

@@ -31,6 +31,8 @@ pub enum Msg {
     Reported,
     /// It is time to dial.
     Dial,
+    /// Move to the agent's next backend, if there is one.
+    MoveOn,
     /// Break on purpose: how the tests show what survives.
     Break,
 }
@@ -51,6 +53,8 @@ pub struct Args {
     pub call: ActorRef<call::Msg>,
     /// The call's log span.
     pub span: Span,
+    /// How many of the agent's first backends are not to be used.
+    pub moves: usize,
 }
 
 /// What the actor knows.
@@ -81,7 +85,10 @@ impl Actor for Session {
         // A bell that finds the actor gone has nobody to wake.
         reports.ring_with(move || drop(myself.cast(Msg::Reported)));
         args.media.order(Order::ReportSession(sender));
-        let outage = Outage::new(args.service.reconnect(), args.agent.backends.len());
+        let mut outage = Outage::new(args.service.reconnect(), args.agent.backends.len());
+        for _ in 0..args.moves {
+            outage.move_on();
+        }
         let mut state = State {
             args,
             reports,
@@ -103,6 +110,7 @@ impl Actor for Session {
         match message {
             Msg::Reported => state.read_reports(&myself),
             Msg::Dial => state.dial_again(),
+            Msg::MoveOn => state.move_on(),
             Msg::Break => panic!("the Session actor was told to break"),
         }
         Ok(())
@@ -146,6 +154,17 @@ impl State {
 
     fn dial_again(&mut self) {
         self.alarm.disarm();
+        self.dial();
+    }
+
+    /// The call is moved although nothing is wrong with its session, which ends with the dial.
+    fn move_on(&mut self) {
+        if !self.outage.move_on() {
+            return tracing::info!(backend = self.backend(), "there is no next backend to move the call to");
+        }
+        tracing::info!(backend = self.backend(), "the call moves on");
+        self.alarm.disarm();
+        self.tell(Input::SessionAway);
         self.dial();
     }
 

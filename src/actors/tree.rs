@@ -28,6 +28,9 @@ use crate::{config::Config, telemetry::Metrics};
 /// less.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
 
+/// How long writing down what was spent may take at the end.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
 /// A running gateway.
 pub struct Gateway {
     /// Where SIP is spoken.
@@ -124,6 +127,9 @@ impl Gateway {
         let _ = self.root.stop_and_wait(None, None).await;
         self.shared.recorder.close().await;
         self.shared.records.close().await;
+        let purses = self.shared.purses.clone();
+        // One that hangs has said so.
+        let _ = tokio::task::spawn_blocking(move || purses.close(CLOSE_MAX)).await;
     }
 
     fn tell(&self, message: plane::Msg) {

@@ -91,6 +91,19 @@ pub enum Report {
     PlayoutDropped,
     /// The last packet of interrupted agent audio left this long after the session heard the caller.
     BargedIn(Duration),
+    /// Somebody says more; all of it follows as a [`Report::Transcript`].
+    TranscriptDelta(realtime::Transcript),
+    /// A backend counted this besides what was told before.
+    Used(Box<Used>),
+}
+
+/// What a backend counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// The backend's name.
+    pub backend: String,
+    /// What it counted.
+    pub usage: realtime::Usage,
 }
 
 /// What a call's media amounted to.
@@ -186,6 +199,7 @@ impl Bridge {
             }
             Order::SendDigits(digits) => self.media.send_digits(&digits),
             Order::PlayDigits(digits) => self.play_digits(now, &digits),
+            Order::Recite(words) => self.session_does(|session| session.recite(now, &words)),
         }
         self.carry(now);
     }
@@ -431,7 +445,14 @@ impl Bridge {
             }
             realtime::Output::Transcript(transcript) => self.reports.push_back(Report::Transcript(transcript)),
             realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),
+            realtime::Output::TranscriptDelta(delta) => self.reports.push_back(Report::TranscriptDelta(delta)),
+            realtime::Output::Used(usage) => self.used(usage),
         }
+    }
+
+    fn used(&mut self, usage: realtime::Usage) {
+        let backend = self.session.as_ref().map_or("", realtime::Machine::backend).to_owned();
+        self.reports.push_back(Report::Used(Box::new(Used { backend, usage })));
     }
 
     /// The caller speaks: what has not left is dropped, and the session learns what was heard.

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     audio::Law,
     media,
+    realtime::Transcript,
     sdp::{self, Local, Negotiated},
     sip::{Command, Event, LegId},
     tools::{Action, Invocation, Toolbox},
@@ -95,6 +96,10 @@ pub enum Note {
     NoConsent,
     /// The other side asked us to call somebody else, and was refused.
     TransferRefused(String),
+    /// Somebody said something.
+    Said(Transcript),
+    /// Somebody says more; all of it follows as [`Note::Said`].
+    Saying(Transcript),
 }
 
 /// What the configuration says about one call.
@@ -143,6 +148,8 @@ pub struct Conductor {
     recording: Recording,
     /// The agent's first words wait for the end of the prompt.
     greeting_held: bool,
+    /// The agent's last words, when a budget is spent.
+    goodbye: String,
     acts: VecDeque<Act>,
 }
 
@@ -172,6 +179,7 @@ impl Conductor {
             transfer: None,
             recording: Recording::default(),
             greeting_held: false,
+            goodbye: String::new(),
             acts: VecDeque::new(),
         };
         conductor.perform(now);
@@ -264,14 +272,32 @@ impl Conductor {
                 name,
                 arguments,
             } => self.tool_call(now, call_id, &name, &arguments),
-            // These are for the session and the metrics.
-            Report::Transcript(_)
+            Report::Transcript(transcript) => self.note(Note::Said(transcript)),
+            Report::TranscriptDelta(delta) => self.note(Note::Saying(delta)),
+            // These are for the session, the metrics and whoever has the prices.
+            Report::Used(_)
             | Report::SessionReady
             | Report::SessionFault(_)
             | Report::Responded(_)
             | Report::BargedIn(_)
             | Report::PlayoutDropped => {}
         }
+    }
+
+    /// A budget is spent: the agent says these words, if any, and the call ends.
+    pub fn budget_spent(&mut self, now: Instant, goodbye: &str) {
+        goodbye.clone_into(&mut self.goodbye);
+        self.handle(
+            now,
+            Input::BudgetSpent {
+                goodbye: !goodbye.is_empty(),
+            },
+        );
+    }
+
+    fn say_goodbye(&mut self) {
+        let words = std::mem::take(&mut self.goodbye);
+        self.order(Order::Recite(words));
     }
 
     /// Takes in that time has passed.
@@ -323,6 +349,7 @@ impl Conductor {
                 Output::AwaitSaid => self.order(Order::AwaitSaid),
                 Output::HangUp(cause) => self.acts.push_back(Act::EndLeg(hang_up(cause))),
                 Output::End(outcome) => self.end(outcome),
+                Output::SayGoodbye => self.say_goodbye(),
             }
         }
     }

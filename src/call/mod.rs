@@ -4,10 +4,11 @@
 //! the leg, the media and the session report into its inputs and its outputs into what they are to do, [`Bridge`] joins
 //! the leg's media with the session's protocol frame by frame, [`Outage`] decides when and where a lost session is
 //! dialled again, [`Terms`] keep what offer and answer agreed on, [`Facts`] what the agent may know of the
-//! call, and [`Recording`] whether it is recorded. All
+//! call, [`Recording`] whether it is recorded, [`spend`] what it costs and [`budget`] what it may cost. All
 //! are pure: the actors and drivers around them own the sockets, the clock and the random numbers.
 
 pub mod bridge;
+pub mod budget;
 pub mod conductor;
 pub mod facts;
 pub mod keys;
@@ -18,6 +19,7 @@ pub mod order;
 pub mod outage;
 pub mod outcome;
 pub mod recording;
+pub mod spend;
 mod terms;
 pub mod transfer;
 

@@ -46,4 +46,6 @@ pub enum Order {
     SendDigits(String),
     /// Press these keys, as tones in the sound, behind what is being said.
     PlayDigits(String),
+    /// Have the agent say exactly these words.
+    Recite(String),
 }

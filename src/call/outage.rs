@@ -59,6 +59,15 @@ impl Outage {
         self.leave_backend()
     }
 
+    /// Goes to the next backend although nothing is wrong with this one; false when there is none.
+    pub fn move_on(&mut self) -> bool {
+        let there_is = self.backend + 1 < self.backends;
+        if there_is {
+            self.leave_backend();
+        }
+        there_is
+    }
+
     fn leave_backend(&mut self) -> Verdict {
         self.backend += 1;
         if self.backend >= self.backends {
@@ -96,6 +105,15 @@ mod tests {
         assert_eq!(outage.lost(now, FaultClass::Fatal, 0), at_once);
         assert_eq!(outage.backend(), 1);
         assert_eq!(outage.lost(now, FaultClass::Fatal, 0), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn a_call_that_moves_on_stays_where_there_is_no_next_backend() {
+        let mut outage = Outage::new(SETTINGS, 2);
+        assert!(outage.move_on() && !outage.move_on());
+        assert_eq!(outage.backend(), 1);
+        let retry = outage.lost(Instant::now(), FaultClass::Retryable, 0);
+        assert!(matches!(retry, Verdict::Dial { .. }), "it has a budget of its own");
     }
 
     const SETTINGS: ReconnectSettings = ReconnectSettings {

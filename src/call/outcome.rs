@@ -116,11 +116,13 @@ pub enum Cause {
     Transferred,
     /// The call cannot be placed as it was asked for: the trunk has no address, or the number is none.
     NotPlaced,
+    /// A budget is spent.
+    BudgetSpent,
 }
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::NoRoute,
         Self::CallsMax,
         Self::TrunkCallsMax,
@@ -162,6 +164,7 @@ impl Cause {
         Self::ApiHungUp,
         Self::Transferred,
         Self::NotPlaced,
+        Self::BudgetSpent,
     ];
 
     /// The one reason word.
@@ -240,6 +243,7 @@ impl Cause {
             Self::ApiHungUp => ("api_hung_up", Fault::Gateway, 603),
             Self::Transferred => ("transferred", Fault::Backend, 200),
             Self::NotPlaced => ("not_placed", Fault::Gateway, 400),
+            Self::BudgetSpent => ("budget_spent", Fault::Gateway, 503),
         }
     }
 }

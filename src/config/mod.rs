@@ -11,6 +11,7 @@ mod agent;
 mod agent_recording;
 mod backend;
 mod bounds;
+mod budget;
 mod defence;
 mod effective;
 mod environment;
@@ -22,10 +23,12 @@ mod limits;
 mod listen;
 mod log;
 mod media;
+mod money;
 mod names;
 mod nearest;
 mod parts;
 mod place;
+mod prices;
 mod problem;
 mod recording;
 mod recording_upload;
@@ -48,6 +51,7 @@ mod trunk_media;
 mod turn_detection;
 mod uplink;
 mod value;
+mod webhooks;
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -55,7 +59,8 @@ pub use self::{
     agent::{Agent, Answer, DtmfRecord, Tool},
     agent_recording::{AgentRecording, RecordingPolicy},
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
-    bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, ROUTES_MAX, TRUNKS_MAX},
+    bounds::{AGENTS_MAX, BACKENDS_MAX, BUDGETS_MAX, FILE_BYTES_MAX, PRICES_MAX, ROUTES_MAX, TRUNKS_MAX, WEBHOOKS_MAX},
+    budget::{Budget, BudgetScope},
     defence::Defence,
     http::Http,
     identity::{Identity, IdentityFault, authorities},
@@ -63,7 +68,9 @@ pub use self::{
     listen::{Listen, SipTransport},
     log::{Log, LogFormat},
     media::{Media, Silence},
+    money::Money,
     place::Place,
+    prices::Prices,
     problem::{Problem, Problems},
     recording::{Recording, RecordingFormat, read_key as read_recording_key},
     recording_upload::RecordingUpload,
@@ -78,6 +85,7 @@ pub use self::{
     trunk_limits::{AllowedTransport, TrunkLimits},
     trunk_media::{KeyWay, Srtp, TrunkMedia},
     uplink::{Login, Uplink},
+    webhooks::{WEBHOOK_EVENTS, Webhook},
 };
 use self::{effective::Writer, layers::Layers};
 
@@ -112,6 +120,12 @@ pub struct Config {
     pub agents: BTreeMap<String, Arc<Agent>>,
     /// Session servers, by name.
     pub backends: BTreeMap<String, Backend>,
+    /// What models cost, by name.
+    pub prices: BTreeMap<String, Prices>,
+    /// How much calls may cost, by name.
+    pub budgets: BTreeMap<String, Budget>,
+    /// Who is told of calls, in the order of the file.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Reads settings from the text of a file and the variables of an environment, or says everything that is wrong.
@@ -141,6 +155,9 @@ pub fn load(
             Arc::new(Agent::read(section, name))
         }),
         backends: layers.named("backends", BACKENDS_MAX, Backend::read),
+        prices: layers.named("prices", PRICES_MAX, Prices::read),
+        budgets: layers.named("budgets", BUDGETS_MAX, Budget::read),
+        webhooks: layers.list("webhook", WEBHOOKS_MAX, Webhook::read),
     };
     let mut report = layers.report;
     references::check(&config, &mut report);
@@ -167,7 +184,21 @@ impl Config {
         self.routes.iter().for_each(|route| route.write(&mut out));
         self.agents.values().for_each(|agent| agent.write(&mut out));
         self.backends.values().for_each(|backend| backend.write(&mut out));
+        self.prices.values().for_each(|prices| prices.write(&mut out));
+        self.budgets.values().for_each(|budget| budget.write(&mut out));
+        self.webhooks.iter().for_each(|webhook| webhook.write(&mut out));
         out.into_text()
+    }
+
+    /// What a backend costs, where it has prices.
+    pub fn prices_of(&self, backend: &str) -> Option<&Prices> {
+        let prices = self.backends.get(backend)?.prices.as_ref()?;
+        self.prices.get(prices)
+    }
+
+    /// The budgets that calls of this agent count in.
+    pub fn budgets_of(&self, agent: &str) -> impl Iterator<Item = &Budget> {
+        self.budgets.values().filter(move |budget| budget.counts(agent))
     }
 
     /// How audio with a trunk is sent: a trunk of no name we know is the phones that register here.

@@ -18,6 +18,9 @@ pub(super) const PARTS: &[(&str, Shape)] = &[
     ("route", Shape::List),
     ("agents", Shape::Named),
     ("backends", Shape::Named),
+    ("prices", Shape::Named),
+    ("budgets", Shape::Named),
+    ("webhook", Shape::List),
 ];
 
 /// Tables inside a named table.

@@ -337,7 +337,7 @@ impl Driver {
             Report::Responded(after) => self.metrics.responded(after),
             Report::BargedIn(after) => self.metrics.barged_in(after),
             Report::PlayoutDropped => self.metrics.queue_drop(Queue::Playout),
-            report @ (Report::Transcript(_) | Report::Digit(_)) => {
+            report @ (Report::Transcript(_) | Report::TranscriptDelta(_) | Report::Digit(_)) => {
                 let left_out = self.call.send_if_roomy(CallReport::Bridge(report)).is_err();
                 self.metrics.queue_drops(Queue::CallReports, u64::from(left_out));
             }

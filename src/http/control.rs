@@ -119,6 +119,8 @@ pub struct CallView {
     pub diagnosis: Option<&'static str>,
     /// How it sounds, as its record will say it; nothing before the first few seconds.
     pub quality: Option<Value>,
+    /// What it has cost so far by the configured prices, as its record will say it; nothing before anything was counted.
+    pub cost: Option<Value>,
     /// How it ended.
     pub outcome: Option<OutcomeView>,
 }

@@ -27,6 +27,8 @@ pub enum ServerEvent<'a> {
         item: Cow<'a, str>,
         /// The words.
         text: Cow<'a, str>,
+        /// What writing them down took.
+        usage: Usage,
     },
     /// A response began.
     ResponseCreated {
@@ -71,6 +73,15 @@ pub enum ServerEvent<'a> {
     Noted,
     /// An event this dialect does not have.
     Unknown,
+    /// More of what somebody says, before all of it is told.
+    TranscriptDelta {
+        /// Who says it.
+        who: Speaker,
+        /// The conversation item.
+        item: Cow<'a, str>,
+        /// The words that come next.
+        delta: Cow<'a, str>,
+    },
 }
 
 /// One content part of one item of one response.

@@ -54,6 +54,10 @@ pub enum Output {
     Transcript(Transcript),
     /// Something is wrong; unless it is harmless, the session is lost.
     Fault(Fault),
+    /// Somebody says more; all of it follows as a [`Output::Transcript`].
+    TranscriptDelta(Transcript),
+    /// The backend counted this besides what it had counted before.
+    Used(Usage),
 }
 
 /// A piece of agent audio, to be played at once.
@@ -284,6 +288,11 @@ impl Machine {
                 .for_each(|truncate| self.outputs.push_front(truncate));
         }
         self.parts.clear();
+    }
+
+    /// The name of the backend that this session is one of.
+    pub fn backend(&self) -> &str {
+        &self.settings.backend
     }
 
     /// Tokens used by this session so far.

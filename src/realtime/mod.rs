@@ -31,4 +31,4 @@ pub use fault::{Fault, FaultClass, classify, classify_close};
 pub use history::{HistoryItem, Speaker, Transcript};
 pub use machine::{Delta, Machine, Output};
 pub use settings::{Settings, ToolSpec};
-pub use usage::Usage;
+pub use usage::{Transcription, Usage};

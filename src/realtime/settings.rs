@@ -31,6 +31,8 @@ pub struct Settings {
     pub greeting: Option<String>,
     /// The conversation so far, told to a session that takes over from a lost one.
     pub history: Vec<HistoryItem>,
+    /// The backend's name in the configuration, for whoever counts what it bills.
+    pub backend: String,
 }
 
 impl Settings {

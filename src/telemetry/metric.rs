@@ -4,6 +4,8 @@
 //! of series is bounded by the configuration file. Names follow the Prometheus conventions: base units, `_total` for
 //! counters, nothing else.
 
+mod accounts;
+
 /// One metric the gateway exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
@@ -91,6 +93,20 @@ pub enum Metric {
     RecordingUploadsPending,
     /// Attempts to upload a recording.
     RecordingUploads,
+    /// Audio written down by backends that count its length.
+    TranscriptionSeconds,
+    /// What calls cost.
+    Cost,
+    /// What budgets came to.
+    BudgetActions,
+    /// Attempts to hand over a webhook.
+    WebhookAttempts,
+    /// Webhooks nobody will get.
+    WebhooksLost,
+    /// Webhooks that wait.
+    WebhooksPending,
+    /// Listeners to events that were let go.
+    ListenersDropped,
     /// DTMF digits received.
     DtmfDigits,
     /// The version running.
@@ -131,7 +147,7 @@ struct Row {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 58] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -174,6 +190,13 @@ impl Metric {
         Self::RecordingsFailed,
         Self::RecordingUploadsPending,
         Self::RecordingUploads,
+        Self::TranscriptionSeconds,
+        Self::Cost,
+        Self::BudgetActions,
+        Self::WebhookAttempts,
+        Self::WebhooksLost,
+        Self::WebhooksPending,
+        Self::ListenersDropped,
         Self::DtmfDigits,
         Self::BuildInfo,
         Self::ProcessCpu,
@@ -206,7 +229,7 @@ impl Metric {
     }
 
     fn row(self) -> &'static Row {
-        let row = ROWS.iter().find(|(metric, _)| *metric == self);
+        let row = ROWS.iter().chain(accounts::ROWS).find(|(metric, _)| *metric == self);
         // A test looks every metric up.
         &row.expect("every metric has a row").1
     }
@@ -440,69 +463,6 @@ const ROWS: &[(Metric, Row)] = &[
     (
         Metric::RtpPortsInUse,
         gauge("patchcord_rtp_ports_in_use", "RTP/RTCP port pairs taken from the pool."),
-    ),
-    (
-        Metric::Tokens,
-        counter(
-            "patchcord_tokens_total",
-            "Tokens counted by the backends, by backend and kind of token.",
-        )
-        .by(&["backend", "kind"]),
-    ),
-    (
-        Metric::RecordsWritten,
-        counter("patchcord_records_written_total", "Call records written."),
-    ),
-    (
-        Metric::RecordsFailed,
-        counter(
-            "patchcord_records_failed_total",
-            "Failed attempts to write call records; each is tried again.",
-        ),
-    ),
-    (
-        Metric::RecordingsActive,
-        gauge(
-            "patchcord_recordings_active",
-            "Recordings being made now, paused ones included.",
-        ),
-    ),
-    (
-        Metric::RecordingBytes,
-        counter(
-            "patchcord_recording_bytes_total",
-            "Bytes of sound recorded, before they are coded or sealed.",
-        ),
-    ),
-    (
-        Metric::RecordingLost,
-        counter(
-            "patchcord_recording_lost_seconds_total",
-            "Sound that is silence in a recording because the disk did not keep up.",
-        ),
-    ),
-    (
-        Metric::RecordingsFailed,
-        counter(
-            "patchcord_recordings_failed_total",
-            "Recordings that could not be begun or ended before their call, by reason word.",
-        )
-        .by(&["reason"]),
-    ),
-    (
-        Metric::RecordingUploadsPending,
-        gauge(
-            "patchcord_recording_uploads_pending",
-            "Finished recordings that wait to be uploaded.",
-        ),
-    ),
-    (
-        Metric::RecordingUploads,
-        counter(
-            "patchcord_recording_uploads_total",
-            "Attempts to upload a recording, by result: ok or failed; a failed one is tried again.",
-        )
-        .by(&["result"]),
     ),
     (
         Metric::DtmfDigits,

@@ -11,6 +11,8 @@ use std::{
 
 use prometheus::{IntGauge, TextEncoder};
 
+mod accounts;
+
 use super::{
     handles::{Handles, whole},
     process::Process,
@@ -278,11 +280,6 @@ impl Metrics {
     /// A SIP message was dropped without an answer.
     pub fn sip_dropped(&self, reason: &str) {
         self.handles.sip_dropped.with_label_values(&[word(reason)]).inc();
-    }
-
-    /// A backend counted tokens of this kind, a fixed word such as `input_audio`.
-    pub fn tokens(&self, backend: &str, kind: &'static str, tokens: u64) {
-        self.handles.tokens.with_label_values(&[backend, kind]).inc_by(tokens);
     }
 
     /// Call records were written.

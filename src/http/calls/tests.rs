@@ -285,6 +285,7 @@ impl Control for Fake {
             answered_by: None,
             diagnosis: None,
             quality: None,
+            cost: None,
             outcome: None,
         })
     }

@@ -9,11 +9,14 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::realtime::event::{Malformed, PartName, ResponseDone, ServerEvent, TEXT_FRAME_BYTES_MAX};
+use crate::realtime::{
+    event::{Malformed, PartName, ResponseDone, ServerEvent, TEXT_FRAME_BYTES_MAX},
+    history::Speaker,
+};
 
 use super::{
     NOTED,
-    object::{is_id, member_id, server_error, session_view, usage, words},
+    object::{is_id, member_id, server_error, session_view, transcription_usage, usage, words},
 };
 
 /// Reads one text frame.
@@ -51,6 +54,7 @@ struct Frame<'a> {
     response: Option<Value>,
     item: Option<Value>,
     error: Option<Value>,
+    usage: Option<Value>,
 }
 
 /// Serde borrows a `Cow` only where it stands alone, not inside an `Option`; this stands between the two.
@@ -69,6 +73,8 @@ impl<'a> Frame<'a> {
             "response.output_audio.delta" => self.audio_delta(),
             "response.output_audio.done" => Ok(ServerEvent::AudioDone { part: self.part()? }),
             "response.output_audio_transcript.done" => self.agent_transcript(),
+            "response.output_audio_transcript.delta" => self.transcript_delta(Speaker::Agent),
+            "conversation.item.input_audio_transcription.delta" => self.transcript_delta(Speaker::Caller),
             "input_audio_buffer.speech_started" => Ok(ServerEvent::SpeechStarted),
             "conversation.item.input_audio_transcription.completed" => self.caller_transcript(),
             "response.created" => self.response_created(),
@@ -101,7 +107,16 @@ impl<'a> Frame<'a> {
     fn caller_transcript(mut self) -> Result<ServerEvent<'a>, Malformed> {
         let text = self.transcript.take().ok_or_else(|| self.lacks("transcript"))?.0;
         let item = id(self.item_id.take()).ok_or_else(|| self.lacks("item_id"))?;
-        Ok(ServerEvent::CallerTranscript { item, text })
+        let usage = self.usage.as_ref().map(transcription_usage).unwrap_or_default();
+        Ok(ServerEvent::CallerTranscript { item, text, usage })
+    }
+
+    /// One without words asks nothing of us.
+    fn transcript_delta(mut self, who: Speaker) -> Result<ServerEvent<'a>, Malformed> {
+        match (id(self.item_id.take()), self.delta.take()) {
+            (Some(item), Some(Text(delta))) => Ok(ServerEvent::TranscriptDelta { who, item, delta }),
+            _ => Ok(ServerEvent::Noted),
+        }
     }
 
     fn response_created(self) -> Result<ServerEvent<'a>, Malformed> {

@@ -7,6 +7,7 @@ use crate::realtime::{
     fault::{self, FaultClass},
     history::{self, Speaker, Transcript},
     tool_calls::ARGUMENTS_BYTES_MAX,
+    usage::Usage,
 };
 
 use super::{Delta, Machine, Output, State};
@@ -16,7 +17,10 @@ impl Machine {
         match event {
             ServerEvent::SessionUpdated(view) => self.session_updated(now, &view),
             ServerEvent::SpeechStarted => self.speech_started(now),
-            ServerEvent::CallerTranscript { item, text } => self.transcript(Speaker::Caller, &item, &text),
+            ServerEvent::CallerTranscript { item, text, usage } => {
+                self.used(usage);
+                self.transcript(Speaker::Caller, &item, &text);
+            }
             ServerEvent::ResponseCreated { id } => self.response_created(now, &id),
             ServerEvent::ResponseDone(done) => self.response_done(now, done),
             ServerEvent::AudioDelta { .. } => {}
@@ -32,6 +36,7 @@ impl Machine {
             }
             ServerEvent::Error(error) => self.server_error(now, error),
             ServerEvent::Noted | ServerEvent::Unknown => {}
+            ServerEvent::TranscriptDelta { who, item, delta } => self.transcript_delta(who, &item, &delta),
         }
     }
 
@@ -96,7 +101,7 @@ impl Machine {
     }
 
     fn response_done(&mut self, now: Instant, done: ResponseDone) {
-        self.usage += done.usage;
+        self.used(done.usage);
         for utterance in self.parts.close_response(&done.id) {
             self.push(Output::AudioDone(utterance));
         }
@@ -139,6 +144,21 @@ impl Machine {
             text: text.to_owned(),
             item: item.to_owned(),
         }));
+    }
+
+    fn transcript_delta(&mut self, who: Speaker, item: &str, delta: &str) {
+        self.push(Output::TranscriptDelta(Transcript {
+            who,
+            text: history::bounded(delta, history::TEXT_BYTES_MAX).to_owned(),
+            item: item.to_owned(),
+        }));
+    }
+
+    fn used(&mut self, usage: Usage) {
+        if !usage.is_nothing() {
+            self.usage += usage;
+            self.push(Output::Used(usage));
+        }
     }
 
     fn server_error(&mut self, now: Instant, error: ServerError) {

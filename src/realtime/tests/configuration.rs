@@ -228,5 +228,6 @@ fn full_settings() -> Settings {
         }],
         greeting: Some("Hello there.".to_owned()),
         history: Vec::new(),
+        backend: "openai".to_owned(),
     }
 }

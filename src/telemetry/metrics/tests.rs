@@ -122,7 +122,14 @@ fn busy() -> Metrics {
     metrics.sip_received("INVITE");
     metrics.sip_refused("unknown_source");
     metrics.sip_dropped("request_rate");
-    metrics.tokens("operator", "input_audio", 12);
+    metrics.tokens("agent", "operator", "input_audio", 12);
+    metrics.transcribed("agent", "operator", took);
+    metrics.cost("agent", "operator", "USD", 7);
+    metrics.budget_action("day", "warn");
+    metrics.webhook_attempt("crm", "ok");
+    metrics.webhooks_lost("crm", "expired", 1);
+    metrics.webhooks_pending("crm", 3);
+    metrics.listener_dropped("too_slow");
     metrics
 }
 
