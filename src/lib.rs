@@ -37,8 +37,8 @@
 //! | [`operator`] | the embedded session server |
 //! | [`telemetry`] | logs and the one list of metric names |
 //! | [`net`] | sockets, TLS, WebSocket, the DNS, the RTP port pool |
-//! | [`store`] | call records, recordings |
-//! | [`http`] | health, readiness, metrics, the control API |
+//! | [`store`] | call records, recordings, what days cost, webhooks |
+//! | [`http`] | health, readiness, metrics, the control API with the events of calls |
 //! | [`drivers`] | the loops: sockets and a machine |
 //! | [`actors`] | the supervision tree |
 //! | [`cli`] | `serve`, `check`, `explain`, `operator`, `call`, `recording`, `bench`, `version` |

@@ -100,6 +100,13 @@ impl Ledger {
 
     fn new(shared: &Shared, slot: RecordSlot, record: CallRecord, state: &'static str) -> Self {
         shared.board.open(view(&record, state));
+        let begun = json!({
+            "direction": record.direction,
+            "trunk": record.trunk,
+            "from": record.from,
+            "to": record.to,
+        });
+        shared.board.change(&record.call_id, |_| {}, Some(("started", begun)));
         Self {
             slot: Some(slot),
             span: log::call_span(&record.call_id, &record.trunk),
@@ -138,8 +145,12 @@ impl Ledger {
         self.dtmf_record = agent.dtmf_record;
         log::set_agent(&self.span, &agent.name);
         let name = agent.name.clone();
-        self.board
-            .change(&self.record.call_id, |view| view.agent = Some(name), None);
+        let told = json!({ "agent": name, "route": self.record.route });
+        self.board.change(
+            &self.record.call_id,
+            |view| view.agent = Some(name),
+            Some(("routed", told)),
+        );
     }
 
     /// Ports are there, and perhaps a codec.

@@ -34,6 +34,7 @@ use crate::{
     store::{
         PurseBook, RecordWriter,
         recording::{Recorder, read_wav},
+        webhook::Webhooks,
     },
     telemetry::{Level, Metrics},
     tools::Toolbox,
@@ -63,6 +64,8 @@ pub struct Shared {
     pub recorder: Recorder,
     /// What days have cost.
     pub purses: PurseBook,
+    /// Who is told of calls.
+    pub webhooks: Webhooks,
     /// What the HTTP server shows.
     pub http: HttpState,
     /// Every call as the control API shows it.
@@ -121,7 +124,11 @@ impl Shared {
         let sounds = sounds(&config)?;
         let purses = PurseBook::open(&config.records.state, config.budgets.values())?;
         let recorder = Recorder::start(&config.recording, metrics.clone())?;
-        let (board, manager) = (Arc::new(Board::new()), Arc::new(Manager::default()));
+        let webhooks = Webhooks::start(&config.webhooks, &config.records.state, metrics.clone())?;
+        let (board, manager) = (
+            Arc::new(Board::new().telling(webhooks.clone())),
+            Arc::new(Manager::default()),
+        );
         let room = Arc::new(Mutex::new(Room::new(&config)));
         let explainer = Arc::new(Explainer::new(config.clone(), peers(&config)));
         let inquiries = Inquiries::new(explainer.clone(), room.clone());
@@ -138,6 +145,7 @@ impl Shared {
             records,
             recorder,
             purses,
+            webhooks,
             http,
             board,
             manager,

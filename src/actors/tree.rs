@@ -127,6 +127,7 @@ impl Gateway {
         let _ = self.root.stop_and_wait(None, None).await;
         self.shared.recorder.close().await;
         self.shared.records.close().await;
+        self.shared.webhooks.close().await;
         let purses = self.shared.purses.clone();
         // One that hangs has said so.
         let _ = tokio::task::spawn_blocking(move || purses.close(CLOSE_MAX)).await;

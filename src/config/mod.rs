@@ -44,7 +44,7 @@ mod session;
 mod sip;
 mod sip_tls;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trunk;
 mod trunk_limits;
 mod trunk_media;

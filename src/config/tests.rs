@@ -326,7 +326,7 @@ pub(super) fn read(text: &str) -> Config {
 }
 
 /// The same with these variables; the problems as lines.
-pub(super) fn read_with(text: &str, env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+pub(crate) fn read_with(text: &str, env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     load_with_base(text, &variables(env)).map_err(lines)
 }
 

@@ -73,6 +73,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(Method::GET, "/v1/calls/{id}/events", |method| {
         on(method, events::listen)
     }),
+    operation(Method::GET, "/v1/events", |method| on(method, events::listen_to_all)),
     operation(Method::POST, "/v1/explain", |method| on(method, explain)),
     operation(Method::GET, "/v1/trunks", |method| on(method, trunks::list)),
     operation(Method::GET, "/v1/openapi.json", |method| on(method, openapi::show)),

@@ -10,6 +10,7 @@ mod calls;
 mod control;
 mod events;
 pub mod explain;
+mod lease;
 mod openapi;
 mod readiness;
 mod routes;
@@ -17,7 +18,7 @@ mod server;
 mod token;
 mod trunks;
 
-pub use control::{CallEvent, CallView, Control, OutcomeView, PlaceCall, RecordingAction, Refused, Transfer};
+pub use control::{CallEvent, CallView, Control, OutcomeView, PlaceCall, RecordingAction, Refused, Told, Transfer};
 pub use readiness::Readiness;
 pub use routes::HttpState;
 pub use server::serve;

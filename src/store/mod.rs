@@ -1,6 +1,5 @@
-//! What outlives a call: its record, one JSON line in a file, and its [recordings](recording).
-//!
-//! Webhooks are not kept here.
+//! What outlives a call: its record, one JSON line in a file, its [recordings](recording), what the day has cost, and
+//! [messages](webhook) to whoever wants to be told.
 
 mod file;
 mod purse;
@@ -8,6 +7,7 @@ mod quality;
 mod record;
 pub mod recording;
 mod spend;
+pub mod webhook;
 mod writer;
 
 pub use purse::PurseBook;

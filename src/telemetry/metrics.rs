@@ -101,6 +101,8 @@ pub enum Queue {
     SessionReports,
     /// Records of calls the SIP side refused.
     RefusalRecords,
+    /// Webhooks to be written to the disk.
+    Webhooks,
 }
 
 /// One unit of a [`Level`], given back on drop: a panic or a cancelled task cannot leave the gauge wrong.
@@ -384,6 +386,7 @@ impl Queue {
             Self::CallReports => "call_reports",
             Self::SessionReports => "session_reports",
             Self::RefusalRecords => "refusal_records",
+            Self::Webhooks => "webhooks",
         }
     }
 }

@@ -288,9 +288,9 @@ impl Exchange {
 
     /// What became of the call, without what was said in it.
     fn events(&self, id: &str) -> Vec<&'static str> {
-        const TALK: [&str; 5] = ["session", "transcript_delta", "turn", "cost", "quality"];
-        let events = self.service.board.events(id, 0).unwrap();
-        let events = events.into_iter().map(|event| event.event);
+        const TALK: [&str; 6] = ["started", "session", "transcript_delta", "turn", "cost", "quality"];
+        let events = self.service.board.events(id, 0, usize::MAX).unwrap();
+        let events = events.into_iter().map(|told| told.event.event);
         events.filter(|event| !TALK.contains(event)).collect()
     }
 
