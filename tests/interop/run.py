@@ -34,6 +34,7 @@ import sipp_scenarios
 import storage_scenario
 import tls_scenarios
 import trunk_scenarios
+import webhook_scenario
 import wire
 from asterisk import Asterisk
 from caller import Caller
@@ -280,6 +281,8 @@ def main():
         tally.run("events", lambda notes: events_scenario.run(options, notes))
     if chosen("storage"):
         tally.run("storage", lambda notes: storage_scenario.run(options, notes))
+    if chosen("webhooks"):
+        tally.run("webhooks", lambda notes: webhook_scenario.run(options, notes))
     for audio in lossy_scenario.AUDIOS:
         if chosen(f"quality-lossy-{audio}"):
             tally.run(f"quality-lossy-{audio}", lambda notes: lossy_scenario.run(options, notes, audio))

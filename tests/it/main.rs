@@ -2,11 +2,13 @@
 
 mod calls;
 mod control;
+mod events;
 mod gateway;
 mod line;
 mod phone;
 mod recording;
 mod refusals;
+mod spend;
 mod survival;
 mod transports;
 mod wire;

@@ -2,11 +2,14 @@
 
 use std::{collections::VecDeque, time::Instant};
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
     time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::{config::tests::read_with, store::file::tests::Folder};
@@ -89,6 +92,60 @@ async fn a_webhook_that_hangs_holds_up_no_other() {
     assert_eq!(hanging.hears().await.id, "msg_call_a_1");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_verified_and_its_authority_may_be_named() {
+    let folder = Folder::new();
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    let ca = folder.0.join("ca.pem");
+    std::fs::write(&ca, issuer.pem()).unwrap();
+    tls::install_crypto_provider();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let server = ServerConfig::builder().with_no_client_auth();
+    let server = server.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, mut heard) = mpsc::channel(8);
+    tokio::spawn(async move {
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that does not believe us leaves.
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut stream = BufReader::new(stream);
+            sender.send(read(&mut stream).await).await.unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    });
+    for (state, ca) in [
+        ("strangers", String::new()),
+        ("known", format!("ca = \"{}\"\n", ca.display())),
+    ] {
+        let text = format!(
+            "[[webhook]]\nname = \"w\"\nurl = \"https://localhost:{port}/hook\"\nsecret = \"env:HOOK\"\n\
+             retry_first_ms = 3600000\nretry_ms_max = 3600000\n{ca}"
+        );
+        let config = read_with(&text, &[("HOOK", SECRET), ("PASSWORD", "hunter2")]).unwrap();
+        let metrics = Metrics::new();
+        let webhooks = Webhooks::start(&config.webhooks, &folder.0.join(state), metrics.clone()).unwrap();
+        webhooks.tell(message("call.ended", "call_a", 1));
+        let attempts = "patchcord_webhook_attempts_total{result=\"unreachable\",webhook=\"w\"} 1\n";
+        if ca.is_empty() {
+            until(|| metrics.render().contains(attempts)).await;
+            assert!(heard.try_recv().is_err());
+        } else {
+            assert_eq!(timeout(WAIT, heard.recv()).await.unwrap().unwrap().id, "msg_call_a_1");
+        }
+    }
+}
+
 /// A server that answers as it was told, and webhooks that are told to it.
 struct Desk {
     folder: Arc<Folder>,
@@ -156,11 +213,15 @@ impl Desk {
 
     async fn pending(&self, expected: usize) {
         let line = format!("patchcord_webhooks_pending{{webhook=\"w\"}} {expected}\n");
-        let until = Instant::now() + WAIT;
-        while !self.metrics.render().contains(&line) {
-            assert!(Instant::now() < until, "{}", self.metrics.render());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| self.metrics.render().contains(&line)).await;
+    }
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    let last = Instant::now() + WAIT;
+    while !holds() {
+        assert!(Instant::now() < last, "it never came");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -195,7 +256,7 @@ async fn serve(listener: TcpListener, mut answers: VecDeque<&'static str>, heard
     }
 }
 
-async fn read(stream: &mut BufReader<tokio::net::TcpStream>) -> Request {
+async fn read(stream: &mut BufReader<impl AsyncRead + Unpin>) -> Request {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         assert!(stream.read_line(&mut head).await.unwrap() > 0, "{head}");
