@@ -181,6 +181,7 @@ impl Ledger {
             Note::Diagnosis(diagnosis) => self.diagnosed(diagnosis),
             Note::Quality(quality) => self.sounded(quality),
             Note::NoConsent => self.no_consent(),
+            Note::Disclosed => self.disclosed(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
             Note::Said(said) => self.said("turn", said),
             Note::Saying(saying) => self.said("transcript_delta", saying),
@@ -200,6 +201,13 @@ impl Ledger {
         let state = if paused { "paused" } else { "recording" };
         tracing::info!(state, "recording");
         self.tell(|_| {}, "recording", json!({ "state": state }));
+    }
+
+    /// The caller has heard what it has to hear, to its end.
+    fn disclosed(&mut self) {
+        tracing::info!("the disclosure has been heard");
+        self.record.disclosed_at = Some(Timestamp::now());
+        self.tell(|_| {}, "disclosed", json!({}));
     }
 
     /// The caller has not heard the prompt.

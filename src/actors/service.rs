@@ -16,7 +16,7 @@ use crate::{
     call::{
         Cause, Facts, Terms,
         budget::{Action, Watch},
-        conductor, keys, machine, recording,
+        conductor, keys, machine, recording, turns,
     },
     config::{self, Agent, Config},
     drivers::{dial::Dialler, realtime::Dial, worker::Workers},
@@ -81,6 +81,8 @@ pub struct Shared {
     identity: Option<Arc<Identity>>,
     /// What callers of agents hear before they are recorded, by the agents' names.
     sounds: BTreeMap<String, Arc<recording::Sound>>,
+    /// What they hear before anything else, likewise.
+    disclosures: BTreeMap<String, Arc<recording::Sound>>,
 }
 
 /// What calls are served with.
@@ -121,7 +123,12 @@ impl Shared {
         let ports = PortPool::new(config.media.ports.clone(), config.media.inbound_reserve);
         let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
-        let sounds = sounds(&config)?;
+        let prompts = sounds(&config, "recording_prompt_file", |agent| {
+            agent.recording.prompt_file.as_deref()
+        })?;
+        let disclosures = sounds(&config, "disclosure_file", |agent| {
+            agent.turns.disclosure_file.as_deref()
+        })?;
         let purses = PurseBook::open(&config.records.state, config.budgets.values())?;
         let recorder = Recorder::start(&config.recording, metrics.clone())?;
         let webhooks = Webhooks::start(&config.webhooks, &config.records.state, metrics.clone())?;
@@ -154,7 +161,8 @@ impl Shared {
             explainer,
             dialler,
             identity: identity(),
-            sounds,
+            sounds: prompts,
+            disclosures,
         })
     }
 }
@@ -175,20 +183,44 @@ fn identity() -> Option<Arc<Identity>> {
         .map(Arc::new)
 }
 
-/// Reads the sounds that callers hear before they are recorded.
-fn sounds(config: &Config) -> anyhow::Result<BTreeMap<String, Arc<recording::Sound>>> {
-    let files = config
-        .agents
-        .values()
-        .filter_map(|agent| Some((agent, agent.recording.prompt_file.as_ref()?)));
+/// Reads the sounds that callers of agents hear, by the agents' names.
+fn sounds(
+    config: &Config,
+    key: &str,
+    file: impl Fn(&Agent) -> Option<&Path>,
+) -> anyhow::Result<BTreeMap<String, Arc<recording::Sound>>> {
+    let files = config.agents.values().filter_map(|agent| Some((agent, file(agent)?)));
     let read = |path: &Path| read_wav(&std::fs::read(path)?).map_err(anyhow::Error::msg);
     files
         .map(|(agent, path)| {
-            let place = || format!("agents.{}.recording_prompt_file {}", agent.name, path.display());
+            let place = || format!("agents.{}.{key} {}", agent.name, path.display());
             let (rate, pcm) = read(path).with_context(place)?;
             Ok((agent.name.clone(), Arc::new(recording::Sound { rate, pcm })))
         })
         .collect()
+}
+
+/// How an agent takes turns in a call that lasts no longer than this.
+fn turns(agent: &Agent, duration_max: Duration) -> turns::Settings {
+    let configured = &agent.turns;
+    let own_ear = configured.interruption == config::Ear::Gateway;
+    turns::Settings {
+        cut_after: own_ear.then_some(configured.interrupt_after),
+        quiet: configured.quiet.map(|after| turns::Quiet {
+            after,
+            asks_max: configured.quiet_asks,
+            words: configured.quiet_prompt.clone(),
+        }),
+        caller_turn_max: configured.caller_turn_max,
+        warning: configured
+            .warning
+            .clone()
+            .filter(|_| configured.warning_before < duration_max)
+            .map(|words| turns::Warning {
+                before: configured.warning_before,
+                words,
+            }),
+    }
 }
 
 /// Levels that are read when somebody looks, because nobody tells when they change.
@@ -320,6 +352,8 @@ impl Service {
                 told: agent.hears_keys,
             },
             recording: self.recording_policy(agent),
+            turns: turns(agent, self.config.limits.call_duration_max),
+            disclosure: self.disclosures.get(&agent.name).cloned(),
         }
     }
 
@@ -380,6 +414,7 @@ impl Service {
                 .as_ref()
                 .map(|model| serde_json::json!({ "model": model })),
             tools: Toolbox::from(agent).specs(),
+            own_ear: agent.turns.interruption == config::Ear::Gateway,
             greeting: agent.greeting.as_ref().map(|greeting| facts.fill(greeting)),
             backend: backend.name.clone(),
             ..realtime::Settings::default()

@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,11 +24,13 @@ use super::{
     messages::Messages,
     monologue::Monologue,
     order::Order,
-    recording::Prompt,
+    recording::{Prompt, Sound},
+    turns::Turns,
 };
 
 mod presses;
 mod prompt;
+mod turns;
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
 const PROMPT: Utterance = Utterance(u32::MAX);
@@ -37,6 +40,9 @@ const NOTICE: Utterance = Utterance(u32::MAX - 1);
 
 /// The one that stands for keys we press as tones.
 const PRESSES: Utterance = Utterance(u32::MAX - 2);
+
+/// The one that stands for what the caller has to hear before anything else.
+const DISCLOSURE: Utterance = Utterance(u32::MAX - 3);
 
 /// Agent audio later than this after the caller's voice is no answer to it.
 const RESPONSE_MAX: Duration = Duration::from_secs(15);
@@ -89,21 +95,16 @@ pub enum Report {
     Responded(Duration),
     /// Agent audio came faster than there is room for it, and was lost.
     PlayoutDropped,
+    /// Neither side has said anything for as long as the agent waits.
+    CallerIdle,
+    /// The sound of [`Order::Disclose`] has been heard to its end.
+    Disclosed,
     /// The last packet of interrupted agent audio left this long after the session heard the caller.
     BargedIn(Duration),
     /// Somebody says more; all of it follows as a [`Report::Transcript`].
     TranscriptDelta(realtime::Transcript),
     /// A backend counted this besides what was told before.
-    Used(Box<Used>),
-}
-
-/// What a backend counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Used {
-    /// The backend's name.
-    pub backend: String,
-    /// What it counted.
-    pub usage: realtime::Usage,
+    Used(Box<realtime::Used>),
 }
 
 /// What a call's media amounted to.
@@ -140,6 +141,9 @@ pub struct Bridge {
     /// A prompt that has not been heard to its end.
     prompt: Option<Prompt>,
     monologue: Option<Monologue>,
+    turns: Turns,
+    /// What has not been heard to its end and has to be.
+    disclosing: Option<Arc<Sound>>,
     key_settings: keys::Settings,
     keys: Keys,
     /// Listens for keys in the sound, where that was asked for.
@@ -164,6 +168,8 @@ impl Bridge {
             awaiting_said: None,
             prompt: None,
             monologue: None,
+            turns: Turns::default(),
+            disclosing: None,
             key_settings: keys::Settings::default(),
             keys: Keys::default(),
             tones: None,
@@ -185,6 +191,8 @@ impl Bridge {
             Order::AwaitQuiet => self.awaiting_quiet = true,
             Order::AwaitSaid => self.awaiting_said = Some(false),
             Order::Prompt(prompt) => self.prompt(now, prompt),
+            Order::Disclose(sound) => self.disclose(now, sound),
+            Order::Turns { settings, ends_at } => self.keep_turns(*settings, ends_at),
             Order::WatchVoice(limit) => self.monologue = Some(Monologue::new(limit)),
             Order::ToolResult {
                 call_id,
@@ -237,6 +245,11 @@ impl Bridge {
         self.carry(now);
     }
 
+    /// Lends the session a scratch to work in, or takes it back.
+    pub fn swap_scratch(&mut self, scratch: &mut realtime::Scratch) {
+        self.session_does(|session| session.swap_scratch(scratch));
+    }
+
     /// One text frame of the session.
     pub fn handle_session(&mut self, now: Instant, text: &str) {
         let Some(session) = &mut self.session else { return };
@@ -252,6 +265,7 @@ impl Bridge {
             self.summary.usage += session.usage();
             self.history = session.into_history();
             self.media.flush(now);
+            self.disclose_again(now);
             // Whoever ordered it hears of the next session, and orders it again.
             self.prompt = None;
         }
@@ -269,13 +283,17 @@ impl Bridge {
         if let Some(session) = &mut self.session {
             session.handle_timeout(now);
         }
+        self.turns_timeout(now);
         self.carry(now);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let session = self.session.as_ref().and_then(realtime::Machine::poll_timeout);
-        [self.media.poll_timeout(), session].into_iter().flatten().min()
+        [self.media.poll_timeout(), session, self.turns.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next packet to send.
@@ -351,6 +369,7 @@ impl Bridge {
             self.hear_session(now, output);
         }
         self.check_quiet();
+        self.observe_silence(now);
     }
 
     fn carry_caller_audio(&mut self, now: Instant) {
@@ -368,12 +387,13 @@ impl Bridge {
                 self.monologue = None;
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
-            if let Some(frame) = self.session.as_mut().and_then(|session| session.append(pcm)) {
-                self.messages.push_audio(frame);
+            if let Some(session) = &mut self.session {
+                self.messages.push_audio(|text| session.append(pcm, text));
             }
             if let Some(key) = key {
                 self.hear_key(now, key, KeyWay::Tone);
             }
+            self.hear_turn(now, voiced, length);
         }
     }
 
@@ -393,6 +413,7 @@ impl Bridge {
 
     fn digit(&mut self, now: Instant, digit: char) {
         self.summary.digits += 1;
+        self.turns.caller_was_heard();
         self.cut_in();
         // What comes next answers the digit, not the voice before it.
         self.caller_voice_at = None;
@@ -404,7 +425,7 @@ impl Bridge {
     }
 
     fn utterance_started(&mut self, now: Instant, utterance: Utterance) {
-        if utterance >= PRESSES {
+        if utterance >= DISCLOSURE {
             return;
         }
         if let Some(begun) = &mut self.awaiting_said {
@@ -419,8 +440,11 @@ impl Bridge {
 
     fn utterance_finished(&mut self, utterance: Utterance) {
         self.prompt_finished(utterance);
+        if utterance == DISCLOSURE {
+            self.disclosed();
+        }
         if let Some(session) = &mut self.session
-            && utterance < PRESSES
+            && utterance < DISCLOSURE
         {
             session.finished(utterance);
         }
@@ -446,13 +470,8 @@ impl Bridge {
             realtime::Output::Transcript(transcript) => self.reports.push_back(Report::Transcript(transcript)),
             realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),
             realtime::Output::TranscriptDelta(delta) => self.reports.push_back(Report::TranscriptDelta(delta)),
-            realtime::Output::Used(usage) => self.used(usage),
+            realtime::Output::Used(used) => self.reports.push_back(Report::Used(used)),
         }
-    }
-
-    fn used(&mut self, usage: realtime::Usage) {
-        let backend = self.session.as_ref().map_or("", realtime::Machine::backend).to_owned();
-        self.reports.push_back(Report::Used(Box::new(Used { backend, usage })));
     }
 
     /// The caller speaks: what has not left is dropped, and the session learns what was heard.
@@ -471,6 +490,7 @@ impl Bridge {
         if let Some(session) = &mut self.session {
             session.interrupted(&heard);
         }
+        self.disclose_again(now);
     }
 
     /// Nobody waits any more for the agent's words to end.

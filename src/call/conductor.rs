@@ -8,6 +8,7 @@
 use std::{
     collections::VecDeque,
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,6 +20,7 @@ use super::{
     order::Order,
     recording::{self, Recording, Wanted},
     transfer::{Asker, Transfer},
+    turns,
 };
 use crate::{
     audio::Law,
@@ -94,6 +96,8 @@ pub enum Note {
     Quality(media::Quality),
     /// The caller was to be recorded and has not heard the prompt to its end, however often it was said.
     NoConsent,
+    /// The other side has heard what it has to hear.
+    Disclosed,
     /// The other side asked us to call somebody else, and was refused.
     TransferRefused(String),
     /// Somebody said something.
@@ -117,6 +121,10 @@ pub struct Settings {
     pub messages: bool,
     /// When recording begins.
     pub recording: recording::Policy,
+    /// How turns are kept.
+    pub turns: turns::Settings,
+    /// What every caller has to hear before anything else.
+    pub disclosure: Option<Arc<recording::Sound>>,
 }
 
 /// Why something cannot be asked of a call now.
@@ -150,6 +158,8 @@ pub struct Conductor {
     greeting_held: bool,
     /// The agent's last words, when a budget is spent.
     goodbye: String,
+    /// Whether what has to be heard has been ordered.
+    disclosing: bool,
     acts: VecDeque<Act>,
 }
 
@@ -180,6 +190,7 @@ impl Conductor {
             recording: Recording::default(),
             greeting_held: false,
             goodbye: String::new(),
+            disclosing: false,
             acts: VecDeque::new(),
         };
         conductor.perform(now);
@@ -263,6 +274,8 @@ impl Conductor {
                 let cause = Cause::from_word(word).unwrap_or(Cause::BadSdp);
                 self.handle(now, Input::MediaRefused(cause));
             }
+            Report::CallerIdle => self.handle(now, Input::CallerIdle),
+            Report::Disclosed => self.disclosed(now),
             Report::PromptHeard => self.prompted(now, true),
             Report::PromptCut => self.prompted(now, false),
             Report::MachineLikely => self.note(Note::MachineLikely),
@@ -340,7 +353,7 @@ impl Conductor {
             match output {
                 Output::Ring => self.ring(),
                 Output::Progress => self.progress(),
-                Output::Answer => self.answer(),
+                Output::Answer => self.answer(now),
                 Output::Refuse(cause) => self.acts.push_back(Act::EndLeg(refuse(cause))),
                 Output::Greet => self.greet_or_prompt(now),
                 Output::Comfort(on) => self.order(Order::Comfort(on)),
@@ -369,16 +382,22 @@ impl Conductor {
         self.note(Note::Early);
     }
 
-    fn answer(&mut self) {
-        self.answered();
+    fn answer(&mut self, now: Instant) {
+        self.answered(now);
         self.order(Order::Early(false));
         // Nothing is sent to the caller's media address while it only rings.
         self.apply_terms();
         self.answer_leg();
     }
 
-    fn answered(&mut self) {
+    fn answered(&mut self, now: Instant) {
         self.talking = true;
+        if self.settings.turns != turns::Settings::default() {
+            self.order(Order::Turns {
+                settings: Box::new(self.settings.turns.clone()),
+                ends_at: now.checked_add(self.settings.machine.duration_max),
+            });
+        }
         self.note(Note::Answered);
         if self.settings.recording == recording::Policy::On {
             self.recording.want(Wanted::Agent);
@@ -462,7 +481,7 @@ impl Conductor {
     }
 
     fn talk(&mut self, now: Instant) {
-        self.answered();
+        self.answered(now);
         self.apply_terms();
         if let Some(limit) = self.settings.voicemail_after {
             self.order(Order::WatchVoice(limit));

@@ -79,6 +79,8 @@ pub enum Input {
     HangUpAsked,
     /// Everything the caller was to hear has left as RTP.
     Quiet,
+    /// Neither side has said anything, and the caller did not answer when asked.
+    CallerIdle,
     /// No RTP has come from the caller for the configured time.
     CallerSilent,
     /// The other side has heard nothing of us for too long.
@@ -214,6 +216,7 @@ impl Machine {
             Input::MediaRefused(cause) => self.stop(cause),
             Input::HangUpAsked => self.close(now, Cause::AgentHungUp),
             Input::Quiet => self.quiet(),
+            Input::CallerIdle => self.close(now, Cause::CallerIdle),
             Input::CallerSilent => self.stop(Cause::MediaTimeout),
             Input::Unheard => self.stop(Cause::Unheard),
             Input::PartFailed => self.stop(Cause::Crashed),

@@ -26,8 +26,8 @@ struct Waiting {
     audio: bool,
 }
 
-/// Buffers kept for the next messages.
-const SPARE_MAX: usize = 4;
+/// Buffers kept for the next messages, beside the one that was taken last.
+const SPARE_MAX: usize = 1;
 
 /// A buffer that held a longer message is not used again.
 const SPARE_BYTES_MAX: usize = 4 << 10;
@@ -38,11 +38,13 @@ impl Messages {
         self.waiting.push_back(Waiting { text, audio: false });
     }
 
-    /// Queues a copy of a frame of caller audio.
-    pub(super) fn push_audio(&mut self, frame: &str) {
+    /// Queues a frame of caller audio, if it is written.
+    pub(super) fn push_audio(&mut self, write: impl FnOnce(&mut String) -> bool) {
         let mut text = self.spare.pop().unwrap_or_default();
-        text.push_str(frame);
-        self.waiting.push_back(Waiting { text, audio: true });
+        match write(&mut text) {
+            true => self.waiting.push_back(Waiting { text, audio: true }),
+            false => self.spare.push(text),
+        }
     }
 
     pub(super) fn pop(&mut self) -> Option<Message<'_>> {
@@ -59,6 +61,8 @@ impl Messages {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     #[test]
@@ -66,8 +70,9 @@ mod tests {
         let mut messages = Messages::default();
         messages.push("control".to_owned());
         for round in 0..20 {
-            messages.push_audio(&format!("frame {round}"));
-            messages.push_audio("more");
+            messages.push_audio(|text| write!(text, "frame {round}").is_ok());
+            messages.push_audio(|_| false);
+            messages.push_audio(|text| write!(text, "more").is_ok());
             if round == 0 {
                 let text = "control";
                 assert_eq!(messages.pop(), Some(Message { text, audio: false }));

@@ -22,6 +22,7 @@ pub mod recording;
 pub mod spend;
 mod terms;
 pub mod transfer;
+pub mod turns;
 
 pub use bridge::Bridge;
 pub use conductor::Conductor;

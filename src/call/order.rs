@@ -1,8 +1,15 @@
 //! What the call's decisions ask of its media and session.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{keys, recording::Prompt};
+use super::{
+    keys,
+    recording::{Prompt, Sound},
+    turns,
+};
 use crate::sdp::Negotiated;
 
 /// An order to [`Bridge::obey`](super::Bridge::obey).
@@ -25,6 +32,16 @@ pub enum Order {
     /// Have the other side hear this, and report [`PromptHeard`](super::bridge::Report::PromptHeard) or
     /// [`PromptCut`](super::bridge::Report::PromptCut).
     Prompt(Prompt),
+    /// Have the other side hear this to its end, whatever happens meanwhile, and report
+    /// [`Disclosed`](super::bridge::Report::Disclosed).
+    Disclose(Arc<Sound>),
+    /// How turns are kept from now on.
+    Turns {
+        /// As the agent's settings say.
+        settings: Box<turns::Settings>,
+        /// When the call ends at the latest.
+        ends_at: Option<Instant>,
+    },
     /// Report [`MachineLikely`](super::bridge::Report::MachineLikely) when what is heard first goes on for this long.
     WatchVoice(Duration),
     /// A tool's result.

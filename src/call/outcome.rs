@@ -68,6 +68,8 @@ pub enum Cause {
     CallerHungUp,
     /// The agent asked for the end with its `hang_up` tool.
     AgentHungUp,
+    /// The caller said nothing any more, although asked.
+    CallerIdle,
     /// The caller gave up before the answer.
     Cancelled,
     /// The session broke and the reconnect budget ran out.
@@ -122,7 +124,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::NoRoute,
         Self::CallsMax,
         Self::TrunkCallsMax,
@@ -141,6 +143,7 @@ impl Cause {
         Self::CallerHungUp,
         Self::AgentHungUp,
         Self::Cancelled,
+        Self::CallerIdle,
         Self::SessionLost,
         Self::MediaTimeout,
         Self::Unheard,
@@ -220,6 +223,7 @@ impl Cause {
             Self::CallerHungUp => ("caller_hung_up", Fault::Caller, 200),
             Self::AgentHungUp => ("agent_hung_up", Fault::Backend, 603),
             Self::Cancelled => ("cancelled", Fault::Caller, 487),
+            Self::CallerIdle => ("caller_idle", Fault::Caller, 200),
             Self::SessionLost => ("session_lost", Fault::Backend, 200),
             Self::MediaTimeout => ("media_timeout", Fault::Carrier, 200),
             Self::Unheard => ("unheard", Fault::Carrier, 200),

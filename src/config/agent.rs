@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     agent_recording::AgentRecording,
+    agent_turns::AgentTurns,
     bounds::PROSE_BYTES_MAX,
     effective::Writer,
     section::{Section, one_of},
@@ -62,6 +63,8 @@ pub struct Agent {
     pub transfer_any: bool,
     /// Whether its calls are recorded.
     pub recording: AgentRecording,
+    /// How it takes turns.
+    pub turns: AgentTurns,
     /// Whether it is told of keys the caller presses.
     pub hears_keys: bool,
     /// What the record says of them.
@@ -127,7 +130,7 @@ impl fmt::Display for DtmfRecord {
 
 impl Agent {
     pub(super) fn read(mut section: Section<'_>, name: &str) -> Self {
-        let agent = Self {
+        let mut agent = Self {
             name: name.to_owned(),
             backends: read_backends(&mut section),
             greeting: some(section.prose("greeting", PROSE_BYTES_MAX)),
@@ -144,6 +147,7 @@ impl Agent {
             transfer_any: section.optional_truth("transfer_any").unwrap_or_default(),
             transfer_targets: section.texts("transfer_targets", TARGETS_MAX),
             recording: AgentRecording::read(&mut section),
+            turns: AgentTurns::read(&mut section),
             hears_keys: section.choice("dtmf", DTMF, true),
             dtmf_record: section.choice("dtmf_record", DTMF_RECORDS, DtmfRecord::default()),
             turn_detection: turn_detection::read(section.inner("turn_detection")),
@@ -155,6 +159,7 @@ impl Agent {
             );
         }
         agent.recording.check(agent.early_media, &mut section);
+        agent.turns.check(&mut agent.turn_detection, &mut section);
         let transfers = agent.tools.contains(&Tool::Transfer);
         if transfers && agent.transfer_targets.is_empty() && !agent.transfer_any {
             section.wrong(
@@ -192,6 +197,7 @@ impl Agent {
         out.whole("transfer_any", self.transfer_any);
         out.texts("transfer_targets", &self.transfer_targets);
         self.recording.write(out);
+        self.turns.write(out);
         out.text("dtmf", if self.hears_keys { "text" } else { "off" });
         out.text("dtmf_record", self.dtmf_record);
         out.object(

@@ -9,6 +9,7 @@
 
 mod agent;
 mod agent_recording;
+mod agent_turns;
 mod backend;
 mod bounds;
 mod budget;
@@ -58,6 +59,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 pub use self::{
     agent::{Agent, Answer, DtmfRecord, Tool},
     agent_recording::{AgentRecording, RecordingPolicy},
+    agent_turns::{AgentTurns, Ear},
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{AGENTS_MAX, BACKENDS_MAX, BUDGETS_MAX, FILE_BYTES_MAX, PRICES_MAX, ROUTES_MAX, TRUNKS_MAX, WEBHOOKS_MAX},
     budget::{Budget, BudgetScope},

@@ -15,9 +15,10 @@ use tracing::{Instrument, Span};
 
 use super::{
     beat::{self, Deadline},
+    media::sources::{Source, Sources},
     post::Post,
     realtime::{Dial, Event as SocketEvent, Loss, SessionSocket},
-    worker::{Overloaded, Workers, with_scratch},
+    worker::{Overloaded, Scratch, Workers, with_scratch},
 };
 use crate::{
     audio::SampleRate,
@@ -120,11 +121,15 @@ impl MediaHandle {
     /// Starts a media driver on the least loaded worker.
     pub fn start(workers: &Workers, start: Start) -> Result<Self, Overloaded> {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
-        workers.run(move || async move {
+        workers.run(move || {
             let span = start.span.clone();
-            match Driver::new(start, inbox) {
-                Ok(driver) => driver.run().await,
-                Err(error) => tracing::error!(parent: &span, %error, "the call's media sockets cannot be used"),
+            // Boxed before the task begins, or the task would be as large as several drivers.
+            let driver = Driver::new(start, inbox).map(Box::new);
+            async move {
+                match driver {
+                    Ok(driver) => driver.run().await,
+                    Err(error) => tracing::error!(parent: &span, %error, "the call's media sockets cannot be used"),
+                }
             }
         })?;
         Ok(Self { orders })
@@ -184,19 +189,22 @@ impl Driver {
         })
     }
 
-    async fn run(mut self) {
-        poll_fn(|context| with_scratch(|scratch| self.poll(context, scratch))).await;
+    async fn run(mut self: Box<Self>) {
+        let mut sources = Sources::default();
+        poll_fn(|context| with_scratch(|scratch| self.poll(context, &mut sources, scratch))).await;
         let span = self.span.clone();
-        self.close().instrument(span).await;
+        Box::pin(self.close().instrument(span)).await;
     }
 
-    /// Everything that can be done now; ready when the call is over. Whatever woke us, all of it is looked at: asking
-    /// costs next to nothing where there is nothing. What leaves on RTP goes first.
-    fn poll(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
-        while let Poll::Ready(order) = self.orders.poll_recv(context) {
-            match self.obey(order) {
-                Next::GoOn => self.perform(),
-                Next::Close => return Poll::Ready(()),
+    /// Everything that can be done now; ready when the call is over. What leaves on RTP goes first.
+    fn poll(&mut self, context: &mut Context<'_>, sources: &mut Sources, scratch: &mut Scratch) -> Poll<()> {
+        let woken = sources.take(context.waker());
+        if let Some(mut context) = woken.by(Source::Orders) {
+            while let Poll::Ready(order) = self.orders.poll_recv(&mut context) {
+                match self.obey(order) {
+                    Next::GoOn => self.perform(),
+                    Next::Close => return Poll::Ready(()),
+                }
             }
         }
         let now = Instant::now();
@@ -204,19 +212,27 @@ impl Driver {
             self.bridge.handle_timeout(now);
             self.transmit();
         }
-        self.read(Channel::Rtp, now, context, scratch);
-        self.read(Channel::Rtcp, now, context, scratch);
+        let Scratch { read, session } = scratch;
+        self.bridge.swap_scratch(session);
+        for (source, channel) in [(Source::Rtp, Channel::Rtp), (Source::Rtcp, Channel::Rtcp)] {
+            if let Some(mut context) = woken.by(source) {
+                self.read(channel, now, &mut context, read);
+            }
+        }
         self.perform();
-        self.serve_session(now, context, scratch);
+        if woken.by(Source::Session).is_some() || self.socket.wants_polling() {
+            self.serve_session(now, &mut woken.context(Source::Session), read);
+        }
+        self.bridge.swap_scratch(session);
         if let Some(deadline) = self.bridge.poll_timeout() {
             self.deadline.arm(context, now, deadline);
         }
         Poll::Pending
     }
 
-    fn read(&mut self, channel: Channel, now: Instant, context: &mut Context<'_>, scratch: &mut [u8]) {
+    fn read(&mut self, channel: Channel, now: Instant, context: &mut Context<'_>, read: &mut [u8]) {
         for _ in 0..BATCH_MAX {
-            let mut buffer = ReadBuf::new(&mut scratch[..DATAGRAM_BYTES_MAX]);
+            let mut buffer = ReadBuf::new(&mut read[..DATAGRAM_BYTES_MAX]);
             let socket = match channel {
                 Channel::Rtp => &self.rtp,
                 Channel::Rtcp => &self.rtcp,
@@ -234,10 +250,10 @@ impl Driver {
         context.waker().wake_by_ref();
     }
 
-    fn serve_session(&mut self, now: Instant, context: &mut Context<'_>, scratch: &mut [u8]) {
+    fn serve_session(&mut self, now: Instant, context: &mut Context<'_>, read: &mut [u8]) {
         for _ in 0..SOCKET_EVENTS_MAX {
             let Self { socket, bridge, .. } = self;
-            match socket.poll(context, scratch, &mut |text| bridge.handle_session(now, text)) {
+            match socket.poll(context, read, &mut |text| bridge.handle_session(now, text)) {
                 Poll::Pending => return,
                 Poll::Ready(SocketEvent::Heard) => {}
                 Poll::Ready(SocketEvent::Opened) => self.session_opened(now),
@@ -385,7 +401,7 @@ impl Driver {
         }
     }
 
-    async fn close(mut self) {
+    async fn close(&mut self) {
         self.bridge.session_lost(Instant::now());
         self.end_recording();
         self.bridge.bye(Instant::now());
@@ -397,6 +413,7 @@ impl Driver {
 
 mod recording;
 mod refused;
+mod sources;
 
 fn classify(loss: &Loss) -> (FaultClass, &'static str, String) {
     match loss {

@@ -73,6 +73,7 @@ pub enum Loss {
 pub struct SessionSocket {
     state: State,
     outbox: Outbox,
+    wants_polling: bool,
 }
 
 #[derive(Default)]
@@ -108,11 +109,24 @@ impl SessionSocket {
     pub fn dial(&mut self, dial: impl Future<Output = Result<WebSocket, ConnectError>> + 'static) {
         self.reset();
         self.state = State::Dialling(Box::pin(dial));
+        self.wants_polling = true;
+    }
+
+    /// Whether there is something to do that nobody has woken the task for.
+    pub fn wants_polling(&self) -> bool {
+        self.wants_polling
     }
 
     /// Queues one message. `audio` marks what may be dropped when the backend is slow.
     pub fn send(&mut self, text: &str, audio: bool) {
-        self.outbox.push(text, audio);
+        self.wants_polling = true;
+        match &mut self.state {
+            // Where nothing waits it need not wait either.
+            State::Open(connection) if self.outbox.is_empty() && connection.socket.waiting() == 0 => {
+                connection.socket.push_text(text);
+            }
+            _ => self.outbox.push(text, audio),
+        }
     }
 
     /// Caller audio messages dropped since the last call of this.
@@ -123,6 +137,7 @@ impl SessionSocket {
     /// Writes what waits and reads what comes, into `scratch`; texts go to `hear`. To be polled again after every event.
     /// Pending for ever while there is no connection.
     pub fn poll(&mut self, context: &mut Context<'_>, scratch: &mut [u8], hear: &mut dyn FnMut(&str)) -> Poll<Event> {
+        self.wants_polling = false;
         let polled = match &mut self.state {
             State::Idle => Poll::Pending,
             State::Dialling(dial) => dial.as_mut().poll(context).map(|dialled| self.dialled(dialled)),
@@ -173,6 +188,10 @@ impl Outbox {
             buffer.push_str(text);
             self.waiting.push_back(Outgoing { text: buffer, audio });
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && !self.overflowed
     }
 
     /// Puts what waits into a socket that has nothing to write.

@@ -24,6 +24,7 @@ use tokio::{
 
 use super::beat;
 use crate::{
+    realtime,
     routing::Lag,
     telemetry::{Held, Level, Metrics},
 };
@@ -38,11 +39,28 @@ const TASKS_PER_LOOK: u32 = 256;
 const SCRATCH_BYTES: usize = 64 << 10;
 
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }
 
-/// Lends the thread's read buffer. What was read is taken out of it before anybody else reads.
-pub fn with_scratch<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
+/// What a worker's calls share, one after the other: nothing is left in it for the next.
+pub struct Scratch {
+    /// What sockets are read into.
+    pub read: Box<[u8]>,
+    /// What sessions turn audio in.
+    pub session: realtime::Scratch,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            read: vec![0; SCRATCH_BYTES].into(),
+            session: realtime::Scratch::default(),
+        }
+    }
+}
+
+/// Lends the thread's scratch.
+pub fn with_scratch<R>(read: impl FnOnce(&mut Scratch) -> R) -> R {
     SCRATCH.with_borrow_mut(|scratch| read(scratch))
 }
 

@@ -20,7 +20,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    audio::{Heard, SampleRate, Utterance},
+    audio::{EchoDetector, Heard, SampleRate, Utterance},
     rtp::{Latch, Packet, telephone_event},
     sdp::Negotiated,
 };
@@ -48,6 +48,8 @@ pub struct Machine {
     events: Events,
     counts: Counts,
     tap: Tap,
+    /// Compares what comes with what left, where somebody asks.
+    echo: Option<Box<EchoDetector>>,
 }
 
 #[derive(Debug)]
@@ -101,6 +103,7 @@ impl Machine {
             events: Events::default(),
             counts: Counts::default(),
             tap: Tap::default(),
+            echo: None,
         }
     }
 
@@ -225,6 +228,9 @@ impl Machine {
             Phase::Live(live) => {
                 let frame = live.caller.poll()?;
                 self.doctor.listen(frame);
+                if let Some(echo) = &mut self.echo {
+                    echo.hear(self.session, frame);
+                }
                 Some(frame)
             }
             Phase::New | Phase::Over(_) => None,
@@ -261,6 +267,21 @@ impl Machine {
     /// sent. Tells what was heard of every utterance that was not told as [`Event::Finished`].
     pub fn flush(&mut self, _now: Instant) -> Vec<Heard> {
         self.playout.flush(&mut self.events)
+    }
+
+    /// Makes what the agent says quieter, or as loud as before; a flush ends it.
+    pub fn duck(&mut self, on: bool) {
+        self.playout.duck(on);
+    }
+
+    /// From now on [`Self::is_echo`] can be asked.
+    pub fn listen_for_echo(&mut self) {
+        self.echo.get_or_insert_default();
+    }
+
+    /// Whether the caller's last sound is our own, sent back.
+    pub fn is_echo(&self) -> bool {
+        self.echo.as_ref().is_some_and(|echo| echo.is_echo())
     }
 
     /// Whether the caller hears a sign of life instead of silence while no words go out.
@@ -412,7 +433,15 @@ impl Machine {
             return packet.extend(press.payload);
         }
         let (audio, noise) = (live.terms.send.payload_type, live.terms.comfort_noise);
-        match self.playout.prepare(now, ms, &mut self.events) {
+        let leaving = self.playout.prepare(now, ms, &mut self.events);
+        if let Some(echo) = &mut self.echo {
+            let (rate, said) = self.playout.said();
+            match said {
+                [] => echo.pause(ms),
+                said => echo.play(rate, said),
+            }
+        }
+        match leaving {
             Leaving::Audio { spurt } => self.send_audio(to, audio, spurt, ms),
             Leaving::Noise => match noise {
                 Some(noise) => self.send_noise(to, noise, ms),

@@ -33,6 +33,10 @@ use crate::{
     sdp::Format,
 };
 
+mod duck;
+
+use self::duck::Duck;
+
 /// What the caller is going to hear.
 #[derive(Debug)]
 pub(super) struct Playout {
@@ -55,6 +59,7 @@ pub(super) struct Playout {
     said_until: Option<(Instant, Ticks)>,
     resampler: Resampler,
     coder: Coder,
+    duck: Duck,
     last: Option<Utterance>,
     incoming: Vec<i16>,
     packet: Vec<i16>,
@@ -120,6 +125,7 @@ impl Playout {
             said_until: None,
             resampler: Resampler::new(session, SampleRate::Hz8000),
             coder: Coder::new(silence),
+            duck: Duck::new(),
             last: None,
             incoming: Vec::new(),
             packet: Vec::new(),
@@ -191,12 +197,23 @@ impl Playout {
             fade_out(&mut self.tail, RAMP_MS * self.rate.per_ms());
         }
         self.depth.reset();
+        self.duck.reset();
         self.ring.clear();
         self.ring.shrink_to(RING_KEPT_MS * self.rate.per_ms());
         self.resampler.reset();
         self.state = State::Idle;
         self.starved_ms = 0;
         self.ledger.close()
+    }
+
+    /// Makes words quieter, or as loud as before.
+    pub(super) fn duck(&mut self, on: bool) {
+        self.duck.set(on);
+    }
+
+    /// What the packet that was prepared says, and at which rate; nothing when it is silent.
+    pub(super) fn said(&self) -> (SampleRate, &[i16]) {
+        (self.rate, &self.packet)
     }
 
     /// What the caller hears while there are no words: silence, or a sign of life.
@@ -378,6 +395,7 @@ impl Playout {
 
     /// Encodes the packet: everything that was said leaves here.
     fn code(&mut self, spurt: bool) -> Leaving {
+        self.duck.apply(&mut self.packet, self.rate.per_ms());
         self.tap.hear(self.rate, &self.packet);
         let coded = self.coder.code(&self.packet);
         self.leave(coded, spurt)

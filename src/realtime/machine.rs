@@ -18,11 +18,11 @@ use super::{
     event::{ClientEvent, ServerEvent},
     fault::{Fault, FaultClass},
     history::{History, HistoryItem, Speaker, Transcript},
-    parts::Parts,
+    parts::{Parts, Scratch},
     responses::{Expired, Responses, Wish},
     settings::Settings,
     tool_calls::ToolCalls,
-    usage::Usage,
+    usage::{Usage, Used},
 };
 
 mod server;
@@ -57,7 +57,7 @@ pub enum Output {
     /// Somebody says more; all of it follows as a [`Output::Transcript`].
     TranscriptDelta(Transcript),
     /// The backend counted this besides what it had counted before.
-    Used(Usage),
+    Used(Box<Used>),
 }
 
 /// A piece of agent audio, to be played at once.
@@ -81,11 +81,10 @@ pub struct Machine {
     usage: Usage,
     events_sent: u64,
     outputs: VecDeque<Output>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     format: AudioFormat,
     /// What is asked for should the server not take the format.
     second_choice: Option<AudioFormat>,
-    appended: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,10 +114,9 @@ impl Machine {
             usage: Usage::default(),
             events_sent: 0,
             outputs: VecDeque::new(),
-            scratch: Vec::new(),
+            scratch: Scratch::default(),
             format,
             second_choice,
-            appended: String::new(),
         }
     }
 
@@ -202,15 +200,21 @@ impl Machine {
         self.outputs.pop_front()
     }
 
-    /// One frame of caller audio at the rate of [`Self::format`]: the text to send, or none while the session cannot hear.
-    pub fn append(&mut self, pcm: &[i16]) -> Option<&str> {
-        if !self.is_ready() {
-            return None;
+    /// One frame of caller audio at the rate of [`Self::format`]: whether the text to send was written, which is not so
+    /// while the session cannot hear.
+    pub fn append(&mut self, pcm: &[i16], text: &mut String) -> bool {
+        let ready = self.is_ready();
+        if ready {
+            self.settings
+                .dialect
+                .write_append(self.format, pcm, &mut self.scratch.bytes, text);
         }
-        self.settings
-            .dialect
-            .write_append(self.format, pcm, &mut self.scratch, &mut self.appended);
-        Some(&self.appended)
+        ready
+    }
+
+    /// Lends a scratch to work in, or takes it back.
+    pub fn swap_scratch(&mut self, scratch: &mut Scratch) {
+        std::mem::swap(&mut self.scratch, scratch);
     }
 
     /// Lets the agent say its greeting; without one the caller speaks first.
@@ -226,6 +230,31 @@ impl Machine {
     pub fn recite(&mut self, now: Instant, words: &str) {
         let instructions = format!("Say exactly these words and nothing else: {words}");
         self.put(now, Wish::prompt(instructions));
+    }
+
+    /// Has the agent say exactly these words once it has finished what it is saying.
+    pub fn say_exactly(&mut self, now: Instant, words: &str) {
+        self.wish(now, Some(format!("Say exactly these words and nothing else: {words}")));
+    }
+
+    /// Has the agent speak now, to these instructions, although the caller has not finished.
+    pub fn step_in(&mut self, now: Instant, instructions: &str) {
+        self.wish(now, Some(instructions.to_owned()));
+    }
+
+    /// The caller cuts in, says our own ear.
+    pub fn cut_in(&mut self, now: Instant) {
+        self.cut_off(now, true);
+    }
+
+    /// Whether anything the agent said is left to be heard.
+    pub fn is_speaking(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// Whether the agent has nothing to say and nothing to think about.
+    pub fn is_idle(&self) -> bool {
+        self.is_ready() && self.parts.is_empty() && self.responses.is_idle()
     }
 
     /// Whether this utterance is the one that was last to be recited.
@@ -288,11 +317,6 @@ impl Machine {
                 .for_each(|truncate| self.outputs.push_front(truncate));
         }
         self.parts.clear();
-    }
-
-    /// The name of the backend that this session is one of.
-    pub fn backend(&self) -> &str {
-        &self.settings.backend
     }
 
     /// Tokens used by this session so far.

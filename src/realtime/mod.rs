@@ -30,5 +30,6 @@ pub use event::TEXT_FRAME_BYTES_MAX;
 pub use fault::{Fault, FaultClass, classify, classify_close};
 pub use history::{HistoryItem, Speaker, Transcript};
 pub use machine::{Delta, Machine, Output};
+pub use parts::Scratch;
 pub use settings::{Settings, ToolSpec};
-pub use usage::{Transcription, Usage};
+pub use usage::{Transcription, Usage, Used};

@@ -18,7 +18,7 @@ use super::{
 const PARTS_MAX: usize = 64;
 
 /// The numbers from here on are those of the gateway's own prompts; no utterance of a session gets one.
-const RESERVED: u32 = u32::MAX - 1;
+const RESERVED: u32 = u32::MAX - 3;
 
 /// The utterances whose audio has not all been heard.
 #[derive(Debug)]
@@ -26,8 +26,14 @@ pub(super) struct Parts {
     format: AudioFormat,
     parts: VecDeque<Part>,
     next: u32,
-    bytes: Vec<u8>,
-    pcm: Vec<i16>,
+}
+
+/// Where a piece of audio lies while it is turned from one form into another. It holds nothing between two calls, so that
+/// many sessions may share one.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(super) bytes: Vec<u8>,
+    pub(super) pcm: Vec<i16>,
 }
 
 #[derive(Debug)]
@@ -62,8 +68,6 @@ impl Parts {
             format,
             parts: VecDeque::new(),
             next: 0,
-            bytes: Vec::new(),
-            pcm: Vec::new(),
         }
     }
 
@@ -72,21 +76,22 @@ impl Parts {
         self.format = format;
     }
 
-    /// Takes in one piece of audio; the samples are in [`Self::pcm`] until the next.
-    pub fn receive(&mut self, name: &PartName<'_>, audio: &str) -> Result<Utterance, Undecodable> {
-        self.bytes.clear();
-        decode(audio, &mut self.bytes)?;
+    /// Takes in one piece of audio; its samples are left in `scratch`.
+    pub fn receive(
+        &mut self,
+        name: &PartName<'_>,
+        audio: &str,
+        scratch: &mut Scratch,
+    ) -> Result<Utterance, Undecodable> {
+        let Scratch { bytes, pcm } = scratch;
+        bytes.clear();
+        pcm.clear();
+        decode(audio, bytes)?;
         let index = self.position(name).unwrap_or_else(|| self.open(name));
         let part = &mut self.parts[index];
-        part.bytes_received = part.bytes_received.saturating_add(self.bytes.len() as u64);
-        self.pcm.clear();
-        part.odd = self.format.decode(part.odd, &self.bytes, &mut self.pcm);
+        part.bytes_received = part.bytes_received.saturating_add(bytes.len() as u64);
+        part.odd = self.format.decode(part.odd, bytes, pcm);
         Ok(part.utterance)
-    }
-
-    /// The samples last received.
-    pub fn pcm(&self) -> &[i16] {
-        &self.pcm
     }
 
     /// Nothing the agent said is left to be heard.
@@ -210,39 +215,37 @@ mod tests {
     #[test]
     fn a_sample_split_between_two_deltas_is_joined() {
         let mut parts = Parts::new(AudioFormat::PCM_24K);
-        parts.receive(&name("a"), &base64(&[1, 0, 2])).unwrap();
-        assert_eq!(parts.pcm(), [1]);
-        parts.receive(&name("b"), &base64(&[9, 0])).unwrap();
-        assert_eq!(parts.pcm(), [9], "another part has its own boundary");
-        parts.receive(&name("a"), &base64(&[0])).unwrap();
-        assert_eq!(parts.pcm(), [2]);
-        parts.receive(&name("a"), &base64(&[3, 0])).unwrap();
-        assert_eq!(parts.pcm(), [3]);
+        assert_eq!(receive(&mut parts, &name("a"), &base64(&[1, 0, 2])).unwrap().1, [1]);
+        assert_eq!(
+            receive(&mut parts, &name("b"), &base64(&[9, 0])).unwrap().1,
+            [9],
+            "another part has its own boundary"
+        );
+        assert_eq!(receive(&mut parts, &name("a"), &base64(&[0])).unwrap().1, [2]);
+        assert_eq!(receive(&mut parts, &name("a"), &base64(&[3, 0])).unwrap().1, [3]);
     }
 
     #[test]
     fn base64_is_read_with_and_without_padding() {
         let mut parts = Parts::new(AudioFormat::PCM_24K);
-        parts.receive(&name("a"), "AQA=").unwrap();
-        assert_eq!(parts.pcm(), [1]);
-        parts.receive(&name("a"), "AgA").unwrap();
-        assert_eq!(parts.pcm(), [2]);
-        assert_eq!(parts.receive(&name("a"), "??"), Err(Undecodable));
+        assert_eq!(receive(&mut parts, &name("a"), "AQA=").unwrap().1, [1]);
+        assert_eq!(receive(&mut parts, &name("a"), "AgA").unwrap().1, [2]);
+        assert_eq!(receive(&mut parts, &name("a"), "??"), Err(Undecodable));
     }
 
     #[test]
     fn each_part_is_one_utterance() {
         let mut parts = Parts::new(AudioFormat::PCM_24K);
-        let a = parts.receive(&name("a"), "").unwrap();
-        let b = parts.receive(&name("b"), "").unwrap();
+        let (a, _) = receive(&mut parts, &name("a"), "").unwrap();
+        let (b, _) = receive(&mut parts, &name("b"), "").unwrap();
         assert_ne!(a, b);
-        assert_eq!(parts.receive(&name("a"), ""), Ok(a));
+        assert_eq!(receive(&mut parts, &name("a"), ""), Ok((a, Vec::new())));
     }
 
     #[test]
     fn a_cut_never_exceeds_what_came() {
         let mut parts = Parts::new(AudioFormat::PCM_24K);
-        let utterance = parts.receive(&name("a"), &base64(&[0; 48 * 10 + 47])).unwrap();
+        let (utterance, _) = receive(&mut parts, &name("a"), &base64(&[0; 48 * 10 + 47])).unwrap();
         let heard = |sent_ms| Heard {
             utterance,
             sent_ms,
@@ -257,7 +260,7 @@ mod tests {
     #[test]
     fn an_utterance_stays_until_it_is_closed_and_heard() {
         let mut parts = Parts::new(AudioFormat::PCM_24K);
-        let utterance = parts.receive(&name("a"), "AQA=").unwrap();
+        let (utterance, _) = receive(&mut parts, &name("a"), "AQA=").unwrap();
         parts.finished(utterance);
         assert!(!parts.is_empty(), "more audio may come");
         assert_eq!(parts.close(&name("a")), Some(utterance));
@@ -270,7 +273,7 @@ mod tests {
     fn the_number_of_parts_is_bounded() {
         let mut parts = Parts::new(AudioFormat::PCM_24K);
         for number in 0..PARTS_MAX * 2 {
-            parts.receive(&name(&number.to_string()), "AQA=").unwrap();
+            receive(&mut parts, &name(&number.to_string()), "AQA=").unwrap();
         }
         assert_eq!(parts.parts.len(), PARTS_MAX);
     }
@@ -281,6 +284,13 @@ mod tests {
             item: item.into(),
             content_index: 0,
         }
+    }
+
+    /// The utterance that a piece belongs to, and its samples.
+    fn receive(parts: &mut Parts, name: &PartName<'_>, audio: &str) -> Result<(Utterance, Vec<i16>), Undecodable> {
+        let mut scratch = Scratch::default();
+        let utterance = parts.receive(name, audio, &mut scratch)?;
+        Ok((utterance, scratch.pcm))
     }
 
     fn base64(bytes: &[u8]) -> String {

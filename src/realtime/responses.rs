@@ -225,6 +225,11 @@ impl Responses {
         self.muted.iter().any(|muted| muted == id)
     }
 
+    /// Whether no response is wished for, asked for or under way.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && matches!(self.state, State::Idle)
+    }
+
     /// Whether this is the response to the last prompt.
     pub fn is_prompt(&self, id: &str) -> bool {
         self.prompt.as_deref() == Some(id)

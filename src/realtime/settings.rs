@@ -29,6 +29,8 @@ pub struct Settings {
     pub tools: Vec<ToolSpec>,
     /// What the agent says first; none lets the caller speak first.
     pub greeting: Option<String>,
+    /// Whether our own ear cuts the agent off, and the server's detector does not.
+    pub own_ear: bool,
     /// The conversation so far, told to a session that takes over from a lost one.
     pub history: Vec<HistoryItem>,
     /// The backend's name in the configuration, for whoever counts what it bills.

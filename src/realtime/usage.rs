@@ -28,6 +28,15 @@ pub struct Usage {
     pub transcription: Transcription,
 }
 
+/// What a backend counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// The backend's name in the configuration.
+    pub backend: String,
+    /// What it counted.
+    pub usage: Usage,
+}
+
 /// What a transcription used: tokens, or a time, as the backend counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Transcription {

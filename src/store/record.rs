@@ -46,6 +46,9 @@ pub struct CallRecord {
     /// When we answered.
     #[serde(with = "rfc3339_or_null")]
     pub answered_at: Option<Timestamp>,
+    /// When the caller had heard the agent's disclosure to its end.
+    #[serde(with = "rfc3339_or_null", default)]
+    pub disclosed_at: Option<Timestamp>,
     /// When the call was over.
     #[serde(with = "rfc3339")]
     pub ended_at: Timestamp,
@@ -127,6 +130,7 @@ impl CallRecord {
             media: MediaAddresses::default(),
             started_at: Timestamp::now(),
             answered_at: None,
+            disclosed_at: None,
             ended_at: Timestamp::now(),
             setup_ms: None,
             ring_ms: None,
@@ -392,6 +396,7 @@ pub(super) mod tests {
             media: MediaAddresses::default(),
             started_at: "2026-01-02T03:04:05Z".parse().unwrap(),
             answered_at: None,
+            disclosed_at: None,
             ended_at: "2026-01-02T04:04:05.25+01:00".parse().unwrap(),
             setup_ms: None,
             ring_ms: None,

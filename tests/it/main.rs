@@ -10,5 +10,7 @@ mod recording;
 mod refusals;
 mod spend;
 mod survival;
+mod tone;
 mod transports;
+mod turns;
 mod wire;

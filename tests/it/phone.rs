@@ -236,7 +236,12 @@ impl Phone {
             let phase = n as f32 * hz / 8000.0 * std::f32::consts::TAU;
             (phase.sin() * 8000.0) as i16
         });
-        self.mouth.lock().unwrap().sound.extend(tone);
+        self.send_sound(tone);
+    }
+
+    /// Sends these samples.
+    pub fn send_sound(&self, pcm: impl IntoIterator<Item = i16>) {
+        self.mouth.lock().unwrap().sound.extend(pcm);
     }
 
     /// Presses a digit.

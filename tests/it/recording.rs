@@ -21,6 +21,7 @@ use crate::{
     control::ask,
     gateway::{RECORDING_KEY, TestGateway},
     phone::{FRAME, Offer, PATIENCE, Phone},
+    tone,
 };
 
 /// A folder of a test's own, gone with it.
@@ -204,7 +205,7 @@ async fn a_prompt_from_a_file_is_played_to_its_end_before_anything_is_recorded()
     let folder = Folder::new("prompt");
     std::fs::create_dir_all(&folder.0).unwrap();
     let prompt = folder.0.join("prompt.wav");
-    write_tone(&prompt, 1);
+    tone::write(&prompt, 1);
     let agent = format!(
         "recording = \"consent\"\nrecording_prompt_file = \"{}\"",
         prompt.display()
@@ -215,7 +216,7 @@ async fn a_prompt_from_a_file_is_played_to_its_end_before_anything_is_recorded()
     let greeted = phone.hear_voice(Instant::now() + Duration::from_millis(1_200)).await;
     phone.hear_silence(greeted, Duration::from_millis(500)).await;
     phone.hang_up().await;
-    let prompted = phone.heard().iter().filter(|packet| is_prompt(&packet.pcm)).count();
+    let prompted = phone.heard().iter().filter(|packet| tone::is(&packet.pcm)).count();
     assert!((48..=51).contains(&prompted), "{prompted}");
     let recording = gateway.records(1).await[0]["recordings"][0].clone();
     assert_eq!(
@@ -225,7 +226,7 @@ async fn a_prompt_from_a_file_is_played_to_its_end_before_anything_is_recorded()
     );
     let stereo = Stereo::read(Path::new(recording["path"].as_str().unwrap()));
     assert!(
-        !stereo.right.chunks(FRAME).any(is_prompt),
+        !stereo.right.chunks(FRAME).any(tone::is),
         "the prompt is in the recording"
     );
     assert_eq!(stereo.spans(&stereo.right).len(), 1, "the greeting is in the recording");
@@ -535,35 +536,6 @@ fn serve(config: &Path) -> (Child, SocketAddr) {
         .strip_prefix("SIP over UDP on ")
         .and_then(|rest| rest.split_once(": "));
     (gateway, address.unwrap_or_else(|| panic!("{line}")).0.parse().unwrap())
-}
-
-/// A tone of 1 kHz for so many seconds, as a WAV file.
-fn write_tone(path: &Path, seconds: u32) {
-    let samples = seconds * 8_000;
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + 2 * samples).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    file.extend(8_000_u32.to_le_bytes());
-    file.extend(16_000_u32.to_le_bytes());
-    file.extend(b"\x02\0\x10\0data");
-    file.extend((2 * samples).to_le_bytes());
-    let tone = |at: u32| ((f64::from(at) * 1_000.0 / 8_000.0 * std::f64::consts::TAU).sin() * 6_000.0) as i16;
-    file.extend((0..samples).flat_map(|at| tone(at).to_le_bytes()));
-    std::fs::write(path, file).unwrap();
-}
-
-/// Whether this is the tone of [`write_tone`]: nearly all of what is heard lies at its pitch, which no speech does.
-fn is_prompt(pcm: &[i16]) -> bool {
-    let (mut real, mut imaginary, mut energy) = (0.0, 0.0, 1.0);
-    for (at, sample) in pcm.iter().enumerate() {
-        let (sine, cosine) = (at as f64 * std::f64::consts::TAU / 8.0).sin_cos();
-        let sample = f64::from(*sample);
-        real += sample * cosine;
-        imaginary += sample * sine;
-        energy += sample * sample;
-    }
-    let at_pitch = 2.0 * (real * real + imaginary * imaginary) / pcm.len() as f64;
-    level::dbfs(pcm) > -30.0 && at_pitch / energy > 0.9
 }
 
 fn digest(bytes: &[u8]) -> String {

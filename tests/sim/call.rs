@@ -270,5 +270,7 @@ fn settings(rules: Rules) -> conductor::Settings {
         messages: true,
         keys: patchcord::call::keys::Settings::default(),
         recording: Default::default(),
+        turns: Default::default(),
+        disclosure: None,
     }
 }

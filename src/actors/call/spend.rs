@@ -7,11 +7,12 @@ use ractor::ActorRef;
 use super::{State, session};
 use crate::{
     call::{
-        bridge::{Summary, Used},
+        bridge::Summary,
         budget::{Action, Reached, Watch},
         spend::Account,
     },
     config::Money,
+    realtime::Used,
 };
 
 /// What the call has cost, and may cost.

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::Ledger;
 use crate::{
     call::{
-        bridge::Used,
         budget::{Action, Reached},
         spend::{Account, Cost},
     },
+    realtime::Used,
     store::{CostRecord, SpendRecord},
 };
 

@@ -289,6 +289,8 @@ fn settings() -> Settings {
         voicemail_after: Some(Duration::from_secs(4)),
         messages: true,
         recording: Default::default(),
+        turns: Default::default(),
+        disclosure: None,
         keys: keys::Settings::default(),
     }
 }

@@ -129,6 +129,7 @@ async fn waiting_may_be_given_up_at_any_time_without_forgetting_a_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_full_outbox_drops_the_oldest_audio_counts_it_and_keeps_control() {
     let (mut socket, mut backend) = open().await;
+    socket.send("being written", false);
     socket.send("control", false);
     for index in 0..OUTBOX_MESSAGES_MAX + 2 {
         socket.send(&index.to_string(), true);
@@ -138,7 +139,7 @@ async fn a_full_outbox_drops_the_oldest_audio_counts_it_and_keeps_control() {
     let writing = async { drop(next(&mut socket).await) };
     let reading = async {
         let mut texts = Vec::new();
-        while texts.len() < OUTBOX_MESSAGES_MAX {
+        while texts.len() <= OUTBOX_MESSAGES_MAX {
             texts.push(backend.next().await.unwrap().unwrap().to_text().unwrap().to_owned());
         }
         texts
@@ -147,7 +148,7 @@ async fn a_full_outbox_drops_the_oldest_audio_counts_it_and_keeps_control() {
         texts = reading => texts,
         () = writing => panic!("the session was lost"),
     };
-    assert_eq!(texts[..2], ["control".to_owned(), 3.to_string()]);
+    assert_eq!(texts[..3], ["being written", "control", "3"]);
     assert_eq!(texts.last(), Some(&(OUTBOX_MESSAGES_MAX + 1).to_string()));
 }
 
@@ -155,6 +156,7 @@ async fn a_full_outbox_drops_the_oldest_audio_counts_it_and_keeps_control() {
 async fn an_outbox_full_of_control_is_a_stall_at_once() {
     let (mut socket, _backend) = open().await;
     let began = Instant::now();
+    socket.send("being written", false);
     for _ in 0..=OUTBOX_MESSAGES_MAX {
         socket.send("{}", false);
     }

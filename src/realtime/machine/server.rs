@@ -7,7 +7,7 @@ use crate::realtime::{
     fault::{self, FaultClass},
     history::{self, Speaker, Transcript},
     tool_calls::ARGUMENTS_BYTES_MAX,
-    usage::Usage,
+    usage::{Usage, Used},
 };
 
 use super::{Delta, Machine, Output, State};
@@ -73,6 +73,9 @@ impl Machine {
         let State::Ready { server_cancels } = self.state else {
             return;
         };
+        if self.settings.own_ear && !server_cancels {
+            return;
+        }
         self.cut_off(now, !server_cancels);
     }
 
@@ -80,11 +83,11 @@ impl Machine {
         if self.responses.is_muted(&part.response) {
             return None;
         }
-        let Ok(utterance) = self.parts.receive(part, audio) else {
+        let Ok(utterance) = self.parts.receive(part, audio, &mut self.scratch) else {
             self.note("malformed_audio", "the session sent audio that cannot be read");
             return None;
         };
-        let pcm = self.parts.pcm();
+        let pcm = self.scratch.pcm.as_slice();
         (!pcm.is_empty()).then_some(Delta { utterance, pcm })
     }
 
@@ -157,7 +160,8 @@ impl Machine {
     fn used(&mut self, usage: Usage) {
         if !usage.is_nothing() {
             self.usage += usage;
-            self.push(Output::Used(usage));
+            let backend = self.settings.backend.clone();
+            self.push(Output::Used(Box::new(Used { backend, usage })));
         }
     }
 

@@ -84,8 +84,9 @@ fn confirmed(format: Value) -> Value {
 }
 
 fn appended(bench: &mut Bench, pcm: &[i16]) -> Vec<u8> {
-    let text = bench.machine.append(pcm).unwrap();
-    let event: Value = serde_json::from_str(text).unwrap();
+    let mut text = String::new();
+    assert!(bench.machine.append(pcm, &mut text));
+    let event: Value = serde_json::from_str(&text).unwrap();
     base64_simd::STANDARD
         .decode_to_vec(event["audio"].as_str().unwrap())
         .unwrap()

@@ -227,6 +227,7 @@ fn full_settings() -> Settings {
             parameters,
         }],
         greeting: Some("Hello there.".to_owned()),
+        own_ear: false,
         history: Vec::new(),
         backend: "openai".to_owned(),
     }

@@ -90,8 +90,12 @@ impl Bench {
 
     /// One frame of caller audio; true when it is sent.
     fn append(&mut self) -> bool {
-        let text = self.machine.append(&[-7; 480]).map(str::to_owned);
-        text.map(|text| self.sent(&text)).is_some()
+        let mut text = String::new();
+        let sent = self.machine.append(&[-7; 480], &mut text);
+        if sent {
+            self.sent(&text);
+        }
+        sent
     }
 
     fn pass(&mut self, time: Duration) {

@@ -1,0 +1,84 @@
+//! The bridge's side of [`Turns`](crate::call::turns::Turns), and what every caller has to hear to its end.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Bridge, DISCLOSURE, Report};
+use crate::{
+    audio::Resampler,
+    call::{
+        recording::Sound,
+        turns::{Frame, Settings, Turns, Wish},
+    },
+};
+
+impl Bridge {
+    /// Turns are kept like this from now on; the call ends at `ends_at` at the latest.
+    pub(super) fn keep_turns(&mut self, settings: Settings, ends_at: Option<Instant>) {
+        self.turns = Turns::new(settings, ends_at);
+        if self.turns.has_ear() {
+            self.media.listen_for_echo();
+        }
+    }
+
+    /// A frame of the caller has come.
+    pub(super) fn hear_turn(&mut self, now: Instant, voiced: bool, length: Duration) {
+        let speaking = self.session.as_ref().is_some_and(|session| session.is_speaking());
+        let frame = Frame {
+            voiced,
+            length,
+            agent_speaks: speaking && !self.media.is_quiet() && self.disclosing.is_none(),
+        };
+        let Self { turns, media, .. } = self;
+        let wishes = turns.hear(frame, || media.is_echo());
+        wishes.into_iter().flatten().for_each(|wish| self.grant(now, wish));
+    }
+
+    pub(super) fn turns_timeout(&mut self, now: Instant) {
+        if let Some(wish) = self.turns.handle_timeout(now) {
+            self.grant(now, wish);
+        }
+    }
+
+    /// Whether neither side has anything to say.
+    pub(super) fn observe_silence(&mut self, now: Instant) {
+        let idle = self.session.as_ref().is_some_and(|session| session.is_idle());
+        let quiet = idle && self.media.is_quiet();
+        self.turns.observe(now, quiet);
+    }
+
+    fn grant(&mut self, now: Instant, wish: Wish) {
+        match wish {
+            Wish::Duck(on) => self.media.duck(on),
+            Wish::CutOff => self.session_does(|session| session.cut_in(now)),
+            Wish::Say(words) => self.session_does(|session| session.say_exactly(now, &words)),
+            Wish::Respond(instructions) => self.session_does(|session| session.step_in(now, instructions)),
+            Wish::GiveUp => self.reports.push_back(Report::CallerIdle),
+        }
+    }
+
+    /// Has the caller hear this to its end.
+    pub(super) fn disclose(&mut self, now: Instant, sound: Arc<Sound>) {
+        let mut pcm = Vec::new();
+        Resampler::new(sound.rate, self.rate).process(&sound.pcm, &mut pcm);
+        self.media.play(now, DISCLOSURE, &pcm);
+        self.media.finish(DISCLOSURE);
+        self.disclosing = Some(sound);
+    }
+
+    /// Whatever was being said was dropped: what has to be heard begins anew.
+    pub(super) fn disclose_again(&mut self, now: Instant) {
+        if let Some(sound) = self.disclosing.take() {
+            self.disclose(now, sound);
+        }
+    }
+
+    /// It has been heard.
+    pub(super) fn disclosed(&mut self) {
+        if self.disclosing.take().is_some() {
+            self.reports.push_back(Report::Disclosed);
+        }
+    }
+}

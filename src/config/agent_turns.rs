@@ -1,0 +1,126 @@
+//! `[agents.NAME]`: whose turn it is, as far as the gateway decides it.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::Value;
+
+use super::{bounds::PROSE_BYTES_MAX, effective::Writer, section::Section};
+
+const EARS: &[(&str, Ear)] = &[("backend", Ear::Backend), ("gateway", Ear::Gateway)];
+
+/// Most questions into the silence.
+const ASKS_MAX: u64 = 10;
+
+/// Who hears that the caller cuts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ear {
+    /// The backend's detector.
+    #[default]
+    Backend,
+    /// Ours.
+    Gateway,
+}
+
+/// How an agent takes turns.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AgentTurns {
+    /// Who hears that the caller cuts in.
+    pub interruption: Ear,
+    /// How long a voice goes on before it cuts the agent off, where our ear decides.
+    pub interrupt_after: Duration,
+    /// How long neither side says anything before the agent asks; none never asks.
+    pub quiet: Option<Duration>,
+    /// How often it asks before the call ends.
+    pub quiet_asks: u32,
+    /// What it asks.
+    pub quiet_prompt: String,
+    /// How long a caller may speak in one go; none for ever.
+    pub caller_turn_max: Option<Duration>,
+    /// How long before the longest a call may last its end is announced.
+    pub warning_before: Duration,
+    /// How; none is no announcement.
+    pub warning: Option<String>,
+    /// A WAV file that every caller hears to its end before anything else.
+    pub disclosure_file: Option<PathBuf>,
+}
+
+impl AgentTurns {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        let seconds = |seconds: Option<u64>| seconds.filter(|s| *s > 0).map(Duration::from_secs);
+        Self {
+            interruption: section.choice("interruption", EARS, Ear::default()),
+            interrupt_after: Duration::from_millis(section.whole("interrupt_after_ms", 300, 100..=2_000, "ms")),
+            quiet: seconds(section.optional_whole("quiet_s", 0..=600, "s")),
+            quiet_asks: section.whole("quiet_asks", 2, 0..=ASKS_MAX, "questions") as u32,
+            quiet_prompt: some(section.prose("quiet_prompt", PROSE_BYTES_MAX))
+                .unwrap_or_else(|| "Are you still there?".to_owned()),
+            caller_turn_max: seconds(section.optional_whole("caller_turn_s_max", 0..=3_600, "s")),
+            warning_before: Duration::from_secs(section.whole("warning_before_s", 60, 1..=3_600, "s")),
+            warning: some(section.prose("warning", PROSE_BYTES_MAX)),
+            disclosure_file: some(section.text("disclosure_file", "")).map(PathBuf::from),
+        }
+    }
+
+    /// Where our ear decides the backend must not: then nothing is cut off that cannot be taken back.
+    pub(super) fn check(&self, turn_detection: &mut Value, section: &mut Section<'_>) {
+        if self.interruption != Ear::Gateway || turn_detection.is_null() {
+            return;
+        }
+        if turn_detection["interrupt_response"] == Value::Bool(true) {
+            section.wrong(
+                "interruption",
+                "= \"gateway\" does not go with turn_detection.interrupt_response = true: one of them cuts the agent off",
+            );
+        }
+        turn_detection["interrupt_response"] = Value::Bool(false);
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        let ear = EARS.iter().find(|(_, ear)| *ear == self.interruption);
+        out.text("interruption", ear.map_or("", |(word, _)| word));
+        out.whole("interrupt_after_ms", self.interrupt_after.as_millis());
+        out.whole("quiet_s", self.quiet.unwrap_or_default().as_secs());
+        out.whole("quiet_asks", self.quiet_asks);
+        out.text("quiet_prompt", &self.quiet_prompt);
+        out.whole("caller_turn_s_max", self.caller_turn_max.unwrap_or_default().as_secs());
+        out.whole("warning_before_s", self.warning_before.as_secs());
+        out.text("warning", self.warning.as_deref().unwrap_or_default());
+        let file = self.disclosure_file.as_deref().unwrap_or("".as_ref());
+        out.text("disclosure_file", file.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{problems, read};
+
+    const AGENT: &str = "[agents.a]\nbackends = [\"operator\"]\n";
+
+    #[test]
+    fn turns_are_the_backends_affair_unless_told() {
+        let turns = read(AGENT).agents["a"].turns.clone();
+        assert_eq!(
+            (turns.interruption, turns.quiet, turns.caller_turn_max),
+            (Ear::Backend, None, None)
+        );
+        assert_eq!((turns.warning, turns.disclosure_file), (None, None));
+    }
+
+    #[test]
+    fn where_the_gateway_listens_the_backend_does_not_interrupt() {
+        let config = read(&format!("{AGENT}interruption = \"gateway\"\ninterrupt_after_ms = 250"));
+        let agent = &config.agents["a"];
+        assert_eq!(agent.turns.interrupt_after, Duration::from_millis(250));
+        assert_eq!(agent.turn_detection["interrupt_response"], Value::Bool(false));
+        let both = format!("{AGENT}interruption = \"gateway\"\n[agents.a.turn_detection]\ninterrupt_response = true");
+        assert_eq!(
+            problems(&both),
+            [
+                "f.toml:3:16: agents.a.interruption = \"gateway\" does not go with turn_detection.interrupt_response = \
+                 true: one of them cuts the agent off"
+            ]
+        );
+    }
+}
