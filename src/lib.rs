@@ -37,8 +37,8 @@
 //! | [`operator`] | the embedded session server |
 //! | [`telemetry`] | logs and the one list of metric names |
 //! | [`net`] | sockets, TLS, WebSocket, the DNS, the RTP port pool |
-//! | [`store`] | call records, recordings, the journal of tool calls |
-//! | [`http`] | health, readiness, metrics, the control API |
+//! | [`store`] | call records, recordings, the journal of tool calls, what days cost, webhooks |
+//! | [`http`] | health, readiness, metrics, the control API with the events of calls |
 //! | [`drivers`] | the loops: sockets and a machine; tools that are done elsewhere |
 //! | [`actors`] | the supervision tree |
 //! | [`cli`] | `serve`, `check`, `explain`, `operator`, `probe`, `call`, `recording`, `bench`, `version` |

@@ -24,7 +24,10 @@ const MODULES: &[Module] = &[
     pure("operator", &["audio", "realtime"]),
     doing("telemetry", &["config"]),
     doing("net", &["config"]),
-    doing("store", &["audio", "config", "media", "call", "telemetry", "net"]),
+    doing(
+        "store",
+        &["audio", "config", "realtime", "media", "call", "telemetry", "net"],
+    ),
     doing("http", &["config", "routing", "telemetry", "net"]),
     doing("drivers", &[EVERY_PURE, "telemetry", "net", "store"]),
     doing("actors", &[EVERYTHING]),

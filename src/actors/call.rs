@@ -13,6 +13,7 @@ use std::{
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tracing::Span;
 
+use self::spend::Spending;
 use super::{
     alarm::Alarm,
     ledger::Ledger,
@@ -22,6 +23,8 @@ use super::{
 use crate::{
     call::{
         Cause, Conductor, Facts, Outcome,
+        bridge::{Report as MediaReport, Summary},
+        budget::Watch,
         conductor::{Act, NotNow, refuse},
         machine::Input,
         recording::Ask,
@@ -41,6 +44,7 @@ use crate::{
 };
 
 mod recording;
+mod spend;
 mod tools;
 
 /// How long the media driver may take to end and hand over its figures; past it the record goes without them.
@@ -140,6 +144,7 @@ pub struct State {
     /// Nothing more comes from the media, so that the record may be written.
     complete: bool,
     ledger: Ledger,
+    spending: Spending,
     span: Span,
     _active: crate::telemetry::Held,
 }
@@ -224,8 +229,9 @@ impl State {
                 (Conductor::answering(now, settings, terms), Some(media))
             }
         };
-        Ok(Self {
+        let mut state = Self {
             conductor,
+            spending: Spending::new(Watch::new(service.config.budgets_of(&agent.name))),
             leg: Some(leg),
             leg_events: events,
             session_due: media.is_some(),
@@ -243,7 +249,9 @@ impl State {
             service,
             agent,
             facts,
-        })
+        };
+        state.begin_spending();
+        Ok(state)
     }
 
     fn take(&mut self, message: Msg) {
@@ -287,6 +295,7 @@ impl State {
             media: media.handle.clone(),
             call: myself.clone(),
             span: self.span.clone(),
+            moves: self.spending.moves,
         };
         let (session, _) = Actor::spawn_linked(None, session::Session, args, myself.get_cell()).await?;
         self.session = Some(session);
@@ -326,9 +335,7 @@ impl State {
     }
 
     fn session_changed(&mut self, input: Input) {
-        if input == Input::SessionReady {
-            self.ledger.session_ready();
-        }
+        self.ledger.session(input);
         self.hear(input);
     }
 
@@ -352,16 +359,23 @@ impl State {
     }
 
     fn read_media_reports(&mut self) {
-        let Some(media) = &mut self.media else { return };
-        media.reports.answer();
-        loop {
+        if let Some(media) = &self.media {
+            media.reports.answer();
+        }
+        while let Some(media) = &mut self.media {
             match media.reports.take() {
+                Posted::Item(CallReport::Bridge(MediaReport::Used(used))) => self.used(&used),
                 Posted::Item(CallReport::Bridge(report)) => self.conductor.handle_report(Instant::now(), report),
-                Posted::Item(CallReport::Closed(summary)) => self.ledger.close_media(&summary),
+                Posted::Item(CallReport::Closed(summary)) => self.media_closed(&summary),
                 Posted::Empty => return,
                 Posted::Closed => return self.media_ended(),
             }
         }
+    }
+
+    fn media_closed(&mut self, summary: &Summary) {
+        self.settle(summary);
+        self.ledger.close_media(summary);
     }
 
     /// The media driver has ended: in good order once the call is over, by a failure before.

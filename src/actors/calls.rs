@@ -210,6 +210,7 @@ impl State {
         ledger.explained(self.service.explain(invite, None));
         let (route, agent) = self.service.route(invite)?;
         ledger.routed(route, &agent);
+        self.service.check_budgets(&agent.name)?;
         let prepared = self.service.prepare(invite)?;
         ledger.prepared(&prepared.terms);
         Ok(Admitted { agent, prepared, place })

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     call::{conductor::NotNow, recording::Ask},
-    http::{ApprovalView, CallEvent, CallView, Control, PlaceCall, RecordingAction, Refused, Transfer},
+    http::{ApprovalView, CallView, Control, PlaceCall, RecordingAction, Refused, Told, Transfer},
     tools::{self, desk::Decision},
 };
 
@@ -185,12 +185,19 @@ impl Control for Switchboard {
         Box::pin(async move { self.ask(&id, |reply| call::Msg::Renew(backend, reply)).await })
     }
 
-    fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>> {
-        self.board.events(id, after)
+    fn events(&self, call: Option<&str>, after: u64, max: usize) -> Option<Vec<Told>> {
+        match call {
+            Some(id) => self.board.events(id, after, max),
+            None => Some(self.board.feed(after, max)),
+        }
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.board.changes()
+    fn newest(&self) -> u64 {
+        self.board.newest()
+    }
+
+    fn changes(&self, call: Option<&str>) -> Option<watch::Receiver<u64>> {
+        self.board.changes(call)
     }
 
     fn explain(&self, body: &[u8]) -> (StatusCode, Value) {

@@ -23,14 +23,13 @@ use crate::{
     http::{CallView, OutcomeView},
     sdp::{Local, Negotiated},
     sip::Invite,
-    store::{
-        CallRecord, OutcomeRecord, RecordSlot, RecordingRecord, RtpRecord, TokensRecord, TransferRecord,
-        recording::Report,
-    },
+    store::{CallRecord, OutcomeRecord, RecordSlot, RecordingRecord, RtpRecord, TransferRecord, recording::Report},
     telemetry::{Metrics, log},
 };
 
 mod line;
+mod spend;
+mod talk;
 mod tools;
 
 /// Keys in a record; those pressed later are only counted.
@@ -104,6 +103,13 @@ impl Ledger {
 
     fn new(shared: &Shared, slot: RecordSlot, record: CallRecord, state: &'static str) -> Self {
         shared.board.open(view(&record, state));
+        let begun = json!({
+            "direction": record.direction,
+            "trunk": record.trunk,
+            "from": record.from,
+            "to": record.to,
+        });
+        shared.board.change(&record.call_id, |_| {}, Some(("started", begun)));
         Self {
             slot: Some(slot),
             span: log::call_span(&record.call_id, &record.trunk),
@@ -144,8 +150,12 @@ impl Ledger {
         self.tool_record = agent.tool_record;
         log::set_agent(&self.span, &agent.name);
         let name = agent.name.clone();
-        self.board
-            .change(&self.record.call_id, |view| view.agent = Some(name), None);
+        let told = json!({ "agent": name, "route": self.record.route });
+        self.board.change(
+            &self.record.call_id,
+            |view| view.agent = Some(name),
+            Some(("routed", told)),
+        );
     }
 
     /// Ports are there, and perhaps a codec.
@@ -185,6 +195,8 @@ impl Ledger {
             Note::Renewed(gap) => tracing::info!(gap_ms = gap.as_millis(), "the call has gone over to another session"),
             Note::ToolArguments { call_id, so_far } => self.tool_arguments(&call_id, so_far),
             Note::ToolFinished(finished) => self.tool_finished(*finished),
+            Note::Said(said) => self.said("turn", said),
+            Note::Saying(saying) => self.said("transcript_delta", saying),
         }
     }
 
@@ -283,18 +295,6 @@ impl Ledger {
         self.record.media.srtp = agreed.security.word().map(str::to_owned);
     }
 
-    /// This backend is being dialled.
-    pub fn dialled(&mut self, backend: String) {
-        self.record.backend = Some(backend);
-    }
-
-    /// The session is there; when it had been there before, it was dialled again.
-    pub fn session_ready(&mut self) {
-        if std::mem::replace(&mut self.session_seen, true) {
-            self.record.reconnects = self.record.reconnects.saturating_add(1);
-        }
-    }
-
     /// How the call came as far as it has; kept in case it is refused.
     pub fn explained(&mut self, lines: Vec<String>) {
         self.record.explanation = lines;
@@ -323,7 +323,6 @@ impl Ledger {
         self.record.agent_talk_ms = millis(summary.agent_talk);
         self.record.barge_ins = summary.barge_ins;
         self.record.digits = summary.digits;
-        self.record.tokens = tokens(summary);
         self.record.rtp = rtp(summary);
         self.close_line(&summary.media);
         self.count_media(summary);
@@ -404,18 +403,6 @@ impl Ledger {
         self.metrics.rtp_sent(media.packets_sent);
         self.metrics.rtp_lost(media.lost);
         self.metrics.rtp_foreign(media.foreign);
-        if let Some(backend) = &self.record.backend {
-            let usage = &summary.usage;
-            for (kind, tokens) in [
-                ("input_text", usage.input_text_tokens),
-                ("input_audio", usage.input_audio_tokens),
-                ("cached", usage.cached_tokens),
-                ("output_text", usage.output_text_tokens),
-                ("output_audio", usage.output_audio_tokens),
-            ] {
-                self.metrics.tokens(backend, kind, tokens);
-            }
-        }
     }
 }
 
@@ -451,17 +438,8 @@ fn view(record: &CallRecord, state: &'static str) -> CallView {
         answered_by: None,
         diagnosis: None,
         quality: None,
+        cost: None,
         outcome: None,
-    }
-}
-
-fn tokens(summary: &Summary) -> TokensRecord {
-    TokensRecord {
-        input_text: summary.usage.input_text_tokens,
-        input_audio: summary.usage.input_audio_tokens,
-        cached: summary.usage.cached_tokens,
-        output_text: summary.usage.output_text_tokens,
-        output_audio: summary.usage.output_audio_tokens,
     }
 }
 

@@ -12,7 +12,12 @@ use anyhow::Context;
 
 use super::refusals;
 use crate::{
-    call::{Cause, Facts, Terms, bridge::away, conductor, filler, keys, machine, recording, turns},
+    call::{
+        Cause, Facts, Terms,
+        bridge::away,
+        budget::{Action, Watch},
+        conductor, filler, keys, machine, recording, turns,
+    },
     config::{self, Agent, Config},
     drivers::{
         dial::{self, Dialler},
@@ -32,8 +37,9 @@ use crate::{
     sdp,
     sip::{self, Invite},
     store::{
-        RecordWriter,
+        PurseBook, RecordWriter,
         recording::{Recorder, read_wav},
+        webhook::Webhooks,
     },
     telemetry::{Level, Metrics},
     tools::Toolbox,
@@ -63,6 +69,10 @@ pub struct Shared {
     pub records: RecordWriter,
     /// Whoever writes recordings.
     pub recorder: Recorder,
+    /// What days have cost.
+    pub purses: PurseBook,
+    /// Who is told of calls.
+    pub webhooks: Webhooks,
     /// What the HTTP server shows.
     pub http: HttpState,
     /// Every call as the control API shows it.
@@ -125,8 +135,13 @@ impl Shared {
         let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
         let sounds = sounds(&config)?;
+        let purses = PurseBook::open(&config.records.state, config.budgets.values())?;
         let recorder = Recorder::start(&config.recording, metrics.clone())?;
-        let (board, manager) = (Arc::new(Board::new()), Arc::new(Manager::default()));
+        let webhooks = Webhooks::start(&config.webhooks, &config.records.state, metrics.clone())?;
+        let (board, manager) = (
+            Arc::new(Board::new().telling(webhooks.clone())),
+            Arc::new(Manager::default()),
+        );
         let room = Arc::new(Mutex::new(Room::new(&config)));
         let explainer = Arc::new(Explainer::new(config.clone(), peers(&config)));
         let inquiries = Inquiries::new(explainer.clone(), room.clone());
@@ -145,6 +160,8 @@ impl Shared {
             ports,
             records,
             recorder,
+            purses,
+            webhooks,
             http,
             board,
             manager,
@@ -256,6 +273,21 @@ impl Service {
         let route = decision.route.ok_or(Cause::NoRoute)?;
         let agent = self.config.agents.get(&route.agent).ok_or(Cause::NoRoute)?;
         Ok((route.index, agent.clone()))
+    }
+
+    /// Whether a budget for the day is spent, so that no call of this agent may begin; then it is counted.
+    pub fn check_budgets(&self, agent: &str) -> Result<(), Cause> {
+        let mut watch = Watch::new(self.config.budgets_of(agent));
+        let begun = watch.begin(&|budget| self.purses.spent(budget, agent));
+        match begun.into_iter().find(|reached| reached.action == Action::End) {
+            None => Ok(()),
+            Some(reached) => {
+                let (budget, spent) = (&reached.budget, reached.spent);
+                tracing::info!(budget = budget.name, %spent, max = %budget.max, "a budget is spent");
+                self.metrics.budget_action(&budget.name, "refuse");
+                Err(Cause::BudgetSpent)
+            }
+        }
     }
 
     /// How a call came as far as it has, for its record.

@@ -36,6 +36,8 @@ pub enum Msg {
     Dial,
     /// Make the next session behind the one that serves the call: on this backend of the agent, or on the same.
     Renew(Option<String>),
+    /// Move to the agent's next backend, if there is one.
+    MoveOn,
     /// Break on purpose: how the tests show what survives.
     Break,
 }
@@ -56,6 +58,8 @@ pub struct Args {
     pub call: ActorRef<call::Msg>,
     /// The call's log span.
     pub span: Span,
+    /// How many of the agent's first backends are not to be used.
+    pub moves: usize,
 }
 
 /// What the actor knows.
@@ -102,7 +106,8 @@ impl Actor for Session {
         let bell = myself.clone();
         reports.ring_with(move || drop(bell.cast(Msg::Reported)));
         args.media.order(Order::ReportSession(sender));
-        let outage = Outage::new(args.service.reconnect(), args.agent.backends.len());
+        let mut outage = Outage::new(args.service.reconnect(), args.agent.backends.len());
+        outage.moved(args.moves.min(args.agent.backends.len().saturating_sub(1)));
         let mut state = State {
             args,
             reports,
@@ -126,6 +131,7 @@ impl Actor for Session {
             Msg::Reported => state.read_reports(&myself),
             Msg::Dial => state.dial_again(&myself),
             Msg::Renew(backend) => state.renew(&myself, backend.as_deref()),
+            Msg::MoveOn => state.move_on(&myself),
             Msg::Break => panic!("the Session actor was told to break"),
         }
         Ok(())
@@ -182,6 +188,23 @@ impl State {
         self.args.service.metrics.session_connect(backend, "passed_over");
         let verdict = self.outage.refused(Instant::now(), super::service::random());
         self.follow(myself, verdict, backend, "passed_over", "its circuit breaker is open");
+    }
+
+    /// The call moves to the agent's next backend although nothing is wrong: behind its session, where it has one.
+    fn move_on(&mut self, myself: &ActorRef<Msg>) {
+        let next = self.outage.backend() + 1;
+        let Some(name) = self.args.agent.backends.get(next).cloned() else {
+            return tracing::info!(backend = self.backend(), "there is no next backend to move the call to");
+        };
+        tracing::info!(backend = self.backend(), next = name, "the call moves on");
+        match self.stage {
+            Stage::Ready => self.renew(myself, Some(&name)),
+            Stage::Dialling => {
+                self.outage.moved(next);
+                self.alarm.disarm();
+                self.dial(myself);
+            }
+        }
     }
 
     fn ready(&mut self, myself: &ActorRef<Msg>) {

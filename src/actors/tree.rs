@@ -30,6 +30,8 @@ const LEAVE_MAX: Duration = Duration::from_secs(3);
 
 /// How long the first call waits for what MCP servers have to say; one that is later is there for the calls after that.
 const LIST_MAX: Duration = Duration::from_secs(5);
+/// How long writing down what was spent may take at the end.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// A running gateway.
 pub struct Gateway {
@@ -129,6 +131,10 @@ impl Gateway {
         self.shared.tools.close().await;
         self.shared.recorder.close().await;
         self.shared.records.close().await;
+        self.shared.webhooks.close().await;
+        let purses = self.shared.purses.clone();
+        // One that hangs has said so.
+        let _ = tokio::task::spawn_blocking(move || purses.close(CLOSE_MAX)).await;
     }
 
     fn tell(&self, message: plane::Msg) {

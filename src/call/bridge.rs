@@ -132,6 +132,10 @@ pub enum Report {
     Renewed(Duration),
     /// A second session that was made behind the first cannot go on.
     StandbyFault(realtime::Fault),
+    /// Somebody says more; all of it follows as a [`Report::Transcript`].
+    TranscriptDelta(realtime::Transcript),
+    /// A backend counted this besides what was told before.
+    Used(Box<realtime::Used>),
 }
 
 /// What a call's media amounted to.
@@ -586,6 +590,8 @@ impl Bridge {
             realtime::Output::Transcript(transcript) => self.transcript(transcript),
             realtime::Output::Fault(fault) => self.reports.push_back(Report::SessionFault(fault)),
             realtime::Output::Unknown(what) => self.reports.push_back(Report::Unknown(what)),
+            realtime::Output::TranscriptDelta(delta) => self.reports.push_back(Report::TranscriptDelta(delta)),
+            realtime::Output::Used(used) => self.reports.push_back(Report::Used(used)),
         }
     }
 

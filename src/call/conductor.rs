@@ -25,6 +25,7 @@ use super::{
 use crate::{
     audio::Law,
     media,
+    realtime::Transcript,
     sdp::{self, Local, Negotiated},
     sip::{Command, Event, LegId},
     tools::{Action, Desk, Finished, Invocation, Toolbox, Vault, desk::Work},
@@ -121,6 +122,10 @@ pub enum Note {
     },
     /// A tool call is over.
     ToolFinished(Box<Finished>),
+    /// Somebody said something.
+    Said(Transcript),
+    /// Somebody says more; all of it follows as [`Note::Said`].
+    Saying(Transcript),
 }
 
 /// What the configuration says about one call.
@@ -212,6 +217,8 @@ pub struct Conductor {
     unpause: bool,
     /// The agent's first words wait for the end of the prompt.
     greeting_held: bool,
+    /// The agent's last words, when a budget is spent.
+    goodbye: String,
     /// Whether what has to be heard has been ordered.
     disclosing: bool,
     acts: VecDeque<Act>,
@@ -248,6 +255,7 @@ impl Conductor {
             hold: None,
             unpause: false,
             greeting_held: false,
+            goodbye: String::new(),
             disclosing: false,
             acts: VecDeque::new(),
         };
@@ -347,8 +355,10 @@ impl Conductor {
                 name,
                 arguments,
             } => self.tool_call(now, call_id, &name, &arguments),
-            // These are for the session and the metrics.
-            Report::Transcript(_)
+            Report::Transcript(transcript) => self.note(Note::Said(transcript)),
+            Report::TranscriptDelta(delta) => self.note(Note::Saying(delta)),
+            // These are for the session, the metrics and whoever has the prices.
+            Report::Used(_)
             | Report::SessionReady
             | Report::SessionFault(_)
             | Report::Responded(_)
@@ -359,6 +369,22 @@ impl Conductor {
             | Report::PlayoutDropped
             | Report::Unknown(_) => {}
         }
+    }
+
+    /// A budget is spent: the agent says these words, if any, and the call ends.
+    pub fn budget_spent(&mut self, now: Instant, goodbye: &str) {
+        goodbye.clone_into(&mut self.goodbye);
+        self.handle(
+            now,
+            Input::BudgetSpent {
+                goodbye: !goodbye.is_empty(),
+            },
+        );
+    }
+
+    fn say_goodbye(&mut self) {
+        let words = std::mem::take(&mut self.goodbye);
+        self.order(Order::Say(words));
     }
 
     /// Takes in that time has passed.
@@ -413,6 +439,7 @@ impl Conductor {
                 Output::AwaitSaid => self.order(Order::AwaitSaid),
                 Output::HangUp(cause) => self.acts.push_back(Act::EndLeg(hang_up(cause))),
                 Output::End(outcome) => self.end(now, outcome),
+                Output::SayGoodbye => self.say_goodbye(),
             }
         }
     }

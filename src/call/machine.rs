@@ -97,6 +97,11 @@ pub enum Input {
     PartFailed,
     /// The gateway is stopping: finish the sentence and end.
     Finish,
+    /// A budget is spent, and whether there is something to say about it.
+    BudgetSpent {
+        /// There is.
+        goodbye: bool,
+    },
 }
 
 /// What to do.
@@ -128,6 +133,8 @@ pub enum Output {
     HangUp(Cause),
     /// The call is over.
     End(Outcome),
+    /// Have the agent say goodbye.
+    SayGoodbye,
 }
 
 /// The call's state machine.
@@ -212,7 +219,7 @@ impl Machine {
             Input::SessionGone => self.session_gone(now),
             Input::Cancelled => self.end(Outcome::refused(Cause::Cancelled)),
             Input::Confirmed => self.confirmed(now),
-            Input::Said => self.greeting_over(now),
+            Input::Said => self.said(now),
             Input::Rung => self.rung(),
             Input::Accepted => self.accepted(now),
             Input::Rejected(status) => self.rejected(status),
@@ -229,6 +236,7 @@ impl Machine {
             Input::Unheard => self.stop(Cause::Unheard),
             Input::PartFailed => self.stop(Cause::Crashed),
             Input::Finish => self.finish(now),
+            Input::BudgetSpent { goodbye } => self.budget_spent(now, goodbye),
         }
     }
 
@@ -313,10 +321,27 @@ impl Machine {
         }
     }
 
-    fn greeting_over(&mut self, now: Instant) {
-        if self.state == State::Early {
-            self.answer(now);
+    /// The greeting before the answer, or the goodbye, has been heard.
+    fn said(&mut self, now: Instant) {
+        match self.state {
+            State::Early => self.answer(now),
+            State::Closing { .. } => self.push(Output::AwaitQuiet),
+            _ => {}
         }
+    }
+
+    /// The agent says goodbye where it can.
+    fn budget_spent(&mut self, now: Instant, goodbye: bool) {
+        if !goodbye || self.state != State::Talking || self.session != Session::Ready {
+            return self.close(now, Cause::BudgetSpent);
+        }
+        self.state = State::Closing {
+            cause: Cause::BudgetSpent,
+            answered: true,
+        };
+        self.deadline = now.checked_add(LAST_WORDS_MAX);
+        self.push(Output::SayGoodbye);
+        self.push(Output::AwaitSaid);
     }
 
     fn rung(&mut self) {

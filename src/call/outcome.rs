@@ -118,11 +118,13 @@ pub enum Cause {
     Transferred,
     /// The call cannot be placed as it was asked for: the trunk has no address, or the number is none.
     NotPlaced,
+    /// A budget is spent.
+    BudgetSpent,
 }
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::NoRoute,
         Self::CallsMax,
         Self::TrunkCallsMax,
@@ -165,6 +167,7 @@ impl Cause {
         Self::ApiHungUp,
         Self::Transferred,
         Self::NotPlaced,
+        Self::BudgetSpent,
     ];
 
     /// The one reason word.
@@ -244,6 +247,7 @@ impl Cause {
             Self::ApiHungUp => ("api_hung_up", Fault::Gateway, 603),
             Self::Transferred => ("transferred", Fault::Backend, 200),
             Self::NotPlaced => ("not_placed", Fault::Gateway, 400),
+            Self::BudgetSpent => ("budget_spent", Fault::Gateway, 503),
         }
     }
 }

@@ -146,6 +146,10 @@ impl Progress {
         self.last = field("id:")?.parse().ok()?;
         self.answered |= name == "answered";
         self.ended |= name == "ended";
+        // All that is said follows in a turn.
+        if name == "transcript_delta" {
+            return None;
+        }
         let mut data: Value = serde_json::from_str(field("data:")?).ok()?;
         let at = data["at"].take();
         let more = data.as_object()?.iter().filter(|(_, value)| !value.is_null());

@@ -44,6 +44,8 @@ pub struct Backend {
     pub kind: BackendKind,
     /// The format of its audio.
     pub audio: BackendAudio,
+    /// The name of its prices; none costs nothing that is counted.
+    pub prices: Option<String>,
 }
 
 /// The format of a backend's audio.
@@ -121,6 +123,7 @@ impl Backend {
             None => BackendKind::Realtime(Realtime::read(&mut section)),
         };
         let mut audio = section.choice("audio", AUDIO, BackendAudio::default());
+        let prices = Some(section.text("prices", "")).filter(|name| !name.is_empty());
         if let BackendKind::Realtime(realtime) = &kind {
             audio = realtime.check_audio(&mut section, audio);
         }
@@ -129,6 +132,7 @@ impl Backend {
             name: name.to_owned(),
             kind,
             audio,
+            prices,
         }
     }
 
@@ -139,6 +143,7 @@ impl Backend {
             BackendKind::Realtime(realtime) => realtime.write(out),
         }
         out.text("audio", self.audio.word());
+        out.text("prices", self.prices.as_deref().unwrap_or_default());
     }
 
     /// What it is when it is not embedded.
@@ -365,7 +370,7 @@ mod tests {
             problems("[backends.x]\nkind = \"operator\"\nurl = \"ws://x\"\nmodle = \"m\""),
             [
                 "f.toml:3:7: backends.x.url belongs to a backend of kind \"realtime\": the operator is embedded",
-                "f.toml:4:1: unknown key \"modle\" in [backends.x]: there are \"kind\" and \"audio\"",
+                "f.toml:4:1: unknown key \"modle\" in [backends.x]: there are \"kind\", \"audio\" and \"prices\"",
             ]
         );
     }

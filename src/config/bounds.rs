@@ -20,6 +20,14 @@ pub const TOOLS_MAX: usize = 256;
 
 /// Servers of tools. Each is a connection or a process that is kept.
 pub const MCP_MAX: usize = 32;
+/// Tables of prices. More than there are backends have no use.
+pub const PRICES_MAX: usize = 64;
+
+/// Budgets. Each is a label value of metrics and is looked at whenever something is paid for.
+pub const BUDGETS_MAX: usize = 64;
+
+/// Webhooks. Each has a spool of its own and is a label value of metrics.
+pub const WEBHOOKS_MAX: usize = 16;
 
 /// Items of a list inside a section; a longer list is refused.
 pub(super) const LIST_ITEMS_MAX: usize = 256;

@@ -14,6 +14,7 @@ mod agent_tools;
 mod agent_turns;
 mod backend;
 mod bounds;
+mod budget;
 mod defence;
 mod effective;
 mod environment;
@@ -27,10 +28,12 @@ mod limits;
 mod listen;
 mod log;
 mod media;
+mod money;
 mod names;
 mod nearest;
 mod parts;
 mod place;
+mod prices;
 mod problem;
 mod recording;
 mod recording_upload;
@@ -46,7 +49,7 @@ mod session;
 mod sip;
 mod sip_tls;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tool_http;
 mod tool_manners;
 mod tool_mcp;
@@ -57,6 +60,7 @@ mod turn_detection;
 mod uplink;
 mod value;
 mod vendor;
+mod webhooks;
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -67,7 +71,11 @@ pub use self::{
     agent_tools::Tool,
     agent_turns::{AgentTurns, Ear},
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
-    bounds::{AGENTS_MAX, BACKENDS_MAX, FILE_BYTES_MAX, MCP_MAX, ROUTES_MAX, TOOLS_MAX, TRUNKS_MAX},
+    bounds::{
+        AGENTS_MAX, BACKENDS_MAX, BUDGETS_MAX, FILE_BYTES_MAX, MCP_MAX, PRICES_MAX, ROUTES_MAX, TOOLS_MAX, TRUNKS_MAX,
+        WEBHOOKS_MAX,
+    },
+    budget::{Budget, BudgetScope},
     defence::Defence,
     extras::{Extra, Extras},
     http::Http,
@@ -77,7 +85,9 @@ pub use self::{
     listen::{Listen, SipTransport},
     log::{Log, LogFormat},
     media::{Media, Silence},
+    money::Money,
     place::Place,
+    prices::Prices,
     problem::{Problem, Problems},
     recording::{Recording, RecordingFormat, read_key as read_recording_key},
     recording_upload::RecordingUpload,
@@ -96,6 +106,7 @@ pub use self::{
     trunk_media::{KeyWay, Srtp, TrunkMedia},
     uplink::{Login, Uplink},
     vendor::Vendor,
+    webhooks::{WEBHOOK_EVENTS, Webhook},
 };
 use self::{effective::Writer, layers::Layers};
 
@@ -136,6 +147,12 @@ pub struct Config {
     pub tools: BTreeMap<String, HttpTool>,
     /// Servers of tools, by name.
     pub mcp: BTreeMap<String, McpServer>,
+    /// What models cost, by name.
+    pub prices: BTreeMap<String, Prices>,
+    /// How much calls may cost, by name.
+    pub budgets: BTreeMap<String, Budget>,
+    /// Who is told of calls, in the order of the file.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Reads settings from the text of a file and the variables of an environment, or says everything that is wrong.
@@ -168,6 +185,9 @@ pub fn load(
         backends: layers.named("backends", BACKENDS_MAX, Backend::read),
         tools: layers.named("tools", TOOLS_MAX, HttpTool::read),
         mcp: layers.named("mcp", MCP_MAX, McpServer::read),
+        prices: layers.named("prices", PRICES_MAX, Prices::read),
+        budgets: layers.named("budgets", BUDGETS_MAX, Budget::read),
+        webhooks: layers.list("webhook", WEBHOOKS_MAX, Webhook::read),
     };
     let mut report = layers.report;
     references::check(&config, &mut report);
@@ -197,6 +217,9 @@ impl Config {
         self.backends.values().for_each(|backend| backend.write(&mut out));
         self.tools.values().for_each(|tool| tool.write(&mut out));
         self.mcp.values().for_each(|server| server.write(&mut out));
+        self.prices.values().for_each(|prices| prices.write(&mut out));
+        self.budgets.values().for_each(|budget| budget.write(&mut out));
+        self.webhooks.iter().for_each(|webhook| webhook.write(&mut out));
         out.into_text()
     }
 
@@ -212,6 +235,17 @@ impl Config {
         let mut backend = found.ok_or_else(|| format!("names no backend: {}", nearest::suggestion(name, names)))?;
         references::resolve_backend(&mut backend, env, read_file)?;
         Ok(backend)
+    }
+
+    /// What a backend costs, where it has prices.
+    pub fn prices_of(&self, backend: &str) -> Option<&Prices> {
+        let prices = self.backends.get(backend)?.prices.as_ref()?;
+        self.prices.get(prices)
+    }
+
+    /// The budgets that calls of this agent count in.
+    pub fn budgets_of(&self, agent: &str) -> impl Iterator<Item = &Budget> {
+        self.budgets.values().filter(move |budget| budget.counts(agent))
     }
 
     /// How audio with a trunk is sent: a trunk of no name we know is the phones that register here.

@@ -21,6 +21,9 @@ pub(super) const PARTS: &[(&str, Shape)] = &[
     ("backends", Shape::Named),
     ("tools", Shape::Named),
     ("mcp", Shape::Named),
+    ("prices", Shape::Named),
+    ("budgets", Shape::Named),
+    ("webhook", Shape::List),
 ];
 
 /// Tables inside a named table.

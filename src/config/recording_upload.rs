@@ -86,7 +86,7 @@ impl RecordingUpload {
 }
 
 /// What callers say goes over the network in the clear to nobody but this machine.
-fn read_endpoint(text: &str) -> Result<String, String> {
+pub(super) fn read_endpoint(text: &str) -> Result<String, String> {
     let loopback = |host: &str| {
         let host = host.trim_matches(['[', ']']);
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

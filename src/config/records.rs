@@ -6,17 +6,22 @@ use super::{effective::Writer, section::Section};
 
 const DEFAULT: &str = "records.jsonl";
 
+const DEFAULT_STATE: &str = "state";
+
 /// Settings of `[records]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Records {
     /// The file, one line of JSON per call; none keeps no records.
     pub path: Option<PathBuf>,
+    /// The folder of what has to survive a restart besides: what was spent today, webhooks on their way.
+    pub state: PathBuf,
 }
 
 impl Default for Records {
     fn default() -> Self {
         Self {
             path: Some(PathBuf::from(DEFAULT)),
+            state: PathBuf::from(DEFAULT_STATE),
         }
     }
 }
@@ -24,15 +29,24 @@ impl Default for Records {
 impl Records {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let path = section.text("path", DEFAULT);
+        let state = section.text("state", DEFAULT_STATE);
+        if state.is_empty() {
+            section.wrong(
+                "state",
+                "is empty: name a folder; it is made when there is something to keep",
+            );
+        }
         section.finish();
         Self {
             path: (!path.is_empty()).then(|| PathBuf::from(path)),
+            state: PathBuf::from(state),
         }
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
         out.table("[records]");
         out.text("path", self.path.as_deref().unwrap_or("".as_ref()).display());
+        out.text("state", self.state.display());
     }
 }
 

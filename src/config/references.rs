@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
-    Agent, Backend, Config, Extra, REGISTRAR, Tool, Trunk, nearest::suggestion, place::Path, problem::Report,
+    Agent, Backend, Config, Extra, REGISTRAR, Tool, Trunk, Webhook, nearest::suggestion, place::Path, problem::Report,
     secret::Secret, value::shown_text,
 };
 
@@ -47,6 +47,42 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             &path,
             format!("{path} is what a tool of the gateway is called: take another name"),
         );
+    }
+    check_money(config, report);
+    check_webhooks(&config.webhooks, report);
+}
+
+fn check_money(config: &Config, report: &mut Report) {
+    for backend in config.backends.values() {
+        if let Some(name) = backend
+            .prices
+            .as_ref()
+            .filter(|name| !config.prices.contains_key(*name))
+        {
+            let path = Path::default().key("backends").key(&backend.name).key("prices");
+            dangling(report, &path, "prices", name, config.prices.keys().map(String::as_str));
+        }
+    }
+    for budget in config.budgets.values() {
+        let path = Path::default().key("budgets").key(&budget.name).key("agents");
+        let agents = budget.agents.iter().enumerate();
+        for (index, name) in agents.filter(|(_, name)| !config.agents.contains_key(*name)) {
+            let agents = config.agents.keys().map(String::as_str);
+            dangling(report, &path.index(index), "agent", name, agents);
+        }
+    }
+}
+
+fn check_webhooks(webhooks: &[Webhook], report: &mut Report) {
+    for (index, webhook) in webhooks.iter().enumerate() {
+        let before = webhooks.get(..index).unwrap_or_default();
+        if !webhook.name.is_empty() && before.iter().any(|other| other.name == webhook.name) {
+            let path = Path::default().key("webhook").index(index).key("name");
+            report.value(
+                &path,
+                format!("{path} = \"{}\" is taken by another webhook", webhook.name),
+            );
+        }
     }
 }
 
@@ -185,6 +221,19 @@ pub(super) fn resolve_secrets(
         }
     }
     resolve_tool_secrets(config, &mut fetch);
+    for (index, webhook) in config.webhooks.iter_mut().enumerate() {
+        let path = Path::default().key("webhook").index(index).key("secret");
+        if let Some(secret) = &mut webhook.secret {
+            fetch(&path, secret);
+        }
+    }
+    for (index, webhook) in config.webhooks.iter().enumerate() {
+        let path = Path::default().key("webhook").index(index).key("secret");
+        let fetched = webhook.secret.as_ref().is_some_and(Secret::is_resolved);
+        if let Some(fault) = webhook.key().err().filter(|_| fetched) {
+            report.value(&path, format!("{path} {fault}"));
+        }
+    }
     if let Err(fault) = config.recording.key_bytes() {
         let path = Path::default().key("recording").key("key");
         report.value(&path, format!("{path} {fault}"));

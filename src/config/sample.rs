@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::tests::{problems, read};
+use super::tests::read_with;
 
 const SAMPLE: &str = include_str!("../../config/patchcord.toml");
 
@@ -20,15 +20,18 @@ fn every_setting_is_documented_and_every_documented_setting_exists() {
 
 #[test]
 fn every_documented_default_is_the_real_one() {
-    let effective = read(
+    let secret = format!("whsec_{}", "AAAA".repeat(8));
+    let config = read_with(
         "[[trunk]]\nname = \"a\"\nusername = \"u\"\npassword = \"env:PASSWORD\"\n[[trunk]]\nname = \"b\"\n\
          from = [\"10.0.0.0/8\"]\n[registrar.users.x]\npassword = \"env:PASSWORD\"\n[[route]]\nagent = \"operator\"\n\
          [agents.b]\nbackends = [\"operator\"]\n\
          [agents.b.turn_detection]\ntype = \"semantic_vad\"\n[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"\n\
          [tools.t]\ndescription = \"d\"\nurl = \"https://x\"\n[mcp.m]\nurl = \"https://x\"\n[mcp.p]\n\
-         command = [\"x\"]",
-    )
-    .effective_toml();
+         command = [\"x\"]\n[prices.p]\n[budgets.b]\nmax = 1\n\
+         [[webhook]]\nname = \"w\"\nurl = \"https://x/\"\nsecret = \"env:WEBHOOK\"",
+        &[("PASSWORD", "hunter2"), ("WEBHOOK", secret.as_str())],
+    );
+    let effective = config.unwrap().effective_toml();
     for ((section, key), default) in documented() {
         let values = values(&effective, &section, &key);
         match default.as_str() {
@@ -54,6 +57,8 @@ fn settings_left_out_of_the_sample_are_good_ones() {
         .replace("env:ALICE_PASSWORD", "env:PASSWORD")
         .replace("env:PATCHCORD_HTTP_TOKEN", "env:PASSWORD")
         .replace("env:PATCHCORD_RECORDING_KEY", "env:RECORDING_KEY")
+        .replace("env:CRM_WEBHOOK_SECRET", "env:WEBHOOK_SECRET")
+        .replace("ca = \"/etc", "#ca = \"/etc")
         .replace("env:S3_ACCESS_KEY_ID", "env:PASSWORD")
         .replace("env:S3_SECRET_ACCESS_KEY", "env:PASSWORD")
         .replace("bucket = \"\"", "bucket = \"b\"")
@@ -61,6 +66,7 @@ fn settings_left_out_of_the_sample_are_good_ones() {
     let env = BTreeMap::from([
         ("PASSWORD".to_owned(), "hunter2".to_owned()),
         ("RECORDING_KEY".to_owned(), "0f".repeat(32)),
+        ("WEBHOOK_SECRET".to_owned(), format!("whsec_{}", "AAAA".repeat(8))),
     ]);
     super::load("f.toml", &given, &env, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
 }
@@ -142,6 +148,9 @@ fn known() -> BTreeSet<Setting> {
         "[[route]]\nagent = \"operator\"",
         "[backends.x]\nkind = \"operator\"",
         "[backends.x]\nkind = \"realtime\"\nurl = \"ws://x\"",
+        "[prices.x]",
+        "[budgets.x]\nmax = 1",
+        "[[webhook]]\nname = \"w\"\nurl = \"https://x/\"\nsecret = \"env:WEBHOOK\"",
         "[agents.x]\nbackends = [\"operator\"]",
         "[tools.x]\ndescription = \"d\"\nurl = \"https://x\"",
         "[mcp.x]\nurl = \"https://x\"",
@@ -156,7 +165,9 @@ fn known() -> BTreeSet<Setting> {
 }
 
 fn known_in(table: &str) -> Vec<Setting> {
-    let found = problems(&format!("{table}\n{NOBODYS_KEY} = 1"));
+    let secret = format!("whsec_{}", "AAAA".repeat(8));
+    let env = [("PASSWORD", "hunter2"), ("WEBHOOK", secret.as_str())];
+    let found = read_with(&format!("{table}\n{NOBODYS_KEY} = 1"), &env).unwrap_err();
     let [problem] = found.as_slice() else {
         panic!("{found:?}")
     };

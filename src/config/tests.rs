@@ -325,6 +325,11 @@ pub(super) fn read(text: &str) -> Config {
     load_with_base(text, &env).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
+/// The same with these variables; the problems as lines.
+pub(crate) fn read_with(text: &str, env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    load_with_base(text, &variables(env)).map_err(lines)
+}
+
 /// The problems of what must be bad.
 pub(super) fn problems(text: &str) -> Vec<String> {
     let env = variables(&[("PASSWORD", "hunter2")]);

@@ -381,7 +381,7 @@ impl Driver {
             Report::Recovered(after) => self.recovered(after),
             Report::StandbyFault(fault) => self.standby_fault(&fault),
             Report::PlayoutDropped => self.metrics.queue_drop(Queue::Playout),
-            report @ (Report::Transcript(_) | Report::Digit(_)) => {
+            report @ (Report::Transcript(_) | Report::TranscriptDelta(_) | Report::Digit(_)) => {
                 let left_out = self.call.send_if_roomy(CallReport::Bridge(report)).is_err();
                 self.metrics.queue_drops(Queue::CallReports, u64::from(left_out));
             }

@@ -79,6 +79,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(Method::POST, "/v1/approvals/{id}/{decision}", |method| {
         on(method, approvals::decide)
     }),
+    operation(Method::GET, "/v1/events", |method| on(method, events::listen_to_all)),
     operation(Method::POST, "/v1/explain", |method| on(method, explain)),
     operation(Method::GET, "/v1/trunks", |method| on(method, trunks::list)),
     operation(Method::GET, "/v1/backends", |method| on(method, backends::list)),

@@ -1,6 +1,6 @@
 //! What the control API asks of the calls, and what it is told: plain words, so that nothing here knows how a call works.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
@@ -30,10 +30,13 @@ pub trait Control: Send + Sync {
     fn decide(&self, id: &str, approved: bool, reason: String) -> BoxFuture<'_, Result<(), Refused>>;
     /// Has a call go over to another session, on this backend of its agent or on the same.
     fn renew(&self, id: &str, backend: Option<String>) -> BoxFuture<'_, Result<(), Refused>>;
-    /// What happened to a call after the event of this number; nothing when there is no such call.
-    fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>>;
-    /// Changes whenever something happens to any call.
-    fn changes(&self) -> watch::Receiver<u64>;
+    /// What happened to a call, or to all calls, after the event of this number, at most so much; nothing when there is
+    /// no such call.
+    fn events(&self, call: Option<&str>, after: u64, max: usize) -> Option<Vec<Told>>;
+    /// The number of the newest event of all calls.
+    fn newest(&self) -> u64;
+    /// Changes whenever something happens to a call, or to any call; nothing when there is no such call.
+    fn changes(&self, call: Option<&str>) -> Option<watch::Receiver<u64>>;
     /// What would become of the call this body describes ([`super::explain::answer`]).
     fn explain(&self, body: &[u8]) -> (StatusCode, Value);
 }
@@ -125,6 +128,8 @@ pub struct CallView {
     pub diagnosis: Option<&'static str>,
     /// How it sounds, as its record will say it; nothing before the first few seconds.
     pub quality: Option<Value>,
+    /// What it has cost so far by the configured prices, as its record will say it; nothing before anything was counted.
+    pub cost: Option<Value>,
     /// How it ended.
     pub outcome: Option<OutcomeView>,
 }
@@ -164,13 +169,46 @@ pub struct OutcomeView {
 pub struct CallEvent {
     /// Its number among the events of the call, from 1.
     pub number: u64,
-    /// What: `dialing`, `ringing`, `early`, `answered`, `machine_likely`, `transfer`, `recording`, `diagnosis`,
-    /// `diagnosis_cleared`, `quality`, `tool`, `tool_arguments`, `approval` or `ended`.
+    /// The call; empty where it is about all of them.
+    pub call_id: String,
+    /// What; the OpenAPI document has the list.
     pub event: &'static str,
     /// When, RFC 3339.
     pub at: String,
     /// The rest, by event.
     pub data: Value,
+}
+
+/// An event as a listener is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// Its number in what is listened to.
+    pub id: u64,
+    /// What happened.
+    pub event: Arc<CallEvent>,
+}
+
+impl CallEvent {
+    /// How much its data is as text, about.
+    pub fn bytes(&self) -> usize {
+        bytes(&self.data)
+    }
+}
+
+fn bytes(value: &Value) -> usize {
+    const PLAIN: usize = 8;
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(bytes).sum::<usize>() + 2,
+        Value::Object(fields) => {
+            fields
+                .iter()
+                .map(|(name, value)| name.len() + 4 + bytes(value))
+                .sum::<usize>()
+                + 2
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => PLAIN,
+    }
 }
 
 /// Why something was not done.

@@ -12,6 +12,7 @@ mod calls;
 mod control;
 mod events;
 pub mod explain;
+mod lease;
 mod openapi;
 mod readiness;
 mod routes;
@@ -20,7 +21,7 @@ mod token;
 mod trunks;
 
 pub use control::{
-    ApprovalView, CallEvent, CallView, Control, OutcomeView, PlaceCall, RecordingAction, Refused, Transfer,
+    ApprovalView, CallEvent, CallView, Control, OutcomeView, PlaceCall, RecordingAction, Refused, Told, Transfer,
 };
 pub use readiness::Readiness;
 pub use routes::HttpState;

@@ -86,6 +86,7 @@ mod tests {
             answered_by: None,
             diagnosis: None,
             quality: None,
+            cost: None,
             outcome: None,
         };
         let said: BTreeSet<String> = keys(&serde_json::to_value(view).unwrap());

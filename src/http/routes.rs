@@ -21,12 +21,13 @@ use crate::telemetry::Metrics;
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Every path there is, for whoever asks for another one.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "/metrics",
     "/healthz",
     "/readyz",
     "/v1/calls",
     "/v1/approvals",
+    "/v1/events",
     "/v1/explain",
     "/v1/trunks",
     "/v1/backends",

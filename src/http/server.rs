@@ -22,7 +22,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::routes::{HttpState, router};
+use super::{
+    lease::Lease,
+    routes::{HttpState, router},
+};
 use crate::net::tcp;
 
 /// Largest request head; a larger one is answered 431.
@@ -31,7 +34,7 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Most header lines of a request; more are answered 431.
 const HEADERS_MAX: usize = 64;
 
-type Connection = http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>>;
+type Connection = http1::UpgradeableConnection<TokioIo<TcpStream>, TowerToHyperService<Router>>;
 
 /// How patient the server is.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +43,8 @@ struct Limits {
     connections_max: usize,
     /// How long a client may take for the head of a request; a silent connection is closed.
     head_max: Duration,
-    /// How old a connection may become. The request in progress is answered; then the client has to come again.
+    /// How old a connection may become, unless events are told on it. The request in progress is answered; then the
+    /// client has to come again.
     age_max: Duration,
     /// How long the last answer of a connection may take to be read; past it the connection is cut.
     last_answer_max: Duration,
@@ -81,22 +85,32 @@ async fn serve_within(limits: Limits, listener: TcpListener, state: HttpState, s
 }
 
 async fn serve_connection(limits: Limits, stream: TcpStream, router: Router, mut stopping: watch::Receiver<()>) {
+    let lease = Lease::new(stopping.clone());
+    let router = router.layer(axum::Extension(lease.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_max)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         // The sender says nothing; it is dropped.
         _ = stopping.changed() => finish(limits, connection).await,
-        () = sleep(limits.age_max) => finish(limits, connection).await,
+        () = lease.is_cut() => Ok(()),
+        () = grown_old(limits, &lease) => finish(limits, connection).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP connection broke");
     }
+}
+
+/// A connection on which events are told is as old as what it told last.
+async fn grown_old(limits: Limits, lease: &Lease) {
+    sleep(limits.age_max).await;
+    lease.unused().await;
 }
 
 async fn finish(limits: Limits, mut connection: Pin<&mut Connection>) -> hyper::Result<()> {
@@ -147,7 +161,7 @@ mod tests {
         assert_ends(
             &answer,
             404,
-            r#"{"error":"not_found","paths":["/metrics","/healthz","/readyz","/v1/calls","/v1/approvals","/v1/backends","/v1/explain","/v1/trunks","/v1/openapi.json"]}"#,
+            r#"{"error":"not_found","paths":["/metrics","/healthz","/readyz","/v1/calls","/v1/events","/v1/approvals","/v1/backends","/v1/explain","/v1/trunks","/v1/openapi.json"]}"#,
         );
         assert!(answer.contains("content-type: application/json\r\n"));
     }

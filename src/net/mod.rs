@@ -5,6 +5,7 @@
 
 mod connect_error;
 mod dial;
+pub mod http_websocket;
 pub mod ports;
 pub mod resolve;
 pub mod sip_tls;

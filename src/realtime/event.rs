@@ -56,6 +56,8 @@ pub enum ServerEvent<'a> {
         item: Cow<'a, str>,
         /// The words.
         text: Cow<'a, str>,
+        /// What writing them down took.
+        usage: Usage,
     },
     /// A response began.
     ResponseCreated {

@@ -25,7 +25,7 @@ use super::{
     responses::{Expired, Responses, Unheard, Wish},
     settings::Settings,
     tool_calls::ToolCalls,
-    usage::Usage,
+    usage::{Usage, Used},
 };
 use stall::Stall;
 
@@ -71,6 +71,10 @@ pub enum Output {
     Fault(Fault),
     /// Something came that nobody here knows; it was ignored.
     Unknown(Unknown),
+    /// Somebody says more; all of it follows as a [`Output::Transcript`].
+    TranscriptDelta(Transcript),
+    /// The backend counted this besides what it had counted before.
+    Used(Box<Used>),
 }
 
 /// What a server said that nobody here knows.

@@ -42,4 +42,4 @@ pub use machine::{Delta, Machine, Output, Unknown, digit_text};
 pub use parts::Scratch;
 pub use quirks::{Auth, Quirks};
 pub use settings::{Settings, ToolSpec};
-pub use usage::Usage;
+pub use usage::{Transcription, Usage, Used};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     quality::{DiagnosisRecord, QualityRecord},
     recording::Report,
+    spend::{CostRecord, SpendRecord, TokensRecord},
 };
 
 /// Everything worth knowing about one call after it has ended.
@@ -102,6 +103,12 @@ pub struct CallRecord {
     pub diagnoses: Vec<DiagnosisRecord>,
     /// What the backend charges for.
     pub tokens: TokensRecord,
+    /// The same by backend, with what it cost.
+    #[serde(default)]
+    pub spend: Vec<SpendRecord>,
+    /// What the call cost by the configured prices, by currency; empty where nothing has a price.
+    #[serde(default)]
+    pub cost: Vec<CostRecord>,
     /// How the call ended.
     pub outcome: OutcomeRecord,
     /// Why a call was refused, rule by rule, as `patchcord explain` says it; empty for a call that was not refused.
@@ -148,6 +155,8 @@ impl CallRecord {
             quality: QualityRecord::default(),
             diagnoses: Vec::new(),
             tokens: TokensRecord::default(),
+            spend: Vec::new(),
+            cost: Vec::new(),
             outcome: OutcomeRecord {
                 cause: String::new(),
                 fault: String::new(),
@@ -300,21 +309,6 @@ pub struct RtpRecord {
     pub recovered_ms: u64,
 }
 
-/// Tokens as the backends counted them, all sessions of the call together.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct TokensRecord {
-    /// Text sent.
-    pub input_text: u64,
-    /// Audio sent.
-    pub input_audio: u64,
-    /// Of the above, those the backend had cached.
-    pub cached: u64,
-    /// Text received.
-    pub output_text: u64,
-    /// Audio received.
-    pub output_audio: u64,
-}
-
 /// How a call ended, in the words of the call module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutcomeRecord {
@@ -398,6 +392,8 @@ pub(super) mod tests {
             "diagnoses",
             "recordings",
             "tools",
+            "spend",
+            "cost",
         ] {
             json.as_object_mut().unwrap().remove(name);
         }
@@ -444,6 +440,8 @@ pub(super) mod tests {
             quality: QualityRecord::default(),
             diagnoses: Vec::new(),
             tokens: TokensRecord::default(),
+            spend: Vec::new(),
+            cost: Vec::new(),
             outcome: OutcomeRecord {
                 cause: "no_ports".to_owned(),
                 fault: "gateway".to_owned(),

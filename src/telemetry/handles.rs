@@ -5,8 +5,8 @@
 use std::sync::Mutex;
 
 use prometheus::{
-    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector,
+    Counter, CounterVec, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, core::Collector,
 };
 
 use super::{
@@ -68,6 +68,13 @@ pub(super) struct Handles {
     pub(super) recordings_failed: IntCounterVec,
     pub(super) recording_uploads_pending: IntGauge,
     pub(super) recording_uploads: IntCounterVec,
+    pub(super) transcription_seconds: CounterVec,
+    pub(super) cost: IntCounterVec,
+    pub(super) budget_actions: IntCounterVec,
+    pub(super) webhook_attempts: IntCounterVec,
+    pub(super) webhooks_lost: IntCounterVec,
+    pub(super) webhooks_pending: IntGaugeVec,
+    pub(super) listeners_dropped: IntCounterVec,
     pub(super) dtmf_digits: IntCounter,
     pub(super) tool_calls: IntCounterVec,
     pub(super) build_info: IntGaugeVec,
@@ -139,6 +146,13 @@ impl Handles {
             recordings_failed: make.counter_vec(Metric::RecordingsFailed),
             recording_uploads_pending: make.gauge(Metric::RecordingUploadsPending),
             recording_uploads: make.counter_vec(Metric::RecordingUploads),
+            transcription_seconds: make.real_counter_vec(Metric::TranscriptionSeconds),
+            cost: make.counter_vec(Metric::Cost),
+            budget_actions: make.counter_vec(Metric::BudgetActions),
+            webhook_attempts: make.counter_vec(Metric::WebhookAttempts),
+            webhooks_lost: make.counter_vec(Metric::WebhooksLost),
+            webhooks_pending: make.gauge_vec(Metric::WebhooksPending),
+            listeners_dropped: make.counter_vec(Metric::ListenersDropped),
             dtmf_digits: make.counter(Metric::DtmfDigits),
             tool_calls: make.counter_vec(Metric::ToolCalls),
             build_info: make.gauge_vec(Metric::BuildInfo),
@@ -171,6 +185,10 @@ impl Maker<'_> {
 
     fn real_counter(&self, metric: Metric) -> Counter {
         self.register(Counter::with_opts(options(metric)))
+    }
+
+    fn real_counter_vec(&self, metric: Metric) -> CounterVec {
+        self.register(CounterVec::new(options(metric), metric.labels()))
     }
 
     fn counter_vec(&self, metric: Metric) -> IntCounterVec {

@@ -9,6 +9,7 @@ use row::{
     ROUND_TRIP_SECONDS, Row, counter, gauge, histogram,
 };
 
+mod accounts;
 mod row;
 
 /// One metric the gateway exports.
@@ -108,6 +109,20 @@ pub enum Metric {
     RecordingUploadsPending,
     /// Attempts to upload a recording.
     RecordingUploads,
+    /// Audio written down by backends that count its length.
+    TranscriptionSeconds,
+    /// What calls cost.
+    Cost,
+    /// What budgets came to.
+    BudgetActions,
+    /// Attempts to hand over a webhook.
+    WebhookAttempts,
+    /// Webhooks nobody will get.
+    WebhooksLost,
+    /// Webhooks that wait.
+    WebhooksPending,
+    /// Listeners to events that were let go.
+    ListenersDropped,
     /// DTMF digits received.
     DtmfDigits,
     /// Tool calls ended.
@@ -143,7 +158,7 @@ pub enum Kind {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 64] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -191,6 +206,13 @@ impl Metric {
         Self::RecordingsFailed,
         Self::RecordingUploadsPending,
         Self::RecordingUploads,
+        Self::TranscriptionSeconds,
+        Self::Cost,
+        Self::BudgetActions,
+        Self::WebhookAttempts,
+        Self::WebhooksLost,
+        Self::WebhooksPending,
+        Self::ListenersDropped,
         Self::DtmfDigits,
         Self::ToolCalls,
         Self::BuildInfo,
@@ -224,7 +246,7 @@ impl Metric {
     }
 
     fn row(self) -> &'static Row {
-        let row = ROWS.iter().find(|(metric, _)| *metric == self);
+        let row = ROWS.iter().chain(accounts::ROWS).find(|(metric, _)| *metric == self);
         // A test looks every metric up.
         &row.expect("every metric has a row").1
     }
@@ -498,69 +520,6 @@ const ROWS: &[(Metric, Row)] = &[
     (
         Metric::RtpPortsInUse,
         gauge("patchcord_rtp_ports_in_use", "RTP/RTCP port pairs taken from the pool."),
-    ),
-    (
-        Metric::Tokens,
-        counter(
-            "patchcord_tokens_total",
-            "Tokens counted by the backends, by backend and kind of token.",
-        )
-        .by(&["backend", "kind"]),
-    ),
-    (
-        Metric::RecordsWritten,
-        counter("patchcord_records_written_total", "Call records written."),
-    ),
-    (
-        Metric::RecordsFailed,
-        counter(
-            "patchcord_records_failed_total",
-            "Failed attempts to write call records; each is tried again.",
-        ),
-    ),
-    (
-        Metric::RecordingsActive,
-        gauge(
-            "patchcord_recordings_active",
-            "Recordings being made now, paused ones included.",
-        ),
-    ),
-    (
-        Metric::RecordingBytes,
-        counter(
-            "patchcord_recording_bytes_total",
-            "Bytes of sound recorded, before they are coded or sealed.",
-        ),
-    ),
-    (
-        Metric::RecordingLost,
-        counter(
-            "patchcord_recording_lost_seconds_total",
-            "Sound that is silence in a recording because the disk did not keep up.",
-        ),
-    ),
-    (
-        Metric::RecordingsFailed,
-        counter(
-            "patchcord_recordings_failed_total",
-            "Recordings that could not be begun or ended before their call, by reason word.",
-        )
-        .by(&["reason"]),
-    ),
-    (
-        Metric::RecordingUploadsPending,
-        gauge(
-            "patchcord_recording_uploads_pending",
-            "Finished recordings that wait to be uploaded.",
-        ),
-    ),
-    (
-        Metric::RecordingUploads,
-        counter(
-            "patchcord_recording_uploads_total",
-            "Attempts to upload a recording, by result: ok or failed; a failed one is tried again.",
-        )
-        .by(&["result"]),
     ),
     (
         Metric::DtmfDigits,

@@ -11,6 +11,8 @@ use std::{
 
 use prometheus::{IntGauge, TextEncoder};
 
+mod accounts;
+
 use super::{
     backends::Backends,
     handles::{Handles, whole},
@@ -100,6 +102,8 @@ pub enum Queue {
     SessionReports,
     /// Records of calls the SIP side refused.
     RefusalRecords,
+    /// Webhooks to be written to the disk.
+    Webhooks,
 }
 
 /// One unit of a [`Level`], given back on drop: a panic or a cancelled task cannot leave the gauge wrong.
@@ -311,11 +315,6 @@ impl Metrics {
         self.handles.sip_dropped.with_label_values(&[word(reason)]).inc();
     }
 
-    /// A backend counted tokens of this kind, a fixed word such as `input_audio`.
-    pub fn tokens(&self, backend: &str, kind: &'static str, tokens: u64) {
-        self.handles.tokens.with_label_values(&[backend, kind]).inc_by(tokens);
-    }
-
     /// Call records were written.
     pub fn records_written(&self, records: u64) {
         self.handles.records_written.inc_by(records);
@@ -438,6 +437,7 @@ impl Queue {
             Self::CallReports => "call_reports",
             Self::SessionReports => "session_reports",
             Self::RefusalRecords => "refusal_records",
+            Self::Webhooks => "webhooks",
         }
     }
 }

@@ -145,6 +145,7 @@ listen = "127.0.0.1:{ports.http}"
 
 [records]
 path = "{folder / 'records.jsonl'}"
+state = "{folder / 'state'}"
 
 [defence]
 {defence}

@@ -35,6 +35,7 @@ import sipp_scenarios
 import storage_scenario
 import tls_scenarios
 import trunk_scenarios
+import webhook_scenario
 import wire
 from asterisk import Asterisk
 from caller import Caller
@@ -283,6 +284,8 @@ def main():
         tally.run("storage", lambda notes: storage_scenario.run(options, notes))
     if chosen("mcp"):
         tally.run("mcp", lambda notes: mcp_scenario.run(options, notes))
+    if chosen("webhooks"):
+        tally.run("webhooks", lambda notes: webhook_scenario.run(options, notes))
     for audio in lossy_scenario.AUDIOS:
         if chosen(f"quality-lossy-{audio}"):
             tally.run(f"quality-lossy-{audio}", lambda notes: lossy_scenario.run(options, notes, audio))

@@ -23,6 +23,9 @@ pub const RECORDING_KEY: &str = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0
 /// What opens the storage that recordings are uploaded to, id and secret alike.
 pub const S3_SECRET: &str = "open bucket";
 
+/// What webhooks are signed with.
+pub const HOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
 /// A running gateway and what it was given.
 pub struct TestGateway {
     /// The gateway.
@@ -54,6 +57,15 @@ impl TestGateway {
         let config = config_with(extra, &records);
         let gateway = tree::start(config).await.expect("the gateway starts");
         Self { gateway, records }
+    }
+
+    /// The same gateway again, with what it had on the disk; this one must have been stopped.
+    pub async fn again(&self, extra: &str) -> Self {
+        let gateway = tree::start(config_with(extra, &self.records)).await;
+        Self {
+            gateway: gateway.expect("the gateway starts again"),
+            records: self.records.clone(),
+        }
     }
 
     /// Where it speaks SIP over UDP.
@@ -124,6 +136,7 @@ impl Drop for TestGateway {
     fn drop(&mut self) {
         // Left over in the temporary directory it would only be litter.
         let _ = std::fs::remove_file(&self.records);
+        let _ = std::fs::remove_dir_all(state_of(&self.records));
     }
 }
 
@@ -204,16 +217,26 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
         "reconnect_budget_ms = 1500\n"
     };
     let text = format!(
-        "{sip}{http}[media]\nports = \"{}\"\nworkers = 1\n{media}[records]\npath = \"{}\"\n\
+        "{sip}{http}[media]\nports = \"{}\"\nworkers = 1\n{media}[records]\npath = \"{}\"\nstate = \"{}\"\n\
          [session]\nreconnect_first_ms = 50\nreconnect_ms_max = 200\n{budget}{session}\
          [backends.operator]\nkind = \"operator\"\n{limits}{trunk}{route}{agent}{extra}",
         ports(),
-        records.display()
+        records.display(),
+        state_of(records).display()
     );
-    let env = [("TOKEN", TOKEN), ("RECORDING_KEY", RECORDING_KEY), ("S3", S3_SECRET)];
+    let env = [
+        ("TOKEN", TOKEN),
+        ("RECORDING_KEY", RECORDING_KEY),
+        ("S3", S3_SECRET),
+        ("HOOK", HOOK_SECRET),
+    ];
     let env: BTreeMap<String, String> = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     config::load("test.toml", &text, &env, &|path| std::fs::read_to_string(path))
         .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn state_of(records: &std::path::Path) -> PathBuf {
+    records.with_extension("state")
 }
 
 /// A range of RTP ports of this test's own.

@@ -3,12 +3,14 @@
 mod calls;
 mod control;
 mod dialects;
+mod events;
 mod gateway;
 mod line;
 mod phone;
 mod recording;
 mod refusals;
 mod script;
+mod spend;
 mod survival;
 mod tone;
 mod tools;

@@ -15,7 +15,7 @@ use crate::{
     config::{Agent, REGISTRAR, Uplink},
     drivers::leg::{OutgoingLeg, SipOrder},
     http::{PlaceCall, Refused},
-    routing::{Direction, NoRoom},
+    routing::{Direction, NoRoom, Place},
     sip::{NotPlaced, Outgoing},
 };
 
@@ -37,12 +37,10 @@ impl State {
         let facts = Arc::new(facts(&call, self.identity_at(&call.trunk)));
         let id = self.service.call_id();
         let mut ledger = Ledger::place(&self.service, slot, id.clone(), &call.trunk, &agent, &facts);
-        let placed = match self.admit_to_room(Direction::Outbound, &call.trunk) {
+        let admitted = ledger.span().in_scope(|| self.admit_outbound(&call.trunk, &agent));
+        let placed = match admitted {
             Ok(place) => self.order(call, ring_max).await.map(|leg| (leg, place)),
-            Err(full) => {
-                tracing::info!(%full, "no room for a call to be placed");
-                Err(turned_away(&full))
-            }
+            Err(refused) => Err(refused),
         };
         match placed {
             Ok((OutgoingLeg { leg, events, call_id }, place)) => {
@@ -65,6 +63,15 @@ impl State {
                 Err(refused)
             }
         }
+    }
+
+    /// Room for one more call that may cost something.
+    fn admit_outbound(&self, trunk: &str, agent: &Agent) -> Result<Place, (Cause, Refused)> {
+        self.service.check_budgets(&agent.name).map_err(spent)?;
+        self.admit_to_room(Direction::Outbound, trunk).map_err(|full| {
+            tracing::info!(%full, "no room for a call to be placed");
+            turned_away(&full)
+        })
     }
 
     /// Who we are at a trunk, which calls of ours are from unless they say otherwise.
@@ -164,6 +171,12 @@ fn turned_away(full: &NoRoom) -> (Cause, Refused) {
         cause,
         Refused::busy(status, cause.word(), full.to_string(), RETRY_AFTER),
     )
+}
+
+/// It will be another day before there is money again.
+fn spent(cause: Cause) -> (Cause, Refused) {
+    let detail = "a budget of this agent is spent for today; the log says which";
+    (cause, Refused::conflict(cause.word(), detail))
 }
 
 fn overloaded() -> (Cause, Refused) {

@@ -291,9 +291,12 @@ impl Exchange {
         self.view(id)
     }
 
+    /// What became of the call, without what was said in it.
     fn events(&self, id: &str) -> Vec<&'static str> {
-        let events = self.service.board.events(id, 0).unwrap();
-        events.into_iter().map(|event| event.event).collect()
+        const TALK: [&str; 6] = ["started", "session", "transcript_delta", "turn", "cost", "quality"];
+        let events = self.service.board.events(id, 0, usize::MAX).unwrap();
+        let events = events.into_iter().map(|told| told.event.event);
+        events.filter(|event| !TALK.contains(event)).collect()
     }
 
     /// Everything a call holds is given back.

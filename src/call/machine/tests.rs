@@ -170,6 +170,31 @@ fn an_agent_may_refuse_the_call_with_its_greeting() {
 }
 
 #[test]
+fn a_spent_budget_is_told_by_the_agent_where_it_can_and_ends_the_call() {
+    let spent = Input::BudgetSpent { goodbye: true };
+    let mut call = Call::talking();
+    assert_eq!(call.hear(spent), [Output::SayGoodbye, Output::AwaitSaid]);
+    assert_eq!(call.hear(Input::Said), [Output::AwaitQuiet]);
+    let over = [Output::HangUp(Cause::BudgetSpent), ended(Cause::BudgetSpent)];
+    assert_eq!(call.hear(Input::Quiet), over);
+    let mut silent = Call::talking();
+    silent.hear(spent);
+    assert_eq!(
+        silent.wait(LAST_WORDS_MAX),
+        over,
+        "an agent that says nothing is not waited for"
+    );
+    let mut away = Call::talking();
+    away.hear(Input::SessionAway);
+    assert_eq!(away.hear(spent), [Output::AwaitQuiet]);
+    let mut wordless = Call::talking();
+    assert_eq!(
+        wordless.hear(Input::BudgetSpent { goodbye: false }),
+        [Output::AwaitQuiet]
+    );
+}
+
+#[test]
 fn the_outcome_is_given_exactly_once_whatever_comes_in_whatever_order() {
     for seed in 0..2000_u64 {
         let mut call = match seed % 4 {

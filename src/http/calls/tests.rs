@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::http::ApprovalView;
 use crate::{
-    http::{CallEvent, CallView, Readiness, routes::router},
+    http::{CallEvent, CallView, Readiness, Told, routes::router},
     telemetry::Metrics,
 };
 
@@ -184,19 +184,56 @@ async fn events_come_as_they_happen_and_the_stream_ends_with_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_goes_on_where_it_was_and_no_stream_is_for_ever() {
+async fn a_listener_goes_on_where_it_was_however_long_nothing_happens() {
     let desk = Desk::new();
     desk.fake.happens("ringing");
-    let request = Request::get("/v1/calls/call_1/events")
-        .header("authorization", "Bearer secret")
-        .header("last-event-id", "1")
-        .body(Body::empty())
-        .unwrap();
-    let told = text(desk.serve(request).await).await;
+    for (path, last) in [("", Some("1")), ("?after=1", None)] {
+        let mut request =
+            Request::get(format!("/v1/calls/call_1/events{path}")).header("authorization", "Bearer secret");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = desk.serve(request.body(Body::empty()).unwrap()).await;
+        let reading = tokio::spawn(text(response));
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        desk.fake.happens("ended");
+        let told = reading.await.unwrap();
+        assert!(
+            told.contains("event: ringing") && !told.contains("event: dialing") && told.contains("event: ended"),
+            "{told}"
+        );
+        desk.fake.events.lock().unwrap().pop();
+    }
+    let bad = desk
+        .send("GET", "/v1/calls/call_1/events?after=x", "", Some("secret"))
+        .await;
+    assert_eq!(bad.status().as_u16(), 422);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_listens_to_all_calls_hears_of_which_and_from_now_on() {
+    let desk = Desk::new();
+    let response = desk.send("GET", "/v1/events", "", Some("secret")).await;
+    let mut frames = response.into_body().into_data_stream();
+    desk.fake.happens("ringing");
+    let frame = futures_util::StreamExt::next(&mut frames).await.unwrap().unwrap();
+    let told = String::from_utf8(frame.to_vec()).unwrap();
     assert!(
-        told.contains("event: ringing") && !told.contains("event: dialing"),
+        told.contains("event: ringing") && told.contains("\"call_id\":\"call_1\""),
         "{told}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_takes_nothing_is_let_go_and_counted() {
+    let desk = Desk::new();
+    let response = desk.send("GET", "/v1/events?after=0", "", Some("secret")).await;
+    (0..1_000).for_each(|_| desk.fake.happens("turn"));
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let told = text(response).await;
+    assert!(told.matches("event: turn").count() < 1_000, "the stream ended early");
+    let dropped = "patchcord_listeners_dropped_total{reason=\"too_slow\"} 1";
+    assert!(desk.metrics.render().contains(dropped));
 }
 
 #[tokio::test]
@@ -209,11 +246,15 @@ async fn listeners_are_bounded() {
     let (status, answer) = desk.ask("GET", "/v1/calls/call_1/events", "").await;
     assert_eq!((status, answer["error"].as_str()), (503, Some("too_many_listeners")));
     open.pop();
+    // Its task sees that it is gone, and gives its room back.
+    (0..9).for_each(|_| desk.fake.happens("turn"));
+    tokio::task::yield_now().await;
     let again = desk.send("GET", "/v1/calls/call_1/events", "", Some("secret")).await;
     assert_eq!(again.status().as_u16(), 200);
 }
 
 struct Desk {
+    metrics: Metrics,
     fake: Arc<Fake>,
     router: Router,
 }
@@ -236,9 +277,11 @@ impl Desk {
             changes: watch::Sender::new(0),
         });
         fake.happens("dialing");
-        let state = HttpState::new(Metrics::new(), Readiness::new(), Arc::new(|| {}));
+        let metrics = Metrics::new();
+        let state = HttpState::new(metrics.clone(), Readiness::new(), Arc::new(|| {}));
         let state = state.controlled(fake.clone(), token.map(str::to_owned));
         Self {
+            metrics,
             fake,
             router: router(state),
         }
@@ -276,6 +319,7 @@ impl Fake {
         let number = events.len() as u64 + 1;
         events.push(CallEvent {
             number,
+            call_id: "call_1".to_owned(),
             event,
             at: String::new(),
             data: Value::Null,
@@ -325,6 +369,7 @@ impl Control for Fake {
             answered_by: None,
             diagnosis: None,
             quality: None,
+            cost: None,
             outcome: None,
         })
     }
@@ -387,14 +432,22 @@ impl Control for Fake {
         Box::pin(async { done })
     }
 
-    fn events(&self, id: &str, after: u64) -> Option<Vec<CallEvent>> {
+    fn events(&self, call: Option<&str>, after: u64, max: usize) -> Option<Vec<Told>> {
         let events = self.events.lock().unwrap();
-        let later = events.iter().filter(|event| event.number > after);
-        (id == "call_1").then(|| later.cloned().collect())
+        let told = |event: &CallEvent| Told {
+            id: event.number,
+            event: Arc::new(event.clone()),
+        };
+        let later = events.iter().filter(|event| event.number > after).take(max);
+        (call.is_none_or(|id| id == "call_1")).then(|| later.map(told).collect())
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    fn newest(&self) -> u64 {
+        self.events.lock().unwrap().len() as u64
+    }
+
+    fn changes(&self, call: Option<&str>) -> Option<watch::Receiver<u64>> {
+        (call.is_none_or(|id| id == "call_1")).then(|| self.changes.subscribe())
     }
 
     fn explain(&self, body: &[u8]) -> (StatusCode, Value) {

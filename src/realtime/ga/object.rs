@@ -7,7 +7,7 @@ use crate::realtime::{
     audio::AudioFormat,
     event::{Call, FormatView, RateLimit, ServerError, SessionView},
     quirks::{FormatWord, Quirks},
-    usage::Usage,
+    usage::{Transcription, Usage},
 };
 
 use super::EVENT_ID_PREFIX;
@@ -70,19 +70,54 @@ fn known_format(format: &Value, words_known: &[FormatWord]) -> Option<AudioForma
 
 pub fn usage(usage: &Value) -> Usage {
     let tokens = |path: &str| usage.pointer(path).and_then(Value::as_u64);
-    let details_or_total = |details: &str, total: &str| {
-        let audio = tokens(&format!("{details}/audio_tokens")).unwrap_or(0);
-        let rest = || tokens(total).unwrap_or(0).saturating_sub(audio);
-        (tokens(&format!("{details}/text_tokens")).unwrap_or_else(rest), audio)
-    };
-    let (input_text_tokens, input_audio_tokens) = details_or_total("/input_token_details", "/input_tokens");
-    let (output_text_tokens, output_audio_tokens) = details_or_total("/output_token_details", "/output_tokens");
+    let given = |path: &str| tokens(path).unwrap_or(0);
+    let input_audio_tokens = given("/input_token_details/audio_tokens");
+    let input_image_tokens = given("/input_token_details/image_tokens");
+    let output_audio_tokens = given("/output_token_details/audio_tokens");
+    // A server that does not say how much was text says how much there was.
+    let rest = |total: &str, others: u64| given(total).saturating_sub(others);
+    let input_text = tokens("/input_token_details/text_tokens");
+    let output_text = tokens("/output_token_details/text_tokens");
+    let cached = |kind: &str| given(&format!("/input_token_details/cached_tokens_details/{kind}"));
+    let (cached_text_tokens, cached_audio_tokens) = (cached("text_tokens"), cached("audio_tokens"));
+    let cached_image_tokens = cached("image_tokens");
+    let cached_tokens = tokens("/input_token_details/cached_tokens");
     Usage {
-        input_text_tokens,
+        input_text_tokens: input_text
+            .unwrap_or_else(|| rest("/input_tokens", input_audio_tokens.saturating_add(input_image_tokens))),
         input_audio_tokens,
-        cached_tokens: tokens("/input_token_details/cached_tokens").unwrap_or(0),
-        output_text_tokens,
+        input_image_tokens,
+        cached_tokens: cached_tokens.unwrap_or(
+            cached_text_tokens
+                .saturating_add(cached_audio_tokens)
+                .saturating_add(cached_image_tokens),
+        ),
+        cached_text_tokens,
+        cached_audio_tokens,
+        cached_image_tokens,
+        output_text_tokens: output_text.unwrap_or_else(|| rest("/output_tokens", output_audio_tokens)),
         output_audio_tokens,
+        transcription: Transcription::default(),
+    }
+}
+
+/// What writing down the caller's words took: tokens or seconds.
+pub fn transcription_usage(usage: &Value) -> Usage {
+    let tokens = |path: &str| usage.pointer(path).and_then(Value::as_u64);
+    let audio = tokens("/input_token_details/audio_tokens");
+    let text = tokens("/input_token_details/text_tokens");
+    // What is transcribed is audio, unless the server says otherwise.
+    let heard = || tokens("/input_tokens").unwrap_or(0).saturating_sub(text.unwrap_or(0));
+    let seconds = usage.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
+    Usage {
+        transcription: Transcription {
+            input_text_tokens: text.unwrap_or(0),
+            input_audio_tokens: audio.unwrap_or_else(heard),
+            output_tokens: tokens("/output_tokens").unwrap_or(0),
+            // The cast takes what is below zero, or no number, for none.
+            heard_ms: (seconds * 1_000.0).round() as u64,
+        },
+        ..Usage::default()
     }
 }
 
@@ -194,6 +229,42 @@ mod tests {
             known(AudioFormat::G711(Law::A))
         );
         assert_eq!(audio_format(None, &[]), FormatView::Absent);
+    }
+
+    #[test]
+    fn tokens_are_told_by_kind_and_text_is_what_is_left() {
+        let read = |text: &str| usage(&serde_json::from_str(text).unwrap());
+        let all = read(
+            r#"{"input_tokens":60,"output_tokens":9,"input_token_details":{"audio_tokens":40,"image_tokens":5,
+                "cached_tokens":30,"cached_tokens_details":{"text_tokens":10,"audio_tokens":19,"image_tokens":1}},
+                "output_token_details":{"text_tokens":2,"audio_tokens":7}}"#,
+        );
+        assert_eq!(
+            all.kinds().map(|(_, tokens)| tokens),
+            [15, 40, 5, 30, 10, 19, 1, 2, 7, 0, 0, 0]
+        );
+        let plain = read(r#"{"input_token_details":{"cached_tokens_details":{"text_tokens":3}}}"#);
+        assert_eq!((plain.cached_tokens, plain.cached_text_tokens), (3, 3));
+    }
+
+    #[test]
+    fn a_transcription_is_counted_in_tokens_or_by_its_length() {
+        let read = |text: &str| transcription_usage(&serde_json::from_str(text).unwrap()).transcription;
+        let tokens = read(
+            r#"{"type":"tokens","input_tokens":14,"output_tokens":6,"input_token_details":{"text_tokens":4,"audio_tokens":10}}"#,
+        );
+        assert_eq!(
+            (
+                tokens.input_text_tokens,
+                tokens.input_audio_tokens,
+                tokens.output_tokens,
+                tokens.heard_ms
+            ),
+            (4, 10, 6, 0)
+        );
+        assert_eq!(read(r#"{"input_tokens":14,"output_tokens":6}"#).input_audio_tokens, 14);
+        assert_eq!(read(r#"{"type":"duration","seconds":2.5}"#).heard_ms, 2_500);
+        assert_eq!(read(r#"{"type":"duration","seconds":-1}"#), Transcription::default());
     }
 
     fn known(format: AudioFormat) -> FormatView {

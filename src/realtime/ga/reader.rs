@@ -17,7 +17,9 @@ use crate::realtime::{
 
 use super::{
     NOTED,
-    object::{call, calls, is_id, member_id, rate_limits, server_error, session_view, usage, words},
+    object::{
+        call, calls, is_id, member_id, rate_limits, server_error, session_view, transcription_usage, usage, words,
+    },
 };
 
 /// Reads one text frame.
@@ -61,6 +63,7 @@ struct Frame<'a> {
     rate_limits: Option<Value>,
     code: Option<Value>,
     message: Option<Value>,
+    usage: Option<Value>,
 }
 
 /// Serde borrows a `Cow` only where it stands alone, not inside an `Option`; this stands between the two.
@@ -172,7 +175,8 @@ impl<'a> Frame<'a> {
     fn caller_transcript(mut self) -> Result<ServerEvent<'a>, Malformed> {
         let text = self.transcript.take().ok_or_else(|| self.lacks("transcript"))?.0;
         let item = id(self.item_id.take()).ok_or_else(|| self.lacks("item_id"))?;
-        Ok(ServerEvent::CallerTranscript { item, text })
+        let usage = self.usage.as_ref().map(transcription_usage).unwrap_or_default();
+        Ok(ServerEvent::CallerTranscript { item, text, usage })
     }
 
     /// The example in the official description has a blank before the type; here it is the key that matters.

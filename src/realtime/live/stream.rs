@@ -16,6 +16,7 @@ use crate::{
         audio::AudioFormat,
         event::{ClientEvent, Malformed, PartName, ResponseDone, ServerEvent},
         history::TEXT_BYTES_MAX,
+        usage::Usage,
     },
 };
 
@@ -259,6 +260,7 @@ impl Stream {
         (!text.is_empty()).then(|| ServerEvent::CallerTranscript {
             item: self.caller_item().into(),
             text: text.into(),
+            usage: Usage::default(),
         })
     }
 

@@ -7,6 +7,7 @@ use crate::realtime::{
     fault::{self, FaultClass},
     history::{self, Speaker, Transcript},
     tool_calls::ARGUMENTS_BYTES_MAX,
+    usage::{Usage, Used},
 };
 
 use super::{Delta, Machine, Output, State, Unknown};
@@ -17,7 +18,11 @@ impl Machine {
             ServerEvent::SessionUpdated(view) => self.session_updated(now, &view),
             ServerEvent::SpeechStarted { .. } => self.speech_started(now),
             ServerEvent::TurnCommitted { item } => self.turn_committed(now, &item),
-            ServerEvent::CallerTranscript { item, text } => self.caller_transcript(&item, &text),
+            ServerEvent::CallerTranscript { item, text, usage } => {
+                self.used(usage);
+                self.caller_transcript(&item, &text);
+            }
+            ServerEvent::CallerTranscriptDelta { item, text } => self.transcript_delta(Speaker::Caller, &item, &text),
             ServerEvent::ResponseCreated { id } => self.response_created(now, &id),
             ServerEvent::ResponseDone(done) => self.response_done(now, done),
             ServerEvent::AudioDelta { .. } => {}
@@ -35,12 +40,11 @@ impl Machine {
             ServerEvent::ToolArgumentsDelta { response, call, delta } => self.tool_arguments(&response, &call, &delta),
             ServerEvent::Error(error) => self.server_error(now, error),
             ServerEvent::Approval { request, .. } => self.refuse(&request),
-            ServerEvent::Used(usage) => self.usage += usage,
+            ServerEvent::Used(usage) => self.used(usage),
             ServerEvent::AgentText { .. } => self.note("agent_wrote", "the agent wrote what it should have spoken"),
             ServerEvent::CallerTranscriptFailed { error, .. } => self.report(FaultClass::Harmless, error),
             ServerEvent::Unknown => self.push(Output::Unknown(Unknown::Event)),
             ServerEvent::SpeechStopped { .. }
-            | ServerEvent::CallerTranscriptDelta { .. }
             | ServerEvent::Truncated { .. }
             | ServerEvent::RemoteTool { .. }
             | ServerEvent::Key(_)
@@ -135,7 +139,7 @@ impl Machine {
     }
 
     fn response_done(&mut self, now: Instant, done: ResponseDone) {
-        self.usage += done.usage;
+        self.used(done.usage);
         for utterance in self.parts.close_response(&done.id) {
             self.push(Output::AudioDone(utterance));
         }
@@ -181,6 +185,7 @@ impl Machine {
     fn agent_words(&mut self, part: &PartName<'_>, words: &str) {
         if self.is_of_interest(part) {
             self.history.agent_goes_on(&part.item, part.content_index, words);
+            self.transcript_delta(Speaker::Agent, &part.item, words);
         }
     }
 
@@ -212,6 +217,22 @@ impl Machine {
             text: text.to_owned(),
             item: item.to_owned(),
         }));
+    }
+
+    fn transcript_delta(&mut self, who: Speaker, item: &str, delta: &str) {
+        self.push(Output::TranscriptDelta(Transcript {
+            who,
+            text: history::bounded(delta, history::TEXT_BYTES_MAX).to_owned(),
+            item: item.to_owned(),
+        }));
+    }
+
+    fn used(&mut self, usage: Usage) {
+        if !usage.is_nothing() {
+            self.usage += usage;
+            let backend = self.settings.backend.clone();
+            self.push(Output::Used(Box::new(Used { backend, usage })));
+        }
     }
 
     fn server_error(&mut self, now: Instant, error: ServerError) {

@@ -232,6 +232,7 @@ fn full_settings() -> Settings {
             parameters,
         }],
         greeting: Some("Hello there.".to_owned()),
+        backend: "openai".to_owned(),
         ..Settings::default()
     }
 }

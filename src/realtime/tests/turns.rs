@@ -252,6 +252,7 @@ fn tokens_are_summed_over_all_responses() {
         cached_tokens: 8,
         output_text_tokens: 2,
         output_audio_tokens: 16,
+        ..Usage::default()
     };
     assert_eq!(bench.machine.usage(), expected);
 }

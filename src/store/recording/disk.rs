@@ -177,7 +177,7 @@ impl Disk {
 }
 
 /// The folder and those above it; a new one is its owner's alone.
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+pub(in crate::store) fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
@@ -208,7 +208,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Gives the file its name.
-pub(super) fn rename(part: &Path, whole: &Path) -> io::Result<()> {
+pub(in crate::store) fn rename(part: &Path, whole: &Path) -> io::Result<()> {
     fs::rename(part, whole)?;
     sync_folder(whole)
 }

@@ -5,7 +5,7 @@
 //! that also repairs what a crash left behind. None of it can delay or harm a call: what does not fit into a queue is
 //! lost, counted and silent, and a disk that takes nothing ends the recording with a reason word.
 
-mod disk;
+pub(super) mod disk;
 mod keeper;
 mod ogg;
 mod repair;

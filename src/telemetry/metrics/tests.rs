@@ -132,8 +132,15 @@ fn busy() -> Metrics {
     metrics.sip_received("INVITE");
     metrics.sip_refused("unknown_source");
     metrics.sip_dropped("request_rate");
-    metrics.tokens("operator", "input_audio", 12);
+    metrics.tokens("agent", "operator", "input_audio", 12);
     metrics.tool_call("look_up", "ok");
+    metrics.transcribed("agent", "operator", took);
+    metrics.cost("agent", "operator", "USD", 7);
+    metrics.budget_action("day", "warn");
+    metrics.webhook_attempt("crm", "ok");
+    metrics.webhooks_lost("crm", "expired", 1);
+    metrics.webhooks_pending("crm", 3);
+    metrics.listener_dropped("too_slow");
     metrics
 }
 
