@@ -65,7 +65,6 @@ const OWNERS: &[(&str, &str)] = &[
     ("rtc_dtls", "rtp"),
     ("object_store", "store"),
     ("rmcp", "drivers"),
-    ("reqwest", "drivers"),
     ("sdp_types", "sdp"),
     ("audiopus", "audio"),
 ];

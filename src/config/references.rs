@@ -227,6 +227,15 @@ pub(super) fn resolve_secrets(
             fetch(&path, secret);
         }
     }
+    check_webhook_keys(config, report);
+    if let Err(fault) = config.recording.key_bytes() {
+        let path = Path::default().key("recording").key("key");
+        report.value(&path, format!("{path} {fault}"));
+    }
+    check_header_secrets(config, report);
+}
+
+fn check_webhook_keys(config: &Config, report: &mut Report) {
     for (index, webhook) in config.webhooks.iter().enumerate() {
         let path = Path::default().key("webhook").index(index).key("secret");
         let fetched = webhook.secret.as_ref().is_some_and(Secret::is_resolved);
@@ -234,10 +243,9 @@ pub(super) fn resolve_secrets(
             report.value(&path, format!("{path} {fault}"));
         }
     }
-    if let Err(fault) = config.recording.key_bytes() {
-        let path = Path::default().key("recording").key("key");
-        report.value(&path, format!("{path} {fault}"));
-    }
+}
+
+fn check_header_secrets(config: &Config, report: &mut Report) {
     for backend in config.backends.values() {
         let path = Path::default().key("backends").key(&backend.name);
         let headers = backend.realtime().map(|realtime| &realtime.headers);

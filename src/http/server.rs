@@ -161,7 +161,7 @@ mod tests {
         assert_ends(
             &answer,
             404,
-            r#"{"error":"not_found","paths":["/metrics","/healthz","/readyz","/v1/calls","/v1/events","/v1/approvals","/v1/backends","/v1/explain","/v1/trunks","/v1/openapi.json"]}"#,
+            r#"{"error":"not_found","paths":["/metrics","/healthz","/readyz","/v1/calls","/v1/approvals","/v1/events","/v1/explain","/v1/trunks","/v1/backends","/v1/openapi.json"]}"#,
         );
         assert!(answer.contains("content-type: application/json\r\n"));
     }

@@ -150,7 +150,8 @@ fn an_unknown_event_is_counted_and_a_request_for_leave_is_answered() {
     bench.server(json!({ "type": "session.daydream" }));
     assert_eq!(bench.take_outputs(), [Output::Unknown(Unknown::Event)]);
     bench.server(json!({ "type": "input_audio_buffer.committed", "item_id": "i", "mood": 1, "phase": 2 }));
-    assert_eq!(bench.take_outputs(), [Output::Unknown(Unknown::Fields(2))]);
+    let committed = Output::TurnCommitted("i".to_owned());
+    assert_eq!(bench.take_outputs(), [Output::Unknown(Unknown::Fields(2)), committed]);
     let item =
         json!({ "type": "mcp_approval_request", "id": "q", "server_label": "s", "name": "f", "arguments": "{}" });
     bench.server(json!({ "type": "response.output_item.done", "response_id": "r", "item": item }));
