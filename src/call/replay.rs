@@ -240,6 +240,11 @@ impl Replay {
             .extend(pcm.chunks_exact(group).map(|group| mean(group) as i16));
         self.coded.clear();
         Law::Mu.encode(&self.narrow, &mut self.coded);
+        // In one go: growing by doubling would leave as much behind as it takes.
+        let room = TURN_MS_MAX * PER_MS + self.coded.len();
+        if self.is_open() && self.kept.capacity() < room {
+            self.kept.reserve_exact(room.saturating_sub(self.kept.len()));
+        }
         self.kept.extend(&self.coded);
     }
 
