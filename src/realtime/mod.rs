@@ -1,6 +1,6 @@
 //! The Realtime protocol, client side: what a backend says and wants to hear, and whose turn it is.
 //!
-//! [`event`] holds the neutral events that everything else here speaks; a dialect ([`ga`], [`beta`] or [`live`]) turns
+//! [`event`] holds the neutral events that everything else here speaks; a dialect ([`ga`], `beta` or `live`) turns
 //! them to and from JSON text, with what is different between backends as data in [`quirks`]. [`Machine`] is one connection's protocol: it configures the session and waits until that is
 //! confirmed, sequences responses, turns an interruption into an exact truncation and names what went wrong.
 //! [`Reconnect`] says when to dial again. There are no sockets, clocks or playout here: the bridge carries text and

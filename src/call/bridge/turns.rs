@@ -1,4 +1,4 @@
-//! The bridge's side of [`Turns`](crate::call::turns::Turns), and what every caller has to hear to its end.
+//! The bridge's side of `Turns`, and what every caller has to hear to its end.
 
 use std::{
     sync::Arc,

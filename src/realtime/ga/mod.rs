@@ -1,6 +1,6 @@
 //! The `ga` dialect: the generally available Realtime API in JSON.
 //!
-//! The reader also takes the names and shapes of [`super::beta`], where a backend is known for them: the two differ in
+//! The reader also takes the names and shapes of the `beta` dialect, where a backend is known for them: the two differ in
 //! little else, and servers mix them.
 
 pub(super) mod object;
