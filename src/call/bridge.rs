@@ -70,6 +70,8 @@ pub struct Bridge {
     /// The law of the leg, when it speaks G.711.
     leg_law: Option<Law>,
     session: Option<realtime::Machine>,
+    /// How many there have been.
+    sessions: u32,
     /// The rate of the session's samples.
     rate: SampleRate,
     voice: VoiceDetector,
@@ -109,6 +111,7 @@ impl Bridge {
             media: media::Machine::new(now, media),
             leg_law: None,
             session: None,
+            sessions: 0,
             rate: SampleRate::Hz24000,
             voice: VoiceDetector::new(SampleRate::Hz24000, VoiceSettings::default()),
             caller_voice_at: None,
@@ -189,6 +192,11 @@ impl Bridge {
         self.media.handle_unsent();
     }
 
+    pub(super) fn serve_with(&mut self, session: realtime::Machine) {
+        self.sessions = self.sessions.wrapping_add(1);
+        self.session = Some(session);
+    }
+
     /// The WebSocket of a new session is open.
     pub fn session_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
         // A call that is not answered yet knows only what its descriptions say.
@@ -197,7 +205,7 @@ impl Bridge {
         let mut session = realtime::Machine::new(settings);
         session.inherit(now, std::mem::take(&mut self.legacy));
         session.handle_open(now);
-        self.session = Some(session);
+        self.serve_with(session);
         self.carry(now);
     }
 
@@ -480,6 +488,7 @@ impl Bridge {
             } => {
                 self.replay.turns_answered();
                 self.reports.push_back(Report::ToolCall {
+                    session: self.sessions,
                     call_id,
                     name,
                     arguments,

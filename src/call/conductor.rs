@@ -212,7 +212,6 @@ impl Conductor {
     pub fn handle(&mut self, now: Instant, input: Input) {
         if input == Input::SessionReady {
             self.prompt_new_session(now);
-            self.desk.session_began();
         }
         self.machine.handle(now, input);
         self.perform(now);
@@ -291,10 +290,19 @@ impl Conductor {
             Report::VaultKey(key) => self.key_for_vault(now, key),
             Report::ToolArguments { call_id, so_far } => self.note(Note::ToolArguments { call_id, so_far }),
             Report::ToolCall {
+                session,
                 call_id,
                 name,
                 arguments,
-            } => self.tool_call(now, call_id, &name, &arguments),
+            } => self.tool_call(
+                now,
+                session,
+                call_id,
+                Invocation {
+                    name: &name,
+                    arguments: &arguments,
+                },
+            ),
             Report::Transcript(transcript) => self.note(Note::Said(transcript)),
             Report::TranscriptDelta(delta) => self.note(Note::Saying(delta)),
             // These are for the session, the metrics and whoever has the prices.

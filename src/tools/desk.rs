@@ -71,8 +71,6 @@ pub struct Decision {
 pub struct Desk {
     runs: Vec<Run>,
     settled: VecDeque<(String, String)>,
-    /// How many sessions the call has had.
-    session: u32,
     steps: VecDeque<Step>,
 }
 
@@ -81,7 +79,6 @@ struct Run {
     errand: Errand,
     /// Further ids that a later session knows the same call by.
     aliases: Vec<String>,
-    session: u32,
     began: Instant,
     stage: Stage,
     filler_at: Option<Instant>,
@@ -95,11 +92,6 @@ enum Stage {
 }
 
 impl Desk {
-    /// A new session serves the call.
-    pub fn session_began(&mut self) {
-        self.session += 1;
-    }
-
     /// What is already known of a tool call that is told again: true when nothing is to be begun.
     pub fn knows(&mut self, call_id: &str) -> bool {
         if let Some((_, output)) = self.settled.iter().find(|(id, _)| id == call_id) {
@@ -120,12 +112,10 @@ impl Desk {
 
     /// The agent calls a tool.
     pub fn begin(&mut self, now: Instant, errand: Errand) {
-        let session = self.session;
-        if let Some(run) = self
-            .runs
-            .iter_mut()
-            .find(|run| run.session < session && run.is_same(&errand))
-        {
+        let same = |run: &&mut Run| run.errand.session != errand.session && run.is_same(&errand);
+        if let Some(run) = self.runs.iter_mut().find(same) {
+            // Another of the same session is wanted for itself.
+            run.errand.session = errand.session;
             run.aliases.push(errand.call_id);
             return;
         }
@@ -149,7 +139,6 @@ impl Desk {
             filler_at: manners.filler.is_some().then(|| now + manners.filler_after),
             errand,
             aliases: Vec::new(),
-            session,
             began: now,
             stage,
             fillers: 0,
@@ -352,16 +341,23 @@ mod tests {
     fn a_new_session_that_asks_for_what_is_under_way_joins_it() {
         let (mut desk, now) = (Desk::default(), Instant::now());
         let tool = tool(|_| {});
-        desk.session_began();
         desk.begin(now, errand(&tool, "a"));
         // The same session may well want the same twice.
         desk.begin(now, errand(&tool, "b"));
         assert_eq!(steps(&mut desk).len(), 2);
-        desk.session_began();
-        desk.begin(now, errand(&tool, "c"));
+        let later = |call_id| Errand {
+            session: 2,
+            ..errand(&tool, call_id)
+        };
+        desk.begin(now, later("c"));
         assert!(desk.knows("c") && steps(&mut desk).is_empty());
         desk.reply(now, "a", Reply::Done("x".to_owned()));
         assert_eq!(words(&mut desk), ["over ok 0", "answer c x", "answer a x"]);
+        // As many as were under way are joined; what is asked for beyond them is wanted for itself.
+        desk.begin(now, later("d"));
+        assert!(desk.knows("d") && steps(&mut desk).is_empty());
+        desk.begin(now, later("e"));
+        assert_eq!(steps(&mut desk).len(), 1);
     }
 
     #[test]
@@ -472,6 +468,7 @@ mod tests {
 
     fn errand(tool: &Arc<External>, call_id: &str) -> Errand {
         Errand {
+            session: 1,
             call_id: call_id.to_owned(),
             tool: tool.clone(),
             arguments: json!({ "id": 1 }),

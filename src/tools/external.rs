@@ -47,6 +47,8 @@ pub enum Origin {
 /// One call of a tool, to be done once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Errand {
+    /// The how manieth session of the call asks for it.
+    pub session: u32,
     /// The session's id of the call.
     pub call_id: String,
     /// The tool.

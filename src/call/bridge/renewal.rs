@@ -173,7 +173,7 @@ impl Bridge {
         session.inherit(now, std::mem::take(&mut self.legacy));
         // What waited for the other session is nothing to this one.
         self.messages = messages;
-        self.session = Some(session);
+        self.serve_with(session);
         self.follow_rate();
         self.summary.renewals += 1;
         self.renewal.switched = true;

@@ -28,6 +28,8 @@ pub enum Report {
     },
     /// The agent calls a tool.
     ToolCall {
+        /// The how manieth session of the call, from 1.
+        session: u32,
         /// The session's id of the call, to be given back with the result.
         call_id: String,
         /// The tool's name.

@@ -329,6 +329,7 @@ impl Call {
 
     fn tool(&mut self, name: &str, arguments: &str) -> Vec<Act> {
         self.report(Report::ToolCall {
+            session: 1,
             call_id: "t".to_owned(),
             name: name.to_owned(),
             arguments: arguments.to_owned(),

@@ -32,7 +32,8 @@ pub(super) struct Hold {
 
 impl Conductor {
     /// The agent calls a tool. One that was told before is not begun again.
-    pub(super) fn tool_call(&mut self, now: Instant, call_id: String, name: &str, arguments: &str) {
+    pub(super) fn tool_call(&mut self, now: Instant, session: u32, call_id: String, invocation: Invocation<'_>) {
+        let Invocation { name, arguments } = invocation;
         if self.own.iter().any(|own| own.call_id == call_id) {
             return;
         }
@@ -44,7 +45,7 @@ impl Conductor {
             name: name.to_owned(),
             arguments: arguments.to_owned(),
         });
-        let action = self.settings.toolbox.read(Invocation { name, arguments });
+        let action = self.settings.toolbox.read(invocation);
         if !matches!(action, Ok(Action::Run(..))) {
             self.remember(now, &call_id, name, arguments);
         }
@@ -72,6 +73,7 @@ impl Conductor {
             Ok(Action::Run(tool, arguments)) => {
                 let digits = self.vault.referred_to(&arguments);
                 let errand = Errand {
+                    session,
                     call_id,
                     tool,
                     arguments,
@@ -191,16 +193,21 @@ impl Conductor {
         });
     }
 
+    /// Whether the caller can be kept waiting, or asked to type.
+    fn is_free(&self) -> Result<(), NotNow> {
+        match self.talking {
+            false => Err(NotNow::NotTalking),
+            true if self.hold.is_some() || self.vault.is_open() => Err(NotNow::Collecting),
+            true => Ok(()),
+        }
+    }
+
     /// From here on what the caller types goes into the vault, and what the caller says or plays goes nowhere.
     fn collect(&mut self, now: Instant, call_id: String, plan: Plan) {
-        if !self.talking || self.hold.is_some() || !self.vault.open(now, call_id.clone(), plan) {
-            let not_now = if self.talking {
-                NotNow::Collecting
-            } else {
-                NotNow::NotTalking
-            };
+        if let Err(not_now) = self.is_free() {
             return self.refused(now, &call_id, Err(not_now));
         }
+        self.vault.open(now, call_id, plan);
         self.order(Order::Hush(true));
         self.order(Order::Divert(true));
         let paused = self.recording.ask(Ask::Pause).ok().flatten();
@@ -227,12 +234,7 @@ impl Conductor {
 
     /// The caller hears a tone and is not heard.
     fn hold(&mut self, now: Instant, call_id: String, length: Duration) {
-        if !self.talking || self.hold.is_some() || self.vault.is_open() {
-            let not_now = if self.talking {
-                NotNow::Collecting
-            } else {
-                NotNow::NotTalking
-            };
+        if let Err(not_now) = self.is_free() {
             return self.refused(now, &call_id, Err(not_now));
         }
         self.order(Order::Hush(true));

@@ -213,6 +213,7 @@ impl Call {
 
 fn tool_call(call_id: &str, name: &str, arguments: &str) -> Report {
     Report::ToolCall {
+        session: 1,
         call_id: call_id.to_owned(),
         name: name.to_owned(),
         arguments: arguments.to_owned(),

@@ -176,6 +176,7 @@ async fn ask(tool: &HttpTool, arguments: Value) -> Reply {
     vault.open(now, String::new(), plan);
     "4711".chars().for_each(|key| drop(vault.key(now, Concealed(key))));
     let errand = Errand {
+        session: 1,
         call_id: "t1".to_owned(),
         tool: Arc::new(External::http(tool)),
         digits: vault.referred_to(&arguments),

@@ -15,6 +15,7 @@ async fn the_tools_of_a_server_that_is_away_explain_themselves() {
     let listed = tokio::time::timeout(Duration::from_millis(100), server.listed());
     assert!(listed.await.is_err() && server.tools().is_empty());
     let errand = Errand {
+        session: 1,
         call_id: "t".to_owned(),
         tool: Arc::new(External {
             name: "lab__add".to_owned(),
