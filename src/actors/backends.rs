@@ -79,6 +79,30 @@ impl Backends {
         });
     }
 
+    /// A session on this backend waits for a call.
+    pub fn warmed(&self, now: Instant, backend: &str) {
+        self.visit(now, backend, |entry| {
+            entry.breaker.succeeded();
+            entry.state.warm += 1;
+        });
+    }
+
+    /// It does not any more.
+    pub fn cooled(&self, now: Instant, backend: &str) {
+        self.visit(now, backend, |entry| {
+            entry.state.warm = entry.state.warm.saturating_sub(1)
+        });
+    }
+
+    /// None waits anywhere.
+    pub fn no_warm(&self) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries.values_mut() {
+            entry.state.warm = 0;
+            self.metrics.backends().note(entry.state.clone());
+        }
+    }
+
     fn visit<T>(&self, now: Instant, backend: &str, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get_mut(backend)?;

@@ -217,7 +217,7 @@ impl State {
             }
             Way::In(prepared) => {
                 let Prepared { ports, terms } = *prepared;
-                let media = match Media::start(myself, &service, &span, ports) {
+                let media = match Media::start(myself, &service, &agent, &span, ports) {
                     Ok(media) => media,
                     Err(overloaded) => {
                         ledger.ended(Outcome::refused(Cause::Overloaded));
@@ -415,7 +415,7 @@ impl State {
         let trunk = self.ledger.trunk();
         let taken = self.service.take_ports(trunk, local_ip, advertised_ip, Use::Outbound);
         let local = taken.and_then(|(ports, local)| {
-            let started = Media::start(myself, &self.service, &self.span, ports);
+            let started = Media::start(myself, &self.service, &self.agent, &self.span, ports);
             self.media = Some(started.map_err(|_| Cause::Overloaded)?);
             self.session_due = true;
             self.ledger.located(&local);
@@ -461,7 +461,13 @@ impl State {
 }
 
 impl Media {
-    fn start(myself: &ActorRef<Msg>, service: &Service, span: &Span, ports: PortPair) -> Result<Self, Overloaded> {
+    fn start(
+        myself: &ActorRef<Msg>,
+        service: &Service,
+        agent: &Agent,
+        span: &Span,
+        ports: PortPair,
+    ) -> Result<Self, Overloaded> {
         let (call, reports) = post(REPORTS_MAX);
         ring(&reports, myself, || Msg::MediaReports);
         let start = Start {
@@ -469,6 +475,7 @@ impl Media {
             settings: service.media_settings(),
             call,
             metrics: service.metrics.clone(),
+            near: service.warm.places(&agent.name),
             span: span.clone(),
         };
         let handle = MediaHandle::start(&service.workers, start)?;

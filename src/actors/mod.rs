@@ -25,6 +25,7 @@ mod refusals;
 mod service;
 mod session;
 pub mod tree;
+mod warm;
 mod watch;
 
 pub use service::peers;

@@ -1,4 +1,4 @@
-//! The CallPlane supervisor: media engine, SIP endpoint and call manager, rest for one.
+//! The CallPlane supervisor: media engine, SIP endpoint, call manager and keeper of warm sessions, rest for one.
 //!
 //! They depend on each other in this order, so when one fails, it and those after it are started anew. Calls end with
 //! the manager; their dialogs live in the SIP driver, which then still says BYE.
@@ -16,6 +16,7 @@ use super::{
     engine::{self, MediaEngine},
     refusals,
     service::{Service, Shared},
+    warm::{self, WarmKeeper},
 };
 use crate::{drivers::leg::SipOrder, sip::Transport};
 
@@ -50,6 +51,8 @@ pub enum Part {
     SipEndpoint,
     /// The table of calls.
     CallManager,
+    /// The sessions that wait for calls.
+    WarmKeeper,
 }
 
 /// Where SIP is spoken.
@@ -74,6 +77,7 @@ pub struct State {
     endpoint: ActorRef<endpoint::Msg>,
     access: endpoint::Access,
     calls: ActorRef<calls::Msg>,
+    warm: ActorRef<warm::Msg>,
     restarts: Restarts,
 }
 
@@ -87,13 +91,16 @@ impl Actor for CallPlane {
         shared.http.readiness.not_ready("starting");
         let engine = start_engine(&shared, &supervisor).await?;
         let (endpoint, access) = start_endpoint(&shared, &supervisor).await?;
-        let calls = start_calls(&shared, &engine, &access, &supervisor).await?;
+        let service = service(&shared, &engine).await?;
+        let calls = start_calls(&service, &access, &supervisor).await?;
+        let warm = start_warm(service, &supervisor).await?;
         let mut state = State {
             shared,
             engine,
             endpoint,
             access,
             calls,
+            warm,
             restarts: Restarts::default(),
         };
         state.resume().await;
@@ -152,11 +159,19 @@ impl State {
             (self.engine.get_id(), Part::MediaEngine),
             (self.endpoint.get_id(), Part::SipEndpoint),
             (self.calls.get_id(), Part::CallManager),
+            (self.warm.get_id(), Part::WarmKeeper),
         ];
         parts.into_iter().find(|(id, _)| *id == actor).map(|(_, part)| part)
     }
 
     async fn restart(&mut self, failed: Part, supervisor: &ActorCell) -> Result<(), ActorProcessingErr> {
+        stop(&self.warm.get_cell()).await;
+        if failed == Part::WarmKeeper {
+            // No call depends on it.
+            let service = service(&self.shared, &self.engine).await?;
+            self.warm = start_warm(service, supervisor).await?;
+            return Ok(());
+        }
         self.shared.http.readiness.not_ready("restarting");
         stop(&self.calls.get_cell()).await;
         if failed <= Part::SipEndpoint {
@@ -168,7 +183,9 @@ impl State {
         if failed <= Part::SipEndpoint {
             (self.endpoint, self.access) = start_endpoint(&self.shared, supervisor).await?;
         }
-        self.calls = start_calls(&self.shared, &self.engine, &self.access, supervisor).await?;
+        let service = service(&self.shared, &self.engine).await?;
+        self.calls = start_calls(&service, &self.access, supervisor).await?;
+        self.warm = start_warm(service, supervisor).await?;
         self.resume().await;
         Ok(())
     }
@@ -185,6 +202,7 @@ impl State {
         // A part that is gone will be told when it has been started anew.
         let _ = self.access.orders.send(SipOrder::Drain).await;
         let _ = self.calls.cast(calls::Msg::Drain);
+        let _ = self.warm.cast(warm::Msg::Drain);
     }
 
     /// The driver answers in bounded time; nothing else waits for it.
@@ -222,6 +240,7 @@ impl State {
             Part::MediaEngine => drop(self.engine.cast(engine::Msg::Break)),
             Part::SipEndpoint => drop(self.endpoint.cast(endpoint::Msg::Break)),
             Part::CallManager => drop(self.calls.cast(calls::Msg::Break)),
+            Part::WarmKeeper => drop(self.warm.cast(warm::Msg::Break)),
         }
     }
 }
@@ -250,21 +269,29 @@ async fn start_endpoint(
     Ok((endpoint, access))
 }
 
+/// What calls are served with by the workers there are now.
+async fn service(shared: &Arc<Shared>, engine: &ActorRef<engine::Msg>) -> Result<Arc<Service>, ActorProcessingErr> {
+    let workers = call!(engine, engine::Msg::Workers)?;
+    Ok(Arc::new(Service::new(shared.clone(), workers)))
+}
+
 async fn start_calls(
-    shared: &Arc<Shared>,
-    engine: &ActorRef<engine::Msg>,
+    service: &Arc<Service>,
     access: &endpoint::Access,
     supervisor: &ActorCell,
 ) -> Result<ActorRef<calls::Msg>, ActorProcessingErr> {
-    let workers = call!(engine, engine::Msg::Workers)?;
-    let service = Arc::new(Service::new(shared.clone(), workers));
     let args = calls::Args {
-        service,
+        service: service.clone(),
         sip: access.orders.clone(),
     };
     let (calls, _) = Actor::spawn_linked(None, CallManager, args, supervisor.clone()).await?;
-    shared.manager.set(calls.clone());
+    service.manager.set(calls.clone());
     Ok(calls)
+}
+
+async fn start_warm(service: Arc<Service>, supervisor: &ActorCell) -> Result<ActorRef<warm::Msg>, ActorProcessingErr> {
+    let (warm, _) = Actor::spawn_linked(None, WarmKeeper, service, supervisor.clone()).await?;
+    Ok(warm)
 }
 
 async fn stop(actor: &ActorCell) {

@@ -52,6 +52,7 @@ use super::{
     control::{Manager, Switchboard},
     inquiries::Inquiries,
     local,
+    warm::Stock,
 };
 
 /// Record slots per allowed call: calls there are, and as many refused or ended ones still being written.
@@ -94,6 +95,8 @@ pub struct Shared {
     sounds: BTreeMap<PathBuf, Arc<recording::Sound>>,
     /// How the backends do.
     pub backends: Backends,
+    /// Sessions that wait for calls.
+    pub warm: Stock,
 }
 
 /// What calls are served with.
@@ -175,6 +178,7 @@ impl Shared {
             sounds,
             config,
             backends,
+            warm: Stock::default(),
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     call::{Facts, Outage, machine::Input, outage::Verdict},
     config::Agent,
     drivers::{
-        media::{MediaHandle, Order, SESSION_REPORTS_MAX, SessionReport},
+        media::{Dialling, MediaHandle, Order, SESSION_REPORTS_MAX, SessionReport},
         post::{PostBox, Posted, post},
     },
     realtime::FaultClass,
@@ -143,7 +143,7 @@ impl State {
         self.reports.answer();
         while let Posted::Item(report) = self.reports.take() {
             match report {
-                SessionReport::Ready => self.ready(myself),
+                SessionReport::Ready { warm } => self.ready(myself, warm),
                 SessionReport::Renewed => self.renewed(myself),
                 SessionReport::NotRenewed { word, detail } => self.not_renewed(myself, word, &detail),
                 SessionReport::Lost { class, word, detail } => self.lost(myself, class, word, &detail),
@@ -166,16 +166,28 @@ impl State {
         if !self.args.service.backends.admit(Instant::now(), &backend) {
             return self.passed_over(myself, &backend);
         }
-        let Some((dial, mut settings)) = self.args.service.dial(&self.args.agent, &self.args.facts, &backend) else {
+        let Some(dialling) = self.dialling(&backend) else {
             tracing::error!(backend, "the backend is not configured");
             return self.tell(Input::SessionGone);
         };
-        settings.leg_law = self.args.leg_law;
         tracing::debug!(backend, attempt = self.dials, "dialling the session");
         self.tell_backend(backend);
-        if !self.args.media.order(Order::Dial(dial, Box::new(settings))) {
+        if !self.args.media.order(Order::Dial(dialling)) {
             self.tell(Input::PartFailed);
         }
+    }
+
+    fn dialling(&self, backend: &str) -> Option<Dialling> {
+        let Args {
+            service, agent, facts, ..
+        } = &self.args;
+        let (dial, mut settings) = service.dial(agent, facts, backend)?;
+        settings.leg_law = self.args.leg_law;
+        Some(Dialling {
+            dial,
+            settings: Box::new(settings),
+            agent: (agent.warm_sessions_max > 0).then(|| agent.name.clone()),
+        })
     }
 
     fn dial_again(&mut self, myself: &ActorRef<Msg>) {
@@ -207,17 +219,28 @@ impl State {
         }
     }
 
-    fn ready(&mut self, myself: &ActorRef<Msg>) {
+    fn ready(&mut self, myself: &ActorRef<Msg>, warm: Option<Duration>) {
         self.stage = Stage::Ready;
         self.outage.ready(Instant::now());
         self.args.service.metrics.session_connect(self.backend(), "ok");
         self.args.service.backends.connected(Instant::now(), self.backend());
-        if std::mem::replace(&mut self.been_ready, true) {
-            self.args.service.metrics.session_reconnect(self.backend());
+        match std::mem::replace(&mut self.been_ready, true) {
+            true => self.args.service.metrics.session_reconnect(self.backend()),
+            // Not before: the caller's own dial goes first.
+            false => self.args.service.warm.called(&self.args.agent, self.args.leg_law),
         }
-        tracing::info!(backend = self.backend(), attempt = self.dials, "the session is ready");
+        let warm_s = warm.map(|waited| waited.as_secs());
+        tracing::info!(
+            backend = self.backend(),
+            attempt = self.dials,
+            warm_s,
+            "the session is ready"
+        );
         self.tell(Input::SessionReady);
-        self.renew_later(myself, self.args.service.config.session.renew_after);
+        // It is older than its part in the call.
+        let renew_after = self.args.service.config.session.renew_after;
+        let renew_in = renew_after.map(|after| after.saturating_sub(warm.unwrap_or_default()));
+        self.renew_later(myself, renew_in);
     }
 
     fn renew_later(&mut self, myself: &ActorRef<Msg>, after: Option<Duration>) {
@@ -236,17 +259,15 @@ impl State {
             None => Some(self.outage.backend()),
         };
         let name = backend.unwrap_or(self.backend()).to_owned();
-        let dial = self.args.service.dial(&self.args.agent, &self.args.facts, &name);
-        let (Some(place), Some((dial, mut settings))) = (place, dial) else {
+        let (Some(place), Some(dialling)) = (place, self.dialling(&name)) else {
             return tracing::warn!(backend = name, "the agent has no such backend to renew its session on");
         };
         if !self.args.service.backends.admit(Instant::now(), &name) {
             return self.not_renewed(myself, "passed_over", "its circuit breaker is open");
         }
-        settings.leg_law = self.args.leg_law;
         self.renewal.backend = Some(place);
         tracing::info!(backend = name, "the next session is being made");
-        if !self.args.media.order(Order::Renew(dial, Box::new(settings))) {
+        if !self.args.media.order(Order::Renew(dialling)) {
             self.tell(Input::PartFailed);
         }
     }

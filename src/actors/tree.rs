@@ -6,9 +6,10 @@
 //! └─ CallPlane       rest for one, 5 restarts in 10 s, in this order
 //!    ├─ MediaEngine
 //!    ├─ SipEndpoint
-//!    └─ CallManager
-//!       └─ Call      never restarted
-//!          └─ Session  dials again after a loss, within its budget
+//!    ├─ CallManager
+//!    │  └─ Call      never restarted
+//!    │     └─ Session  dials again after a loss, within its budget
+//!    └─ WarmKeeper
 //! ```
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -199,14 +199,27 @@ impl Bridge {
 
     /// The WebSocket of a new session is open.
     pub fn session_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
-        // A call that is not answered yet knows only what its descriptions say.
-        settings.leg_law = self.leg_law.or(settings.leg_law);
-        settings.history = self.legacy.items();
+        self.complete(&mut settings);
         let mut session = realtime::Machine::new(settings);
         session.inherit(now, std::mem::take(&mut self.legacy));
         session.handle_open(now);
         self.serve_with(session);
         self.carry(now);
+    }
+
+    /// A session that was configured before the call was there takes it on.
+    pub fn session_taken(&mut self, now: Instant, mut session: realtime::Machine, settings: realtime::Settings) {
+        session.adopt(now, settings);
+        session.inherit(now, std::mem::take(&mut self.legacy));
+        self.serve_with(session);
+        self.carry(now);
+    }
+
+    /// Adds what only the call knows of a session that is to begin now.
+    pub fn complete(&self, settings: &mut realtime::Settings) {
+        // A call that is not answered yet knows only what its descriptions say.
+        settings.leg_law = self.leg_law.or(settings.leg_law);
+        settings.history = self.legacy.items();
     }
 
     /// Lends the session a scratch to work in, or takes it back.

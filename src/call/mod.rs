@@ -26,6 +26,7 @@ pub mod spend;
 mod terms;
 pub mod transfer;
 pub mod turns;
+pub mod warm;
 
 pub use breaker::Breaker;
 pub use bridge::Bridge;

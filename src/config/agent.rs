@@ -31,6 +31,8 @@ pub struct Agent {
     pub name: String,
     /// The backends its sessions run on; a later one is tried when those before it fail. At least one.
     pub backends: Vec<String>,
+    /// How many sessions on the first of them may wait for its calls.
+    pub warm_sessions_max: usize,
     /// What it says first; none lets the caller speak first.
     pub greeting: Option<String>,
     /// What it is and how it should behave, in words for the model.
@@ -106,11 +108,17 @@ impl fmt::Display for DtmfRecord {
     }
 }
 
+/// The most sessions that may wait for one agent's calls.
+const WARM_SESSIONS_MAX: u64 = 64;
+
 impl Agent {
     pub(super) fn read(mut section: Section<'_>, name: &str) -> Self {
         let mut agent = Self {
             name: name.to_owned(),
             backends: read_backends(&mut section),
+            warm_sessions_max: section
+                .optional_whole("warm_sessions_max", 0..=WARM_SESSIONS_MAX, "sessions")
+                .map_or(0, |most| most as usize),
             greeting: some(section.prose("greeting", PROSE_BYTES_MAX)),
             instructions: section.prose("instructions", PROSE_BYTES_MAX),
             voice: section.text("voice", ""),
@@ -160,6 +168,7 @@ impl Agent {
     pub(super) fn write(&self, out: &mut Writer) {
         out.table(format_args!("[agents.{}]", self.name));
         out.list("backends", &self.backends);
+        out.whole("warm_sessions_max", self.warm_sessions_max);
         out.text("greeting", self.greeting.as_deref().unwrap_or_default());
         out.text("instructions", &self.instructions);
         out.text("voice", &self.voice);

@@ -56,10 +56,10 @@ const DATAGRAM_BYTES_MAX: usize = 2048;
 pub enum Order {
     /// For the bridge.
     Bridge(call::Order),
-    /// Connect the session: how, and what it is to be.
-    Dial(Box<dyn FnOnce() -> Dial + Send>, Box<realtime::Settings>),
+    /// Have a session.
+    Dial(Dialling),
     /// Connect a second session behind the first, for the call to go over to.
-    Renew(Box<dyn FnOnce() -> Dial + Send>, Box<realtime::Settings>),
+    Renew(Dialling),
     /// Where the Session actor hears from now on.
     ReportSession(Post<SessionReport>),
     /// Record both sides at this rate into this sink, instead of whatever was recorded before.
@@ -72,6 +72,16 @@ pub enum Order {
     Close,
     /// Break on purpose: how the tests show that one call's failure stays its own.
     Break,
+}
+
+/// How a call comes by a session.
+pub struct Dialling {
+    /// How it is connected.
+    pub dial: Box<dyn FnOnce() -> Dial + Send>,
+    /// What it is to be.
+    pub settings: Box<realtime::Settings>,
+    /// The agent, a warm session of which will do.
+    pub agent: Option<String>,
 }
 
 /// What the Call actor hears.
@@ -87,7 +97,10 @@ pub enum CallReport {
 #[derive(Debug)]
 pub enum SessionReport {
     /// The session is configured and serves the call.
-    Ready,
+    Ready {
+        /// How long it had waited for the call; none was dialled for it.
+        warm: Option<Duration>,
+    },
     /// The session is not, or no longer, there.
     Lost {
         /// Whether dialling again can help.
@@ -124,15 +137,18 @@ pub struct Start {
     pub call: Post<CallReport>,
     /// The one list of metrics.
     pub metrics: Metrics,
+    /// The workers where a session waits for it.
+    pub near: Vec<usize>,
     /// The call's log span.
     pub span: Span,
 }
 
 impl MediaHandle {
-    /// Starts a media driver on the least loaded worker.
+    /// Starts a media driver on the least loaded worker, or on one where a session waits for it.
     pub fn start(workers: &Workers, start: Start) -> Result<Self, Overloaded> {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
-        workers.run(move || {
+        let near = start.near.clone();
+        workers.run(&near, move || {
             let span = start.span.clone();
             // Boxed before the task begins, or the task would be as large as several drivers.
             let driver = Driver::new(start, inbox).map(Box::new);
@@ -158,6 +174,8 @@ struct Driver {
     rtcp: UdpSocket,
     socket: SessionSocket,
     dialled: Option<Box<realtime::Settings>>,
+    /// Since when the session had waited for the call, if it had.
+    warm_since: Option<Instant>,
     standby: Option<Box<standby::Standby>>,
     /// The socket of the session before this one, being closed.
     retired: Option<Box<SessionSocket>>,
@@ -193,6 +211,7 @@ impl Driver {
             rtcp: UdpSocket::from_std(rtcp)?,
             socket: SessionSocket::default(),
             dialled: None,
+            warm_since: None,
             standby: None,
             retired: None,
             backend: String::new(),
@@ -291,7 +310,7 @@ impl Driver {
     }
 
     fn session_lost(&mut self, now: Instant, loss: &Loss) {
-        self.session_gone(now, classify(loss));
+        self.session_gone(now, loss.classify());
     }
 
     fn obey(&mut self, order: Option<Order>) -> Next {
@@ -302,8 +321,8 @@ impl Driver {
         match order {
             None | Some(Order::Close) => return Next::Close,
             Some(Order::Bridge(order)) => self.bridge.obey(now, order),
-            Some(Order::Dial(dial, settings)) => self.dial(dial(), settings),
-            Some(Order::Renew(dial, settings)) => self.renew(dial(), settings),
+            Some(Order::Dial(dialling)) => self.dial(dialling),
+            Some(Order::Renew(dialling)) => self.renew(dialling),
             Some(Order::ReportSession(post)) => self.session = Some(post),
             Some(Order::Record(sink, rate)) => self.record(sink, rate),
             Some(Order::PauseRecording(paused)) => self.bridge.media().pause_recording(now, paused),
@@ -311,16 +330,6 @@ impl Driver {
             Some(Order::Break) => panic!("a media driver was told to break"),
         }
         Next::GoOn
-    }
-
-    /// Whatever session there was ends here, with its tokens counted and its words kept for the next.
-    fn dial(&mut self, dial: Dial, settings: Box<realtime::Settings>) {
-        self.serving = None;
-        self.drop_standby();
-        self.bridge.session_lost(Instant::now());
-        self.backend.clone_from(&settings.backend);
-        self.dialled = Some(settings);
-        self.socket.dial(dial);
     }
 
     fn perform(&mut self) {
@@ -405,7 +414,8 @@ impl Driver {
 
     fn session_ready(&mut self) {
         self.serving = Some(self.metrics.hold(Level::SessionsActive));
-        self.post_session(SessionReport::Ready);
+        let warm = self.warm_since.take().map(|since| since.elapsed());
+        self.post_session(SessionReport::Ready { warm });
     }
 
     fn session_fault(&mut self, fault: realtime::Fault) {
@@ -467,23 +477,4 @@ mod recording;
 mod refused;
 mod sources;
 mod standby;
-
-fn classify(loss: &Loss) -> (FaultClass, &'static str, String) {
-    match loss {
-        Loss::Connect(error) => {
-            let class = if error.is_fatal() {
-                FaultClass::Fatal
-            } else {
-                FaultClass::Retryable
-            };
-            (class, error.kind(), error.to_string())
-        }
-        Loss::Closed { code, reason } => (realtime::classify_close(*code), "closed", format!("{code} {reason}")),
-        Loss::Broken(error) => (FaultClass::Retryable, "broken", error.clone()),
-        Loss::Stalled => (
-            FaultClass::Retryable,
-            "stalled",
-            "the backend takes nothing any more".to_owned(),
-        ),
-    }
-}
+mod warm;

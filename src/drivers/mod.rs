@@ -15,6 +15,7 @@ pub mod realtime;
 pub mod refusals;
 pub mod sip;
 pub mod tools;
+pub mod warm;
 pub mod worker;
 
 /// Sleeps until a machine's deadline; for ever when it has none.

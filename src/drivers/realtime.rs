@@ -15,7 +15,10 @@ use std::{
 };
 
 use self::pulse::Pulse;
-use crate::net::websocket::{ConnectError, Ended, WebSocket};
+use crate::{
+    net::websocket::{ConnectError, Ended, WebSocket},
+    realtime::{FaultClass, classify_close},
+};
 
 /// Messages that may wait for a slow backend: five seconds of caller audio. Past it the oldest audio is dropped, and
 /// when all that waits is control, the session.
@@ -292,6 +295,29 @@ impl Connection {
             if self.socket.waiting() == 0 {
                 return Ok(true);
             }
+        }
+    }
+}
+
+impl Loss {
+    /// Whether dialling again can help, a fixed word for metrics and logs, and what the backend or the network said.
+    pub fn classify(&self) -> (FaultClass, &'static str, String) {
+        match self {
+            Self::Connect(error) => {
+                let class = if error.is_fatal() {
+                    FaultClass::Fatal
+                } else {
+                    FaultClass::Retryable
+                };
+                (class, error.kind(), error.to_string())
+            }
+            Self::Closed { code, reason } => (classify_close(*code), "closed", format!("{code} {reason}")),
+            Self::Broken(error) => (FaultClass::Retryable, "broken", error.clone()),
+            Self::Stalled => (
+                FaultClass::Retryable,
+                "stalled",
+                "the backend takes nothing any more".to_owned(),
+            ),
         }
     }
 }

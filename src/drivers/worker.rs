@@ -32,6 +32,10 @@ use crate::{
 /// Jobs that may wait for a worker; past it new calls are refused with `overloaded`.
 const JOBS_MAX: usize = 256;
 
+/// So many calls more than the least loaded may a worker have and still be the one for a call that finds something of
+/// its own there.
+const NEAR_LOAD: usize = 8;
+
 /// Tasks that a worker runs between two looks at its sockets; a look costs a system call.
 const TASKS_PER_LOOK: u32 = 256;
 
@@ -120,30 +124,58 @@ impl Workers {
         worst(&self.signalling.gauges)
     }
 
-    /// Runs a task on the least loaded worker. The closure runs on the worker's thread, so its future need not be `Send`.
-    pub fn run<F>(&self, start: impl FnOnce() -> F + Send + 'static) -> Result<(), Overloaded>
+    /// Runs a call's task on the least loaded worker, or near what waits for it on another that has not much more to do.
+    /// The closure runs on the worker's thread, so its future need not be `Send`.
+    pub fn run<F>(&self, near: &[usize], start: impl FnOnce() -> F + Send + 'static) -> Result<(), Overloaded>
     where
         F: Future<Output = ()> + 'static,
     {
-        let worker = self
-            .workers
-            .iter()
-            .filter(|worker| !worker.jobs.is_closed())
-            .min_by_key(|worker| worker.tasks.load(Ordering::Relaxed))
-            .ok_or(Overloaded)?;
+        let least = self.least_loaded()?;
+        let load_max = self.load(least) + NEAR_LOAD;
+        let near = near.iter().copied().filter(|index| self.load(*index) <= load_max);
+        let worker = &self.workers[near.min_by_key(|index| self.load(*index)).unwrap_or(least)];
         let counted = Counted::new(worker.tasks.clone(), &self.metrics);
-        let job: Job = Box::new(move || {
+        worker.send(move || {
             let task = start();
-            Box::pin(async move {
+            async move {
                 let _counted = counted;
                 task.await;
-            })
-        });
-        worker.jobs.try_send(job).map_err(|_| Overloaded)
+            }
+        })
+    }
+
+    /// Runs a task that is no call's on the worker that serves the fewest calls, and says which that is.
+    pub fn run_aside<F>(&self, start: impl FnOnce() -> F + Send + 'static) -> Result<usize, Overloaded>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let least = self.least_loaded()?;
+        self.workers[least].send(start).map(|()| least)
+    }
+
+    fn least_loaded(&self) -> Result<usize, Overloaded> {
+        let workers = self.workers.iter().enumerate();
+        let open = workers.filter(|(_, worker)| !worker.jobs.is_closed());
+        let least = open.min_by_key(|(_, worker)| worker.tasks.load(Ordering::Relaxed));
+        least.map(|(index, _)| index).ok_or(Overloaded)
+    }
+
+    /// Calls of one worker; more than there can be when there is no such worker any more.
+    fn load(&self, index: usize) -> usize {
+        let worker = self.workers.get(index).filter(|worker| !worker.jobs.is_closed());
+        worker.map_or(usize::MAX, |worker| worker.tasks.load(Ordering::Relaxed))
     }
 }
 
 impl Worker {
+    fn send<F>(&self, start: impl FnOnce() -> F + Send + 'static) -> Result<(), Overloaded>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let job: Job = Box::new(move || Box::pin(start()));
+        self.jobs.try_send(job).map_err(|_| Overloaded)
+    }
+
     fn start(index: usize, metrics: Metrics, ended: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
         let lag = Arc::new(Mutex::new(Lag::new(Instant::now())));
@@ -281,9 +313,9 @@ mod tests {
         let metrics = Metrics::new();
         let workers = Workers::start(1, &metrics, || {}).unwrap();
         let (answer, answered) = tokio::sync::oneshot::channel();
-        workers.run(|| async { panic!("one call breaks") }).unwrap();
+        workers.run(&[], || async { panic!("one call breaks") }).unwrap();
         workers
-            .run(|| async move {
+            .run(&[], || async move {
                 answer.send(7).unwrap();
             })
             .unwrap();
@@ -291,5 +323,18 @@ mod tests {
         while metrics.level(Level::WorkerTasks) != 0 {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_call_begins_near_what_waits_for_it_unless_that_worker_has_far_more_to_do() {
+        let workers = Workers::start(2, &Metrics::new(), || {}).unwrap();
+        let place = |near: &[usize]| {
+            let before = [workers.load(0), workers.load(1)];
+            workers.run(near, std::future::pending::<()>).unwrap();
+            usize::from(workers.load(1) > before[1])
+        };
+        let placed: Vec<_> = (0..10).map(|_| place(&[1])).collect();
+        assert_eq!(placed, [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
+        assert_eq!([place(&[]), place(&[7]), place(&[0, 1])], [0, 0, 0]);
     }
 }

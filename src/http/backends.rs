@@ -27,5 +27,6 @@ fn shown(state: &BackendState) -> Value {
         "connected": state.connected,
         "failed": state.failed,
         "passed_over": state.passed_over,
+        "warm": state.warm,
     })
 }

@@ -30,6 +30,11 @@ impl Dialect {
         !matches!(self, Self::Live)
     }
 
+    /// Whether a session can be told anew what it is to be.
+    pub const fn has_updates(self) -> bool {
+        !matches!(self, Self::Live)
+    }
+
     /// Whether the server is told how much of an item was heard. Without it words say so.
     pub const fn has_truncate(self) -> bool {
         !matches!(self, Self::Live)

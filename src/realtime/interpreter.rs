@@ -51,6 +51,11 @@ impl Interpreter {
         self.dialect.has_responses()
     }
 
+    /// Whether the server can be told of a session more than once what it is to be.
+    pub fn can_reconfigure(&self) -> bool {
+        self.dialect.has_updates()
+    }
+
     /// Reads one text frame of the server. What it says between the lines is in [`Self::implied`] and comes first.
     pub fn read<'a>(&mut self, now: Instant, text: &'a str) -> Result<ServerEvent<'a>, Malformed> {
         let event = match self.dialect {

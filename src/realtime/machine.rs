@@ -29,6 +29,7 @@ use super::{
 };
 use stall::Stall;
 
+mod adopt;
 mod handover;
 mod server;
 mod stall;

@@ -8,7 +8,7 @@ use super::{audio::AudioWish, dialect::Dialect, history::HistoryItem, quirks::Qu
 use crate::audio::Law;
 
 /// Everything the session is told about itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     /// The backend's name, by which what it does is counted.
     pub backend: String,
@@ -47,6 +47,24 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether a server that was told these knows all that the others have to tell it.
+    pub(super) fn asks_the_same(&self, other: &Self) -> bool {
+        let formats = |settings: &Self| settings.audio.formats(settings.leg_law);
+        // What is said later, and what only we look at.
+        let told = |settings: &Self| Self {
+            greeting: None,
+            leg_law: None,
+            stall_max: None,
+            history: if settings.dialect.has_updates() {
+                Vec::new()
+            } else {
+                settings.history.clone()
+            },
+            ..settings.clone()
+        };
+        formats(self) == formats(other) && told(self) == told(other)
+    }
+
     /// Whether the backend was told in so many words to cancel a response when the caller speaks.
     pub(super) fn asks_server_to_interrupt(&self) -> bool {
         self.turn_detection.get("interrupt_response").and_then(Value::as_bool) == Some(true)

@@ -21,6 +21,8 @@ pub struct BackendState {
     pub failed: u64,
     /// Dials that were not tried because of how it stood.
     pub passed_over: u64,
+    /// Sessions that wait for calls now.
+    pub warm: u64,
 }
 
 /// The last word about every backend, by its name; there are no more than the configuration has.

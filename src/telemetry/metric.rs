@@ -79,6 +79,10 @@ pub enum Metric {
     TrunkReachable,
     /// Whether calls dial a backend.
     BackendUp,
+    /// Sessions that wait for calls.
+    BackendWarm,
+    /// What became of sessions that waited for calls.
+    WarmSessions,
     /// Session lost to the next one heard.
     Recovery,
     /// Session lost to words of ours heard.
@@ -158,7 +162,7 @@ pub enum Kind {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 66] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -191,6 +195,8 @@ impl Metric {
         Self::TrunkRegistrationExpires,
         Self::TrunkReachable,
         Self::BackendUp,
+        Self::BackendWarm,
+        Self::WarmSessions,
         Self::Recovery,
         Self::Filler,
         Self::Renewals,
@@ -477,6 +483,22 @@ const ROWS: &[(Metric, Row)] = &[
             "Whether calls dial the backend, 1 or 0 while its circuit breaker is open, by backend.",
         )
         .by(&["backend"]),
+    ),
+    (
+        Metric::BackendWarm,
+        gauge(
+            "patchcord_backend_warm_sessions",
+            "Sessions that wait for calls, connected and configured, by backend.",
+        )
+        .by(&["backend"]),
+    ),
+    (
+        Metric::WarmSessions,
+        counter(
+            "patchcord_warm_sessions_total",
+            "Sessions that were made before there was a call for them, by backend and what became of them.",
+        )
+        .by(&["backend", "result"]),
     ),
     (
         Metric::Recovery,

@@ -190,6 +190,14 @@ impl Metrics {
         self.handles.filler.observe(took.as_secs_f64());
     }
 
+    /// A session that was made before there was a call for it is there no more: it was `taken`, `retired` or `lost`.
+    pub fn warm_session(&self, backend: &str, result: &str) {
+        self.handles
+            .warm_sessions
+            .with_label_values(&[backend, word(result)])
+            .inc();
+    }
+
     /// A session was to be replaced in the middle of a call; `result` is `ok` or a fixed word for what went wrong.
     pub fn session_renewal(&self, backend: &str, result: &str) {
         self.handles.renewals.with_label_values(&[backend, word(result)]).inc();
@@ -383,6 +391,8 @@ impl Metrics {
                 .backend_up
                 .with_label_values(&backend)
                 .set(state.is_up().into());
+            let warm = i64::try_from(state.warm).unwrap_or(i64::MAX);
+            self.handles.backend_warm.with_label_values(&backend).set(warm);
         }
     }
 

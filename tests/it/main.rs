@@ -16,4 +16,5 @@ mod tone;
 mod tools;
 mod transports;
 mod turns;
+mod warm;
 mod wire;

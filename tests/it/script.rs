@@ -97,6 +97,12 @@ impl ScriptedSession {
         let _ = self.socket.close(None).await;
     }
 
+    /// Waits for the gateway to close it.
+    pub async fn closed(&mut self) {
+        let ending = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        tokio::time::timeout(PATIENCE, ending).await.expect("never closed");
+    }
+
     /// The next event whatever it is.
     pub async fn hear_any(&mut self) -> Value {
         self.hear_where(|_| true).await
@@ -108,7 +114,8 @@ impl ScriptedSession {
         self.hear_where(found).await["item"].take()
     }
 
-    async fn hear_where(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// The next event that is wanted.
+    pub async fn hear_where(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let listening = async {
             loop {
                 let message = self.socket.next().await.expect("the session is open").expect("a frame");

@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    Driver, SOCKET_EVENTS_MAX, SessionReport, classify,
+    Dialling, Driver, SOCKET_EVENTS_MAX, SessionReport,
     sources::{Source, Woken},
 };
 use crate::{
-    drivers::realtime::{Dial, Event, SessionSocket},
+    drivers::realtime::{Event, SessionSocket},
     realtime,
 };
 
@@ -23,10 +23,11 @@ pub(super) struct Standby {
 
 impl Driver {
     /// Connects a second session; one that was there before is dropped.
-    pub(super) fn renew(&mut self, dial: Dial, settings: Box<realtime::Settings>) {
+    pub(super) fn renew(&mut self, dialling: Dialling) {
+        let Dialling { dial, settings, .. } = dialling;
         self.drop_standby();
         let mut socket = SessionSocket::default();
-        socket.dial(dial);
+        socket.dial(dial());
         self.standby = Some(Box::new(Standby {
             socket,
             settings: Some(settings),
@@ -72,7 +73,7 @@ impl Driver {
                     }
                 }
                 Poll::Ready(Event::Lost(loss)) => {
-                    let (_, word, detail) = classify(&loss);
+                    let (_, word, detail) = loss.classify();
                     self.not_renewed(word, detail);
                 }
             }

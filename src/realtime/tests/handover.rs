@@ -3,6 +3,8 @@
 use super::*;
 use crate::realtime::Legacy;
 
+const LIVE: &str = include_str!("../../../tests/data/realtime/live.jsonl");
+
 const STALL_MAX: Duration = Duration::from_secs(8);
 
 #[test]
@@ -32,6 +34,64 @@ fn the_rebuilt_conversation_is_the_heard_one_in_its_order() {
     ];
     // The call was told before the words of the turn that led to it came; the turn keeps its place all the same.
     assert_eq!(told, expected);
+}
+
+#[test]
+fn a_session_made_before_its_call_takes_it_on_at_once_when_it_knows_all_it_has_to() {
+    let mut bench = Bench::ready(Settings::default());
+    let greeted = Settings {
+        greeting: Some("Hello there.".to_owned()),
+        ..Settings::default()
+    };
+    assert!(bench.machine.can_adopt(&greeted));
+    bench.bridge(|machine, now| machine.adopt(now, greeted));
+    assert_eq!((bench.outputs.pop(), bench.sent.len()), (Some(Output::Ready), 0));
+    bench.bridge(Machine::greet);
+    assert_eq!(bench.sent_types(), ["response.create"]);
+}
+
+#[test]
+fn what_it_does_not_know_it_is_told_before_it_takes_the_call_on() {
+    let mut bench = Bench::ready(Settings::default());
+    let settings = Settings {
+        instructions: "The caller is Ada.".to_owned(),
+        ..Settings::default()
+    };
+    bench.bridge(|machine, now| machine.adopt(now, settings));
+    bench.bridge(|machine, now| {
+        let mut legacy = Legacy::default();
+        legacy.caller_wrote("DTMF 5");
+        machine.inherit(now, legacy);
+    });
+    assert_eq!(
+        (bench.sent_types(), bench.append()),
+        (vec!["session.update".to_owned()], false)
+    );
+    bench.server(session_updated(json!({ "type": "server_vad" })));
+    assert_eq!(bench.outputs, [Output::Ready]);
+    assert_eq!(bench.sent_types(), ["conversation.item.create", "response.create"]);
+}
+
+#[test]
+fn no_session_takes_on_a_call_that_it_cannot_serve() {
+    let other = |backend: &str, instructions: &str, dialect| Settings {
+        backend: backend.to_owned(),
+        instructions: instructions.to_owned(),
+        dialect,
+        ..Settings::default()
+    };
+    let mut live = Machine::new(other("b", "", Dialect::Live));
+    assert!(!live.can_adopt(&other("b", "", Dialect::Live)));
+    let now = Instant::now();
+    live.handle_open(now);
+    let started = LIVE.lines().find(|line| line.contains("session.started")).unwrap();
+    let started: Value = serde_json::from_str(started).unwrap();
+    live.handle_text(now, &started["event"].to_string());
+    assert!(live.is_ready() && live.can_adopt(&other("b", "", Dialect::Live)));
+    assert!(!live.can_adopt(&other("b", "Be brief.", Dialect::Live)));
+    let ga = Bench::ready(other("b", "", Dialect::Ga)).machine;
+    assert!(ga.can_adopt(&other("b", "Be brief.", Dialect::Ga)));
+    assert!(!ga.can_adopt(&other("c", "", Dialect::Ga)) && !ga.can_adopt(&other("b", "", Dialect::Beta)));
 }
 
 #[test]

@@ -96,6 +96,7 @@ fn busy() -> Metrics {
     metrics.recovered(Duration::from_secs(1));
     metrics.filled(Duration::from_secs(1));
     metrics.session_renewal("operator", "ok");
+    metrics.warm_session("operator", "taken");
     metrics.backends().note(crate::telemetry::BackendState {
         backend: "operator".to_owned(),
         state: "closed",

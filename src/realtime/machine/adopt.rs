@@ -1,0 +1,29 @@
+//! A session that was configured before its call was known, and takes the call on.
+
+use std::time::Instant;
+
+use super::{Machine, Output, Settings};
+
+impl Machine {
+    /// Whether a session that is ready can become one with these settings. A server that is configured only once cannot
+    /// be told anything else.
+    pub fn can_adopt(&self, settings: &Settings) -> bool {
+        let same = self.settings.asks_the_same(settings);
+        let alike = self.settings.dialect == settings.dialect && self.settings.backend == settings.backend;
+        self.is_ready() && alike && (same || self.interpreter.can_reconfigure())
+    }
+
+    /// Becomes one with these settings: at once when the server knows them already, else as soon as it confirms them.
+    pub fn adopt(&mut self, now: Instant, settings: Settings) {
+        let same = self.settings.asks_the_same(&settings);
+        let (format, second_choice) = settings.audio.formats(settings.leg_law);
+        self.settings = settings;
+        if same {
+            return self.push(Output::Ready);
+        }
+        self.format = format;
+        self.second_choice = second_choice;
+        self.parts.set_format(format);
+        self.configure(now);
+    }
+}
