@@ -6,7 +6,7 @@
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -37,6 +37,7 @@ use crate::{
         post::{PostBox, Posted, post},
         worker::Overloaded,
     },
+    http::SessionChange,
     net::ports::{PortPair, Use},
     sip::{Command, Event, LegId},
     store::recording::Report,
@@ -65,8 +66,8 @@ pub enum Msg {
     MediaReports,
     /// The session changed.
     Session(Input),
-    /// The control API has the call go over to another session, on this backend of the agent or on the same.
-    Renew(Option<String>, RpcReplyPort<Result<(), NotNow>>),
+    /// The control API has the call go over to another session.
+    Renew(Box<SessionChange>, RpcReplyPort<Result<(), NotNow>>),
     /// The Session actor dials this backend.
     Dialled(String),
     /// The conductor's deadline has come.
@@ -136,6 +137,7 @@ pub struct State {
     session_due: bool,
     session: Option<ActorRef<session::Msg>>,
     session_restarts: u32,
+    session_changes: Arc<Mutex<session::Changes>>,
     errands: tools::Errands,
     alarm: Alarm,
     closing_by: Option<Instant>,
@@ -238,6 +240,7 @@ impl State {
             media,
             session: None,
             session_restarts: 0,
+            session_changes: Arc::default(),
             errands: tools::Errands::default(),
             alarm: Alarm::default(),
             closing_by: None,
@@ -272,7 +275,7 @@ impl State {
             Msg::Recorded(report) => self.recorded(&report),
             Msg::SendDigits(digits, port) => answer(port, self.conductor.send_digits(&digits)),
             Msg::Break => panic!("the Call actor was told to break"),
-            Msg::Renew(backend, port) => answer(port, self.renew(backend)),
+            Msg::Renew(change, port) => answer(port, self.renew(*change)),
             Msg::BreakSession => self.break_session(),
             Msg::BreakMedia => self.order(Order::Break),
         }
@@ -296,6 +299,7 @@ impl State {
             call: myself.clone(),
             span: self.span.clone(),
             moves: self.spending.moves,
+            changes: self.session_changes.clone(),
         };
         let (session, _) = Actor::spawn_linked(None, session::Session, args, myself.get_cell()).await?;
         self.session = Some(session);
@@ -313,12 +317,13 @@ impl State {
         }
     }
 
-    fn renew(&self, backend: Option<String>) -> Result<(), NotNow> {
-        if backend.as_ref().is_some_and(|name| !self.agent.backends.contains(name)) {
+    fn renew(&self, change: SessionChange) -> Result<(), NotNow> {
+        let backend = change.backend.as_ref();
+        if backend.is_some_and(|name| !self.agent.backends.contains(name)) {
             return Err(NotNow::NoSuchBackend);
         }
         let session = self.session.as_ref().filter(|_| !self.conductor.ended());
-        let asked = session.map(|session| session.cast(session::Msg::Renew(backend)));
+        let asked = session.map(|session| session.cast(session::Msg::Renew(change)));
         // A Session actor that is gone has nothing to renew.
         asked.and_then(Result::ok).ok_or(NotNow::NotTalking)
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     call::{conductor::NotNow, recording::Ask},
-    http::{ApprovalView, CallView, Control, PlaceCall, RecordingAction, Refused, Told, Transfer},
+    http::{ApprovalView, CallView, Control, PlaceCall, RecordingAction, Refused, SessionChange, Told, Transfer},
     tools::{self, desk::Decision},
 };
 
@@ -180,9 +180,9 @@ impl Control for Switchboard {
         })
     }
 
-    fn renew(&self, id: &str, backend: Option<String>) -> BoxFuture<'_, Result<(), Refused>> {
+    fn renew(&self, id: &str, change: SessionChange) -> BoxFuture<'_, Result<(), Refused>> {
         let id = id.to_owned();
-        Box::pin(async move { self.ask(&id, |reply| call::Msg::Renew(backend, reply)).await })
+        Box::pin(async move { self.ask(&id, |reply| call::Msg::Renew(change.into(), reply)).await })
     }
 
     fn events(&self, call: Option<&str>, after: u64, max: usize) -> Option<Vec<Told>> {

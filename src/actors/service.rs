@@ -52,6 +52,7 @@ use super::{
     control::{Manager, Switchboard},
     inquiries::Inquiries,
     local,
+    session::Changes,
     warm::Stock,
 };
 
@@ -445,11 +446,12 @@ impl Service {
         agent: &Agent,
         facts: &Facts,
         backend: &str,
+        changes: &Changes,
     ) -> Option<(Box<dyn FnOnce() -> Dial + Send>, realtime::Settings)> {
-        let backend = self.config.backends.get(backend)?;
+        let backend = &*changes.backend(self.config.backends.get(backend)?);
         let settings = realtime::Settings {
-            instructions: facts.fill(&agent.instructions),
-            voice: agent.voice.clone(),
+            instructions: facts.fill(changes.instructions(agent)),
+            voice: changes.voice(agent).to_owned(),
             turn_detection: agent.turn_detection.clone(),
             transcription: agent
                 .transcription_model

@@ -5,7 +5,7 @@
 //! ready, away or gone. The connection itself lives in the media driver, beside the call's RTP.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,8 +21,13 @@ use crate::{
         media::{Dialling, MediaHandle, Order, SESSION_REPORTS_MAX, SessionReport},
         post::{PostBox, Posted, post},
     },
+    http::SessionChange,
     realtime::FaultClass,
 };
+
+mod changes;
+
+pub use changes::Changes;
 
 /// The actor.
 pub struct Session;
@@ -34,8 +39,8 @@ pub enum Msg {
     Reported,
     /// It is time to dial.
     Dial,
-    /// Make the next session behind the one that serves the call: on this backend of the agent, or on the same.
-    Renew(Option<String>),
+    /// Make the next session behind the one that serves the call, with this changed about it.
+    Renew(SessionChange),
     /// Move to the agent's next backend, if there is one.
     MoveOn,
     /// Break on purpose: how the tests show what survives.
@@ -60,6 +65,8 @@ pub struct Args {
     pub span: Span,
     /// How many of the agent's first backends are not to be used.
     pub moves: usize,
+    /// What has been changed about the call's sessions.
+    pub changes: Arc<Mutex<Changes>>,
 }
 
 /// What the actor knows.
@@ -80,6 +87,8 @@ struct Renewal {
     alarm: Alarm,
     /// The backend it is on, by its place among the agent's.
     backend: Option<usize>,
+    /// The backend it is to be on, once the session that is being dialled is there.
+    due: Option<String>,
     failures: u32,
 }
 
@@ -130,7 +139,7 @@ impl Actor for Session {
         match message {
             Msg::Reported => state.read_reports(&myself),
             Msg::Dial => state.dial_again(&myself),
-            Msg::Renew(backend) => state.renew(&myself, backend.as_deref()),
+            Msg::Renew(change) => state.renew(&myself, change),
             Msg::MoveOn => state.move_on(&myself),
             Msg::Break => panic!("the Session actor was told to break"),
         }
@@ -149,6 +158,10 @@ impl State {
                 SessionReport::Lost { class, word, detail } => self.lost(myself, class, word, &detail),
             }
         }
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.args.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn backend(&self) -> &str {
@@ -181,7 +194,7 @@ impl State {
         let Args {
             service, agent, facts, ..
         } = &self.args;
-        let (dial, mut settings) = service.dial(agent, facts, backend)?;
+        let (dial, mut settings) = service.dial(agent, facts, backend, &self.changes())?;
         settings.leg_law = self.args.leg_law;
         Some(Dialling {
             dial,
@@ -210,7 +223,7 @@ impl State {
         };
         tracing::info!(backend = self.backend(), next = name, "the call moves on");
         match self.stage {
-            Stage::Ready => self.renew(myself, Some(&name)),
+            Stage::Ready => self.renew(myself, onto(name)),
             Stage::Dialling => {
                 self.outage.moved(next);
                 self.alarm.disarm();
@@ -241,24 +254,29 @@ impl State {
         let renew_after = self.args.service.config.session.renew_after;
         let renew_in = renew_after.map(|after| after.saturating_sub(warm.unwrap_or_default()));
         self.renew_later(myself, renew_in);
+        if let Some(name) = self.renewal.due.take() {
+            self.renew(myself, onto(name));
+        }
     }
 
     fn renew_later(&mut self, myself: &ActorRef<Msg>, after: Option<Duration>) {
         let at = after.and_then(|after| Instant::now().checked_add(after));
-        self.renewal.alarm.set(at, myself, || Msg::Renew(None));
+        self.renewal
+            .alarm
+            .set(at, myself, || Msg::Renew(SessionChange::default()));
     }
 
     /// Has the next session made behind the one that serves the call; without one there is nothing to renew.
-    fn renew(&mut self, myself: &ActorRef<Msg>, backend: Option<&str>) {
+    fn renew(&mut self, myself: &ActorRef<Msg>, mut change: SessionChange) {
         self.renewal.alarm.disarm();
+        let name = change.backend.take().unwrap_or(self.backend().to_owned());
+        self.changes().add(change, &name);
         if self.stage != Stage::Ready {
+            // The one being dialled is as it was to be; this one follows it.
+            self.renewal.due = Some(name);
             return;
         }
-        let place = match backend {
-            Some(name) => self.args.agent.backends.iter().position(|backend| backend == name),
-            None => Some(self.outage.backend()),
-        };
-        let name = backend.unwrap_or(self.backend()).to_owned();
+        let place = self.args.agent.backends.iter().position(|backend| *backend == name);
         let (Some(place), Some(dialling)) = (place, self.dialling(&name)) else {
             return tracing::warn!(backend = name, "the agent has no such backend to renew its session on");
         };
@@ -304,6 +322,7 @@ impl State {
             self.args.service.metrics.session_connect(self.backend(), word);
             self.args.service.backends.failed(Instant::now(), self.backend(), word);
         }
+        self.stage = Stage::Dialling;
         let backend = self.backend().to_owned();
         let verdict = self.outage.lost(Instant::now(), class, super::service::random());
         self.follow(myself, verdict, &backend, word, detail);
@@ -337,5 +356,13 @@ impl State {
 
     fn tell_backend(&self, backend: String) {
         let _ = self.args.call.cast(call::Msg::Dialled(backend));
+    }
+}
+
+/// Nothing else is different.
+fn onto(backend: String) -> SessionChange {
+    SessionChange {
+        backend: Some(backend),
+        ..SessionChange::default()
     }
 }

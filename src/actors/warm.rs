@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::{
     alarm::Alarm,
     service::{Service, random},
+    session::Changes,
 };
 use crate::{
     audio::Law,
@@ -258,7 +259,10 @@ impl State {
         let Some(backend) = agent.backends.first() else {
             return false;
         };
-        let Some((dial, mut settings)) = self.service.dial(agent, &Facts::default(), backend) else {
+        let Some((dial, mut settings)) = self
+            .service
+            .dial(agent, &Facts::default(), backend, &Changes::default())
+        else {
             return false;
         };
         if !self.service.backends.admit(now, backend) {

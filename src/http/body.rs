@@ -58,6 +58,15 @@ impl Fields {
         }
     }
 
+    /// A text of several lines that may be there.
+    pub fn optional_prose(&mut self, name: &'static str) -> Result<Option<String>, Refused> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Refused::invalid(name, "a text")),
+        }
+    }
+
     /// A whole number that may be there.
     pub fn optional_whole(&mut self, name: &'static str) -> Result<Option<u64>, Refused> {
         let Some(value) = self.take(name) else { return Ok(None) };

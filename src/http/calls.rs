@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::{
     approvals, backends,
     body::{self, Fields},
-    control::{Control, PlaceCall, RecordingAction, Refused, Transfer},
+    control::{Control, PlaceCall, RecordingAction, Refused, SessionChange, Transfer},
     events, openapi,
     routes::HttpState,
     token::Token,
@@ -203,10 +203,15 @@ async fn send_digits(
 
 async fn renew(State(state): State<HttpState>, Path(id): Path<String>, request: Request) -> Result<Response, Refused> {
     let api = admit(&state, &request)?;
-    let mut fields = Fields::read(request.into_body()).await?;
-    let backend = fields.optional_text("backend")?;
+    let mut fields = Fields::read_if_any(request.into_body()).await?;
+    let change = SessionChange {
+        backend: fields.optional_text("backend")?,
+        model: fields.optional_text("model")?,
+        voice: fields.optional_text("voice")?,
+        instructions: fields.optional_prose("instructions")?,
+    };
     fields.finish()?;
-    api.control.renew(&id, backend).await?;
+    api.control.renew(&id, change).await?;
     Ok(answer(StatusCode::ACCEPTED, &json!({})))
 }
 

@@ -28,8 +28,8 @@ pub trait Control: Send + Sync {
     fn approvals(&self) -> Vec<ApprovalView>;
     /// A person has decided, and why.
     fn decide(&self, id: &str, approved: bool, reason: String) -> BoxFuture<'_, Result<(), Refused>>;
-    /// Has a call go over to another session, on this backend of its agent or on the same.
-    fn renew(&self, id: &str, backend: Option<String>) -> BoxFuture<'_, Result<(), Refused>>;
+    /// Has a call go over to another session, with what is changed about it.
+    fn renew(&self, id: &str, change: SessionChange) -> BoxFuture<'_, Result<(), Refused>>;
     /// What happened to a call, or to all calls, after the event of this number, at most so much; nothing when there is
     /// no such call.
     fn events(&self, call: Option<&str>, after: u64, max: usize) -> Option<Vec<Told>>;
@@ -71,6 +71,20 @@ pub struct Transfer {
     pub to: String,
     /// The id of a call of ours whose place that one takes.
     pub replaces: Option<String>,
+}
+
+/// What is to be different about a call's session, and stays so for as long as the call lasts; what is not given stays
+/// as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionChange {
+    /// The backend, one of the agent's.
+    pub backend: Option<String>,
+    /// The model, by the name of that backend for it, or of the one that serves the call.
+    pub model: Option<String>,
+    /// The voice, by the backend's name for it.
+    pub voice: Option<String>,
+    /// The instructions; they may name facts of the call.
+    pub instructions: Option<String>,
 }
 
 /// What is to become of a call's recording.

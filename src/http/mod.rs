@@ -21,7 +21,8 @@ mod token;
 mod trunks;
 
 pub use control::{
-    ApprovalView, CallEvent, CallView, Control, OutcomeView, PlaceCall, RecordingAction, Refused, Told, Transfer,
+    ApprovalView, CallEvent, CallView, Control, OutcomeView, PlaceCall, RecordingAction, Refused, SessionChange, Told,
+    Transfer,
 };
 pub use readiness::Readiness;
 pub use routes::HttpState;

@@ -9,7 +9,13 @@ use tokio::{
     sync::mpsc,
     task::AbortHandle,
 };
-use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
+use tokio_tungstenite::{
+    WebSocketStream, accept_hdr_async,
+    tungstenite::{
+        Message,
+        handshake::server::{Request, Response},
+    },
+};
 
 use crate::phone::PATIENCE;
 
@@ -24,6 +30,8 @@ pub struct ScriptedBackend {
 /// One session, configured; ends when dropped.
 pub struct ScriptedSession {
     socket: WebSocketStream<TcpStream>,
+    /// What was asked for: path and query.
+    pub asked: String,
     /// What the session was configured with.
     pub configuration: Value,
     responses: u32,
@@ -65,9 +73,15 @@ impl Drop for ScriptedBackend {
 
 impl ScriptedSession {
     async fn open(stream: TcpStream) -> Self {
-        let socket = accept_async(stream).await.expect("an upgrade");
+        let mut asked = String::new();
+        let note = |request: &Request, response: Response| {
+            asked = request.uri().to_string();
+            Ok(response)
+        };
+        let socket = accept_hdr_async(stream, note).await.expect("an upgrade");
         let mut session = Self {
             socket,
+            asked,
             configuration: Value::Null,
             responses: 0,
         };

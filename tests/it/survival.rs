@@ -6,11 +6,13 @@ use patchcord::{
     actors::{call, plane::Part},
     telemetry::Level,
 };
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::{
     gateway::{TestBackend, TestGateway, on_backend},
     phone::{Offer, Phone},
+    script::{ScriptedBackend, ScriptedSession},
 };
 
 #[tokio::test]
@@ -356,6 +358,43 @@ async fn a_call_is_moved_to_another_backend_by_the_control_api() {
     phone.hang_up().await;
     assert_eq!(gateway.records(1).await[0]["reconnects"], 0);
     gateway.settled().await;
+}
+
+#[tokio::test]
+async fn a_call_goes_over_to_a_session_with_what_the_control_api_changes_and_keeps_it() {
+    let mut backend = ScriptedBackend::start().await;
+    let gateway = TestGateway::start_with(&on_backend(backend.address)).await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    let (mut session, ()) = tokio::join!(backend.session(), phone.dial("operator", Offer::Pcmu));
+    assert!(session.asked.ends_with("model=test"), "{}", session.asked);
+    session.hear("response.create").await;
+    session
+        .say(json!({ "type": "response.created", "response": { "id": "r" } }))
+        .await;
+    session
+        .say(json!({ "type": "response.done", "response": { "id": "r" } }))
+        .await;
+    let (_, list) = crate::control::ask(&gateway, "GET", "/v1/calls", "").await;
+    let path = format!("/v1/calls/{}/session", list["calls"][0]["id"].as_str().unwrap());
+    let change = r#"{"model":"mini","voice":"cedar","instructions":"{{called}} is closed.\nSay so."}"#;
+    assert_eq!(crate::control::ask(&gateway, "POST", &path, change).await.0, 202);
+    let mut changed = backend.session().await;
+    let told = |session: &ScriptedSession| {
+        let configuration = &session.configuration;
+        let voice = configuration["audio"]["output"]["voice"].clone();
+        (configuration["instructions"].clone(), voice)
+    };
+    let expected = (json!("operator is closed.\nSay so."), json!("cedar"));
+    assert_eq!(told(&changed), expected);
+    assert!(changed.asked.ends_with("model=mini"), "{}", changed.asked);
+    session.closed().await;
+    // A session after a loss is as the last one was to be.
+    changed.close().await;
+    let after = backend.session().await;
+    assert_eq!(told(&after), expected);
+    assert!(after.asked.ends_with("model=mini"), "{}", after.asked);
+    phone.hang_up().await;
+    assert_eq!(gateway.records(1).await[0]["outcome"]["cause"], "caller_hung_up");
 }
 
 #[tokio::test]

@@ -157,6 +157,12 @@ async fn a_call_is_moved_to_another_session_and_only_to_a_backend_of_its_agent()
         ("{}", 202),
         (r#"{"backend":"second"}"#, 202),
         (r#"{"backend":"x"}"#, 422),
+        (
+            r#"{"model":"mini","voice":"cedar","instructions":"Be brief.\nBe kind."}"#,
+            202,
+        ),
+        (r#"{"voice":"two\nlines"}"#, 422),
+        (r#"{"instructions":1}"#, 422),
     ] {
         assert_eq!(
             desk.ask("POST", "/v1/calls/call_1/session", body).await.0,
@@ -424,8 +430,8 @@ impl Control for Fake {
         Box::pin(async { done })
     }
 
-    fn renew(&self, id: &str, backend: Option<String>) -> BoxFuture<'_, Result<(), Refused>> {
-        let done = Self::check(id).and_then(|()| match backend.as_deref() {
+    fn renew(&self, id: &str, change: SessionChange) -> BoxFuture<'_, Result<(), Refused>> {
+        let done = Self::check(id).and_then(|()| match change.backend.as_deref() {
             None | Some("second") => Ok(()),
             Some(_) => Err(Refused::invalid("backend", "none")),
         });
