@@ -263,15 +263,9 @@ mod tests {
 
     fn budget(scope: BudgetScope) -> Budget {
         Budget {
-            name: "b".to_owned(),
-            scope,
-            agents: Vec::new(),
-            currency: "USD".to_owned(),
-            max: micros(100),
             warn_percent: 80,
             downgrade_percent: 90,
-            end_percent: 100,
-            goodbye: String::new(),
+            ..Budget::of(scope, micros(100))
         }
     }
 

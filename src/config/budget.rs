@@ -117,6 +117,24 @@ impl BudgetScope {
 }
 
 #[cfg(test)]
+impl Budget {
+    /// One for tests: in dollars, for every agent, with nothing but an end.
+    pub(crate) fn of(scope: BudgetScope, max: Money) -> Self {
+        Self {
+            name: "b".to_owned(),
+            scope,
+            agents: Vec::new(),
+            currency: "USD".to_owned(),
+            max,
+            warn_percent: 0,
+            downgrade_percent: 0,
+            end_percent: 100,
+            goodbye: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::tests::{problems, read};

@@ -14,6 +14,8 @@ mod socket;
 mod stream;
 mod target;
 pub mod tcp;
+#[cfg(test)]
+pub(crate) mod test_authority;
 pub mod tls;
 pub mod udp;
 pub mod websocket;

@@ -148,7 +148,7 @@ impl Machine {
         if self.strikes.len() + strikes.len() > STRIKES_MAX {
             return Err(order.invalid(format!("More than {STRIKES_MAX} faults are waiting.")));
         }
-        self.arm(now, strikes);
+        self.strikes.arm(now, strikes);
         self.handle_timeout(now);
         Ok(())
     }

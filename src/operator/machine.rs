@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use super::conversation::Conversation;
 use super::ending::Ending;
 use super::error::Refusal;
-use super::fault::{Fault, Strike};
 use super::field::{Field, missing};
 use super::input::Input;
 use super::outbox::Outbox;
 use super::request::Request;
 use super::response::Response;
 use super::session::Session;
+use super::strikes::{Blow, Strikes};
 use super::usage::Tokens;
 use super::{Output, Settings, agent, beta};
 use crate::realtime::Dialect;
@@ -31,8 +31,7 @@ pub struct Machine {
     /// Id promised to the turn under way.
     pub(super) turn_id: Option<String>,
     pub(super) responses: Vec<Response>,
-    pub(super) strikes: Vec<(Instant, Fault)>,
-    slow: Duration,
+    pub(super) strikes: Strikes,
     control: bool,
     in_beta: bool,
     /// Audio has been sent, which fixes the voice.
@@ -61,8 +60,7 @@ impl Machine {
             session,
             turn_id: None,
             responses: Vec::new(),
-            strikes: Vec::new(),
-            slow: Duration::ZERO,
+            strikes: Strikes::default(),
             control: settings.control,
             in_beta,
             spoken: false,
@@ -70,7 +68,7 @@ impl Machine {
             expires_at: now + SESSION_MAX,
             closed: false,
         };
-        machine.arm(now, settings.faults);
+        machine.strikes.arm(now, settings.faults);
         machine
     }
 
@@ -101,7 +99,7 @@ impl Machine {
 
     /// When `handle_timeout` wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let strikes = self.strikes.iter().map(|(at, _)| *at);
+        let strikes = self.strikes.poll_timeout().into_iter();
         let steps = self.responses.iter().map(Response::due);
         let own = [Some(self.expires_at), self.prompt_at].into_iter().flatten();
         strikes.chain(steps).chain(own).min().filter(|_| !self.closed)
@@ -161,7 +159,7 @@ impl Machine {
             request,
             plan,
             tokens,
-            self.slow,
+            self.strikes.slow(),
             &self.conversation,
             &mut self.outbox,
         );
@@ -214,33 +212,13 @@ impl Machine {
         }
     }
 
-    pub(super) fn arm(&mut self, now: Instant, strikes: Vec<Strike>) {
-        for Strike { fault, after_ms } in strikes {
-            match fault {
-                // The driver refuses before there is a session.
-                Fault::Refuse(_) => (),
-                Fault::Slow { ms } if after_ms == 0 => self.slow = Duration::from_millis(u64::from(ms)),
-                fault => self
-                    .strikes
-                    .push((now + Duration::from_millis(u64::from(after_ms)), fault)),
-            }
-        }
-    }
-
     fn strike(&mut self, now: Instant) {
-        while let Some(at) = self.strikes.iter().position(|(at, _)| *at <= now) {
-            let (_, fault) = self.strikes.remove(at);
-            match fault {
-                Fault::Drop => self.close(Output::Drop),
-                Fault::Close(code) => self.close(Output::Close {
-                    code,
-                    reason: "told to close".to_owned(),
-                }),
-                Fault::Stall => self.outbox.mute(),
-                Fault::Error(code) => self.outbox.error(&Refusal::on_demand(&code), None),
-                Fault::Garbage => self.talk_nonsense(),
-                Fault::Slow { ms } => self.slow = Duration::from_millis(u64::from(ms)),
-                Fault::Refuse(_) => (),
+        while let Some(blow) = self.strikes.poll(now) {
+            match blow {
+                Blow::End(output) => self.close(output),
+                Blow::Mute => self.outbox.mute(),
+                Blow::Refuse(refusal) => self.outbox.error(&refusal, None),
+                Blow::Garbage => self.talk_nonsense(),
             }
         }
     }

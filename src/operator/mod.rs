@@ -45,6 +45,7 @@ mod response;
 mod server;
 mod session;
 mod sound;
+mod strikes;
 mod tools;
 mod turn;
 mod turn_detection;

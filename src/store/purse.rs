@@ -250,16 +250,6 @@ mod tests {
     }
 
     fn budget(scope: BudgetScope) -> Budget {
-        Budget {
-            name: "b".to_owned(),
-            scope,
-            agents: Vec::new(),
-            currency: "USD".to_owned(),
-            max: Money::from_micros(1_000),
-            warn_percent: 0,
-            downgrade_percent: 0,
-            end_percent: 100,
-            goodbye: String::new(),
-        }
+        Budget::of(scope, Money::from_micros(1_000))
     }
 }

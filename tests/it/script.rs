@@ -72,6 +72,7 @@ impl Drop for ScriptedBackend {
 }
 
 impl ScriptedSession {
+    #[expect(clippy::result_large_err, reason = "the library's type")]
     async fn open(stream: TcpStream) -> Self {
         let mut asked = String::new();
         let note = |request: &Request, response: Response| {

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -23,6 +22,7 @@ use crate::{
         sip_tls::SipTls,
         sip_websocket::{self, Frame},
         tcp,
+        test_authority::TestAuthority,
     },
     sip::{Flow, Message, Transport, flow::OPENED_BY_US},
     telemetry::Metrics,
@@ -178,13 +178,9 @@ impl Files {
     fn new(test: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("patchcord-sip-{}-{test}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &issuer).unwrap();
-        std::fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
+        let authority = TestAuthority::new();
+        let (certificate, key) = authority.localhost();
+        std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
         std::fs::write(folder.join("pair.pem"), certificate.pem()).unwrap();
         std::fs::write(folder.join("pair.key"), key.serialize_pem()).unwrap();
         Self(folder)

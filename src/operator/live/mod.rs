@@ -15,13 +15,13 @@ use super::{
     Output, Settings,
     agent::{self, Plan},
     error::Refusal,
-    fault::{Fault, Strike},
     field::Field,
     input::{Change, Input},
     item::{Body, Content, Item, Role},
     outbox::Outbox,
     session::Defaults,
     sound::Player,
+    strikes::{Blow, Strikes},
     turn_detection::TurnDetection,
     words::Words,
 };
@@ -49,8 +49,7 @@ pub struct Machine {
     settings: Settings,
     id: String,
     stream: Option<Stream>,
-    strikes: Vec<(Instant, Fault)>,
-    slow: Duration,
+    strikes: Strikes,
     closed: bool,
 }
 
@@ -80,12 +79,12 @@ impl Machine {
             outbox,
             id,
             stream: None,
-            strikes: Vec::new(),
-            slow: Duration::ZERO,
+            strikes: Strikes::default(),
             closed: false,
             settings,
         };
-        machine.arm(now);
+        let faults = std::mem::take(&mut machine.settings.faults);
+        machine.strikes.arm(now, faults);
         machine
     }
 
@@ -119,7 +118,7 @@ impl Machine {
 
     /// When `handle_timeout` wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let strikes = self.strikes.iter().map(|(at, _)| *at);
+        let strikes = self.strikes.poll_timeout().into_iter();
         let stream = self.stream.as_ref();
         let tick = stream.map(|stream| stream.next_tick);
         let answer = stream.and_then(|stream| stream.answer_at);
@@ -286,7 +285,7 @@ impl Machine {
     }
 
     fn answer_soon(&mut self, now: Instant) {
-        let at = now + THINKING + self.slow;
+        let at = now + THINKING + self.strikes.slow();
         if let Some(stream) = &mut self.stream {
             // Never straight on from what was being said.
             stream.answer_at = Some(at.max(stream.next_tick + Duration::from_millis(1)));
@@ -427,32 +426,13 @@ impl Machine {
         self.outbox.event("error", &json!({ "error": error }));
     }
 
-    fn arm(&mut self, now: Instant) {
-        for Strike { fault, after_ms } in std::mem::take(&mut self.settings.faults) {
-            match fault {
-                // The driver refuses before there is a session.
-                Fault::Refuse(_) => {}
-                Fault::Slow { ms } if after_ms == 0 => self.slow = Duration::from_millis(u64::from(ms)),
-                fault => self
-                    .strikes
-                    .push((now + Duration::from_millis(u64::from(after_ms)), fault)),
-            }
-        }
-    }
-
     fn strike(&mut self, now: Instant) {
-        while let Some(at) = self.strikes.iter().position(|(at, _)| *at <= now) {
-            match self.strikes.remove(at).1 {
-                Fault::Drop => self.end(Output::Drop),
-                Fault::Close(code) => self.end(Output::Close {
-                    code,
-                    reason: "told to close".to_owned(),
-                }),
-                Fault::Stall => self.outbox.mute(),
-                Fault::Error(code) => self.refuse(&Refusal::on_demand(&code), None),
-                Fault::Garbage => self.outbox.send("this is not JSON".to_owned()),
-                Fault::Slow { ms } => self.slow = Duration::from_millis(u64::from(ms)),
-                Fault::Refuse(_) => {}
+        while let Some(blow) = self.strikes.poll(now) {
+            match blow {
+                Blow::End(output) => self.end(output),
+                Blow::Mute => self.outbox.mute(),
+                Blow::Refuse(refusal) => self.refuse(&refusal, None),
+                Blow::Garbage => self.outbox.send("this is not JSON".to_owned()),
             }
         }
     }

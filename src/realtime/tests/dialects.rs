@@ -29,6 +29,7 @@ fn every_sample_event_of_a_server_is_known_in_its_dialect() {
 
 #[test]
 fn what_a_server_does_by_itself_is_told_apart() {
+    let of_item = |kind: &str| json!({ "type": kind, "item_id": "i" });
     let read = |event: Value| {
         format!(
             "{:?}",
@@ -47,27 +48,24 @@ fn what_a_server_does_by_itself_is_told_apart() {
             "Noted",
         ),
         (
-            json!({ "type": "input_audio_buffer.speech_started", "item_id": "i" }),
+            of_item("input_audio_buffer.speech_started"),
             r#"SpeechStarted { item: "i" }"#,
         ),
         (
-            json!({ "type": "input_audio_buffer.speech_stopped", "item_id": "i" }),
+            of_item("input_audio_buffer.speech_stopped"),
             r#"SpeechStopped { item: "i" }"#,
         ),
         (
-            json!({ "type": "input_audio_buffer.committed", "item_id": "i" }),
+            of_item("input_audio_buffer.committed"),
             r#"TurnCommitted { item: "i" }"#,
         ),
+        (of_item("conversation.item.truncated"), r#"Truncated { item: "i" }"#),
         (
-            json!({ "type": "conversation.item.truncated", "item_id": "i" }),
-            r#"Truncated { item: "i" }"#,
-        ),
-        (
-            json!({ "type": "response.mcp_call.failed", "item_id": "i" }),
+            of_item("response.mcp_call.failed"),
             r#"RemoteTool { item: "i", progress: Failed }"#,
         ),
         (
-            json!({ "type": "mcp_list_tools.completed", "item_id": "i" }),
+            of_item("mcp_list_tools.completed"),
             r#"RemoteTool { item: "i", progress: Done }"#,
         ),
         (

@@ -2,7 +2,6 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -12,7 +11,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::{config::tests::read_with, store::file::tests::Folder};
+use crate::{config::tests::read_with, net::test_authority::TestAuthority, store::file::tests::Folder};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -95,14 +94,10 @@ async fn a_webhook_that_hangs_holds_up_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_verified_and_its_authority_may_be_named() {
     let folder = Folder::new();
-    let mut params = CertificateParams::new(vec![]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap();
+    let authority = TestAuthority::new();
+    let (certificate, key) = authority.localhost();
     let ca = folder.0.join("ca.pem");
-    std::fs::write(&ca, issuer.pem()).unwrap();
+    std::fs::write(&ca, authority.pem()).unwrap();
     tls::install_crypto_provider();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let server = ServerConfig::builder().with_no_client_auth();
