@@ -18,7 +18,7 @@ use crate::{
         budget::{Action, Watch},
         conductor, filler, keys, machine, recording, turns,
     },
-    config::{self, Agent, Config},
+    config::{self, Agent, BudgetScope, Config},
     drivers::{
         dial::{self, Dialler},
         realtime::Dial,
@@ -37,7 +37,7 @@ use crate::{
     sdp,
     sip::{self, Invite},
     store::{
-        PurseBook, RecordWriter,
+        Claim, PurseBook, RecordWriter,
         recording::{Recorder, read_wav},
         webhook::Webhooks,
     },
@@ -98,6 +98,8 @@ pub struct Shared {
     pub backends: Backends,
     /// Sessions that wait for calls.
     pub warm: Stock,
+    /// That nobody else writes what has to survive.
+    claim: Option<Claim>,
 }
 
 /// What calls are served with.
@@ -131,6 +133,13 @@ impl Shared {
         Inquiries::new(self.explainer.clone(), self.room.clone())
     }
 
+    /// Lets another gateway use what has to survive, once all of it is written.
+    pub fn give_up(&self) {
+        if let Some(claim) = &self.claim {
+            claim.give_up();
+        }
+    }
+
     /// Opens what is shared.
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let config = Arc::new(config);
@@ -139,6 +148,7 @@ impl Shared {
         let slots = refusals::call_slots(&config).saturating_add(refusals::REFUSAL_SLOTS);
         let records = RecordWriter::open(config.records.path.clone(), slots, metrics.clone())?;
         let sounds = sounds(&config)?;
+        let claim = claim(&config)?;
         let purses = PurseBook::open(&config.records.state, config.budgets.values())?;
         let recorder = Recorder::start(&config.recording, metrics.clone())?;
         let webhooks = Webhooks::start(&config.webhooks, &config.records.state, metrics.clone())?;
@@ -180,8 +190,16 @@ impl Shared {
             config,
             backends,
             warm: Stock::default(),
+            claim,
         })
     }
+}
+
+/// Claims the folder of what has to survive, where there is anything to keep.
+fn claim(config: &Config) -> anyhow::Result<Option<Claim>> {
+    let days = config.budgets.values().any(|budget| budget.scope != BudgetScope::Call);
+    let keeps = days || !config.webhooks.is_empty();
+    keeps.then(|| Claim::take(&config.records.state)).transpose()
 }
 
 /// The wall clock; before 1970 it is taken for 1970.

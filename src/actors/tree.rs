@@ -136,6 +136,7 @@ impl Gateway {
         let purses = self.shared.purses.clone();
         // One that hangs has said so.
         let _ = tokio::task::spawn_blocking(move || purses.close(CLOSE_MAX)).await;
+        self.shared.give_up();
     }
 
     fn tell(&self, message: plane::Msg) {

@@ -1,6 +1,7 @@
 //! What outlives a call: its record, one JSON line in a file, its [recordings](recording), the journal of the tool calls it
 //! made, what the day has cost, and [messages](webhook) to whoever wants to be told.
 
+mod claim;
 mod file;
 mod journal;
 mod purse;
@@ -11,6 +12,7 @@ mod spend;
 pub mod webhook;
 mod writer;
 
+pub use claim::Claim;
 pub use journal::{Begun, Journal, Key as JournalKey, NotBegun};
 pub use purse::PurseBook;
 pub use quality::{DiagnosisRecord, QualityRecord, SoundRecord};
