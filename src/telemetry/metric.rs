@@ -127,6 +127,8 @@ pub enum Metric {
     DtmfDigits,
     /// Tool calls ended.
     ToolCalls,
+    /// Transfers ended.
+    Transfers,
     /// The version running.
     BuildInfo,
     /// CPU time of the process.
@@ -158,7 +160,7 @@ pub enum Kind {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 65] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -215,6 +217,7 @@ impl Metric {
         Self::ListenersDropped,
         Self::DtmfDigits,
         Self::ToolCalls,
+        Self::Transfers,
         Self::BuildInfo,
         Self::ProcessCpu,
         Self::ProcessResidentMemory,
