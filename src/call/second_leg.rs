@@ -167,6 +167,8 @@ impl SecondLeg {
         if self.stage != Stage::Over {
             self.stage = Stage::Over;
             self.deadline = None;
+            // What it had to say is not wanted any more.
+            self.outputs.clear();
             self.end(cause);
         }
     }
