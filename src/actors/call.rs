@@ -316,7 +316,8 @@ impl State {
         self.session = None;
         self.session_restarts += 1;
         self.hear(Input::SessionAway);
-        let allowed = self.session_restarts <= SESSION_RESTARTS_MAX && !self.conductor.ended();
+        let wanted = !self.conductor.ended() && !self.conductor.is_joined();
+        let allowed = self.session_restarts <= SESSION_RESTARTS_MAX && wanted;
         if !allowed || self.start_session(myself).await.is_err() {
             self.hear(Input::SessionGone);
         }

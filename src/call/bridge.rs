@@ -439,7 +439,7 @@ impl Bridge {
         // What comes next answers the digit, not the voice before it.
         self.caller_voice_at = None;
         self.reports.push_back(Report::Digit(digit));
-        if self.key_settings.told {
+        if self.key_settings.told && !self.is_joined() {
             match &mut self.session {
                 Some(session) => session.digit(now, digit),
                 None => self.legacy.caller_wrote(&realtime::digit_text(digit)),
@@ -449,6 +449,10 @@ impl Bridge {
     }
 
     fn hear_text(&mut self, now: Instant, text: &str) {
+        if self.is_joined() {
+            // There is no agent to read it.
+            return;
+        }
         match &mut self.session {
             Some(session) => session.text(now, text),
             None => self.legacy.caller_wrote(text),
