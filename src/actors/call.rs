@@ -1,6 +1,6 @@
 //! The Call actor: one call's lifetime.
 //!
-//! It owns the leg's handle, the media driver's handle, the Session actor and the call's ledger, hands what they report
+//! It owns the leg's handle, that of a second leg, the media driver's handle, the Session actor and the call's ledger, hands what they report
 //! to the [`Conductor`], and performs what that decides. Everything it holds is given back by dropping it, so a call that
 //! panics still hangs up, frees its ports and leaves a record.
 
@@ -45,6 +45,7 @@ use crate::{
 };
 
 mod recording;
+pub mod second_leg;
 mod spend;
 mod tools;
 
@@ -88,6 +89,10 @@ pub enum Msg {
     Decide(String, Decision, RpcReplyPort<bool>),
     /// The control API presses keys.
     SendDigits(String, RpcReplyPort<Result<(), NotNow>>),
+    /// What came of placing a second leg.
+    SecondLeg(Box<Result<second_leg::Placed, Cause>>),
+    /// The SIP driver posted events of the second leg.
+    SecondLegEvents,
     /// Break on purpose: how the tests show what survives.
     Break,
     /// Have the Session actor break on purpose.
@@ -132,6 +137,7 @@ pub struct State {
     conductor: Conductor,
     leg: Option<LegHandle>,
     leg_events: PostBox<Event>,
+    second_leg: Option<second_leg::SecondLeg>,
     media: Option<Media>,
     /// The media has been started and wants a session.
     session_due: bool,
@@ -172,7 +178,7 @@ impl Actor for Call {
     async fn handle(&self, myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         let span = state.span.clone();
         span.in_scope(|| {
-            state.take(message);
+            state.take(&myself, message);
             state.perform(&myself);
         });
         if state.start_session_if_due(&myself).await.is_err() {
@@ -236,6 +242,7 @@ impl State {
             spending: Spending::new(Watch::new(service.config.budgets_of(&agent.name))),
             leg: Some(leg),
             leg_events: events,
+            second_leg: None,
             session_due: media.is_some(),
             media,
             session: None,
@@ -257,7 +264,7 @@ impl State {
         Ok(state)
     }
 
-    fn take(&mut self, message: Msg) {
+    fn take(&mut self, myself: &ActorRef<Msg>, message: Msg) {
         match message {
             Msg::LegEvents => self.read_leg_events(),
             Msg::MediaReports => self.read_media_reports(),
@@ -272,6 +279,8 @@ impl State {
             Msg::Record(ask, port) => answer(port, self.conductor.record(Instant::now(), ask)),
             Msg::ToolReplied(call_id, reply) => self.tool_replied(&call_id, reply),
             Msg::Decide(call_id, decision, port) => self.decide(&call_id, &decision, port),
+            Msg::SecondLeg(placed) => self.second_leg_placed(myself, *placed),
+            Msg::SecondLegEvents => self.read_second_leg_events(),
             Msg::Recorded(report) => self.recorded(&report),
             Msg::SendDigits(digits, port) => answer(port, self.conductor.send_digits(&digits)),
             Msg::Break => panic!("the Call actor was told to break"),
@@ -311,7 +320,8 @@ impl State {
         self.session = None;
         self.session_restarts += 1;
         self.hear(Input::SessionAway);
-        let allowed = self.session_restarts <= SESSION_RESTARTS_MAX && !self.conductor.ended();
+        let wanted = !self.conductor.ended() && !self.conductor.is_joined();
+        let allowed = self.session_restarts <= SESSION_RESTARTS_MAX && wanted;
         if !allowed || self.start_session(myself).await.is_err() {
             self.hear(Input::SessionGone);
         }
@@ -340,7 +350,10 @@ impl State {
     }
 
     fn session_changed(&mut self, input: Input) {
-        self.ledger.session(input);
+        // A session that was closed because the legs were joined is no loss.
+        if !self.conductor.is_joined() {
+            self.ledger.session(input);
+        }
         self.hear(input);
     }
 
@@ -404,6 +417,7 @@ impl State {
                 } => self.locate(myself, local_ip, advertised_ip),
                 Act::Record(step) => self.record(myself, step),
                 Act::Tool(work) => self.work(myself, work),
+                Act::SecondLeg(step) => self.second_leg(myself, step),
                 Act::Note(note) => self.ledger.note(note),
                 Act::End(outcome) => self.ended(outcome),
             }

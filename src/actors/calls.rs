@@ -28,8 +28,11 @@ use crate::{
 };
 
 mod place;
+mod second_leg;
 #[cfg(test)]
 mod tests;
+
+pub use self::second_leg::PlaceLeg;
 
 /// Calls that may wait for admission; past it the SIP driver refuses with `overloaded`.
 const INCOMING_MAX: usize = 1024;
@@ -47,6 +50,8 @@ pub enum Msg {
     Incoming,
     /// Place a call; answers its id.
     Place(Box<PlaceCall>, RpcReplyPort<Result<String, Refused>>),
+    /// Place a second leg for a call of ours.
+    PlaceLeg(Box<PlaceLeg>),
     /// Take no new calls.
     Drain,
     /// Have every call finish its sentence and end.
@@ -103,6 +108,7 @@ impl Actor for CallManager {
             Msg::Incoming => state.admit_waiting(&myself).await,
             // Whoever asked may have stopped waiting; the call goes on all the same, and the control API shows it.
             Msg::Place(call, reply) => drop(reply.send(state.place(&myself, *call).await)),
+            Msg::PlaceLeg(order) => state.place_leg(*order).await,
             Msg::Drain => state.draining = true,
             Msg::FinishAll => state.finish_all(),
             Msg::WhenEmpty(reply) => state.when_empty(reply),

@@ -50,7 +50,8 @@ impl Manager {
         *self.actor.lock().unwrap_or_else(PoisonError::into_inner) = Some(actor);
     }
 
-    fn get(&self) -> Option<ActorRef<calls::Msg>> {
+    /// The present one.
+    pub fn get(&self) -> Option<ActorRef<calls::Msg>> {
         self.actor.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

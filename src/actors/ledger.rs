@@ -23,7 +23,7 @@ use crate::{
     http::{CallView, OutcomeView},
     sdp::{Local, Negotiated},
     sip::Invite,
-    store::{CallRecord, OutcomeRecord, RecordSlot, RecordingRecord, RtpRecord, TransferRecord, recording::Report},
+    store::{CallRecord, OutcomeRecord, RecordSlot, RecordingRecord, RtpRecord, recording::Report},
     telemetry::{Metrics, log},
 };
 
@@ -31,6 +31,7 @@ mod line;
 mod spend;
 mod talk;
 mod tools;
+mod transfer;
 
 /// Keys in a record; those pressed later are only counted.
 const DTMF_MAX: usize = 64;
@@ -48,6 +49,7 @@ pub struct Ledger {
     /// When it was over; the record may be written a little later.
     over: Option<(Instant, Timestamp)>,
     session_seen: bool,
+    joined: transfer::Joined,
     dtmf_record: DtmfRecord,
     tool_record: ToolRecord,
     metrics: Metrics,
@@ -120,6 +122,7 @@ impl Ledger {
             answered: None,
             over: None,
             session_seen: false,
+            joined: transfer::Joined::default(),
             dtmf_record: DtmfRecord::default(),
             tool_record: ToolRecord::default(),
             metrics: shared.metrics.clone(),
@@ -185,7 +188,7 @@ impl Ledger {
                 arguments,
             } => self.tool_called(&call_id, &name, arguments),
             Note::Digit(digit) => self.pressed(digit),
-            Note::Transfer { to, status } => self.transferring(to, status),
+            Note::Transfer { to, way, status } => self.transferring(to, way, status),
             Note::MachineLikely => self.machine_likely(),
             Note::Diagnosis(diagnosis) => self.diagnosed(diagnosis),
             Note::Quality(quality) => self.sounded(quality),
@@ -278,12 +281,6 @@ impl Ledger {
         self.tell(|view| view.answered_by = Some(WORD.to_owned()), WORD, json!({}));
     }
 
-    fn transferring(&mut self, to: String, status: u16) {
-        tracing::info!(to, status, "a transfer");
-        self.tell(|_| {}, "transfer", json!({ "to": to, "status": status }));
-        self.record.transfer = Some(TransferRecord { to, status });
-    }
-
     fn tell(&self, change: impl FnOnce(&mut CallView), event: &'static str, data: serde_json::Value) {
         self.board.change(&self.record.call_id, change, Some((event, data)));
     }
@@ -332,6 +329,7 @@ impl Ledger {
     /// crossed our answer means that there was none.
     pub fn ended(&mut self, outcome: Outcome) {
         self.outcome = outcome;
+        self.parted();
         self.over = Some((Instant::now(), Timestamp::now()));
         if outcome.sip_code != 200 {
             (self.answered, self.record.answered_at, self.record.setup_ms) = (None, None, None);

@@ -16,7 +16,7 @@ use crate::{
         Cause, Facts, Terms,
         bridge::away,
         budget::{Action, Watch},
-        conductor, filler, keys, machine, recording, turns,
+        conductor, filler, keys, machine, recording, transfer, turns,
     },
     config::{self, Agent, BudgetScope, Config},
     drivers::{
@@ -368,9 +368,9 @@ impl Service {
     }
 
     /// How one call is decided. `ring_max` is how long it may ring.
-    pub fn call_settings(&self, agent: &Agent, trunk: &str, ring_max: Duration) -> conductor::Settings {
-        let ways = self.config.media_of(trunk).dtmf.clone();
-        let trunk = self.config.trunks.iter().find(|known| known.name == trunk);
+    pub fn call_settings(&self, agent: &Agent, trunk_name: &str, ring_max: Duration) -> conductor::Settings {
+        let ways = self.config.media_of(trunk_name).dtmf.clone();
+        let trunk = self.config.trunks.iter().find(|known| known.name == trunk_name);
         let answer = match agent.answer {
             config::Answer::AtOnce => machine::Answer::AtOnce,
             // Without a greeting there is nothing to say before the answer.
@@ -397,6 +397,7 @@ impl Service {
                 prompt: self.sound(agent.survival.failover_prompt_file.as_ref()),
                 transfer: agent.survival.failover_transfer.clone(),
             },
+            transfers: self.transfers(agent, trunk_name),
             toolbox: self.toolbox(agent),
             voicemail_after: agent.voicemail_after,
             messages: trunk.is_none_or(|trunk| trunk.messages),
@@ -407,6 +408,16 @@ impl Service {
             recording: self.recording_policy(agent),
             turns: turns(agent, self.config.limits.call_duration_max),
             disclosure: self.sound(agent.turns.disclosure_file.as_ref()),
+        }
+    }
+
+    /// How this agent's calls of a trunk are handed on.
+    fn transfers(&self, agent: &Agent, trunk: &str) -> transfer::Settings {
+        let trunk = agent.transfer.trunk.as_deref().unwrap_or(trunk);
+        transfer::Settings {
+            ways: agent.transfer.ways,
+            ring_max: self.config.limits.ring_max,
+            keys: self.config.media_of(trunk).dtmf.clone(),
         }
     }
 

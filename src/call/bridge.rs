@@ -37,6 +37,7 @@ mod presses;
 mod prompt;
 mod renewal;
 mod report;
+pub mod second_leg;
 mod turns;
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
@@ -54,8 +55,11 @@ const FILLER: Utterance = Utterance(u32::MAX - 3);
 /// The one that stands for what the caller has to hear before anything else.
 const DISCLOSURE: Utterance = Utterance(u32::MAX - 4);
 
+/// The one that stands for what another leg says.
+const PARTY: Utterance = Utterance(u32::MAX - 5);
+
 /// From here on the numbers are those of our own.
-const OWN: Utterance = DISCLOSURE;
+const OWN: Utterance = PARTY;
 
 /// Agent audio later than this after the caller's voice is no answer to it.
 const RESPONSE_MAX: Duration = Duration::from_secs(15);
@@ -69,6 +73,9 @@ pub struct Bridge {
     media: media::Machine,
     /// The law of the leg, when it speaks G.711.
     leg_law: Option<Law>,
+    /// The rate of its line.
+    line: SampleRate,
+    second_leg: Option<Box<second_leg::SecondLeg>>,
     session: Option<realtime::Machine>,
     /// How many there have been.
     sessions: u32,
@@ -110,6 +117,8 @@ impl Bridge {
         Self {
             media: media::Machine::new(now, media),
             leg_law: None,
+            line: SampleRate::Hz8000,
+            second_leg: None,
             session: None,
             sessions: 0,
             rate: SampleRate::Hz24000,
@@ -164,6 +173,8 @@ impl Bridge {
             Order::SendDigits(digits) => self.media.send_digits(&digits),
             Order::PlayDigits(digits) => self.play_digits(now, &digits),
             Order::Say(words) => self.session_does(|session| session.say_words(now, &words)),
+            Order::Hold(on) => self.hold(on),
+            Order::SecondLeg(order) => self.obey_second_leg(now, order),
             Order::Hush(on) => self.hush = on.then(Vec::new),
             Order::Divert(on) => self.diverted = on,
         }
@@ -257,6 +268,7 @@ impl Bridge {
     /// Says goodbye on RTCP.
     pub fn bye(&mut self, now: Instant) {
         self.media.bye(now);
+        self.bye_second_leg(now);
     }
 
     /// Takes in that time has passed.
@@ -266,6 +278,7 @@ impl Bridge {
             session.handle_timeout(now);
         }
         self.standby_timeout(now);
+        self.second_leg_timeout(now);
         self.turns_timeout(now);
         self.carry(now);
     }
@@ -275,7 +288,8 @@ impl Bridge {
         let session = self.session.as_ref().and_then(realtime::Machine::poll_timeout);
         let away = [self.replay.poll_timeout(), self.filler.poll_timeout()];
         let others = away.into_iter().chain([session, self.poll_standby_timeout()]);
-        let always = [self.media.poll_timeout(), self.turns.poll_timeout()];
+        let second = self.poll_second_leg_timeout();
+        let always = [self.media.poll_timeout(), self.turns.poll_timeout(), second];
         others.chain(always).flatten().min()
     }
 
@@ -299,7 +313,8 @@ impl Bridge {
         let mut summary = self.summary.clone();
         summary.media = self.media.statistics();
         (summary.replayed, summary.replay_lost) = self.replay.figures();
-        summary.agent_talk = Duration::from_millis(summary.media.spoken_ms);
+        let spoken_ms = self.spoken_before().unwrap_or(summary.media.spoken_ms);
+        summary.agent_talk = Duration::from_millis(spoken_ms);
         if let Some(session) = &self.session {
             summary.usage += session.usage();
         }
@@ -308,7 +323,9 @@ impl Bridge {
 
     fn apply(&mut self, now: Instant, negotiated: &Negotiated) {
         self.leg_law = negotiated.send.codec.law();
+        self.line = negotiated.send.codec.line_rate(SampleRate::Hz24000);
         self.media.apply(now, negotiated);
+        self.follow_lines();
     }
 
     /// The session hears and speaks.
@@ -349,7 +366,9 @@ impl Bridge {
 
     /// Carries what one side has to the other until both are at rest.
     fn carry(&mut self, now: Instant) {
-        self.carry_caller_audio(now);
+        if !self.carry_between(now) {
+            self.carry_caller_audio(now);
+        }
         self.carry_away(now);
         self.hear_all_media(now);
         self.hear_all_session(now);
@@ -433,7 +452,7 @@ impl Bridge {
         // What comes next answers the digit, not the voice before it.
         self.caller_voice_at = None;
         self.reports.push_back(Report::Digit(digit));
-        if self.key_settings.told {
+        if self.key_settings.told && !self.is_joined() {
             match &mut self.session {
                 Some(session) => session.digit(now, digit),
                 None => self.legacy.caller_wrote(&realtime::digit_text(digit)),
@@ -443,6 +462,10 @@ impl Bridge {
     }
 
     fn hear_text(&mut self, now: Instant, text: &str) {
+        if self.is_joined() {
+            // There is no agent to read it.
+            return;
+        }
         match &mut self.session {
             Some(session) => session.text(now, text),
             None => self.legacy.caller_wrote(text),

@@ -19,7 +19,8 @@ use super::{
     machine::{self, Input, Output},
     order::Order,
     recording::{self, Recording, Wanted},
-    transfer::{Asker, Transfer},
+    second_leg::{SecondLeg, Step as SecondLegStep},
+    transfer::{self, Asker, Transfer},
     turns,
 };
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
 
 mod note;
 mod record;
+mod second_leg;
 mod talk;
 mod tools;
 
@@ -62,6 +64,8 @@ pub enum Act {
     Record(recording::Step),
     /// Something about a tool that is done elsewhere.
     Tool(Work),
+    /// Something about the second leg.
+    SecondLeg(SecondLegStep),
     /// For the log, the record and whoever watches.
     Note(Note),
     /// The call is over; nothing follows but orders to nobody.
@@ -91,6 +95,8 @@ pub struct Settings {
     pub away: away::Settings,
     /// What is left to a caller whose agent has gone for good.
     pub failover: Failover,
+    /// How calls are handed on.
+    pub transfers: transfer::Settings,
 }
 
 /// What is left to a caller whose agent has gone for good; [`machine::Settings::failover`] follows from it.
@@ -146,6 +152,8 @@ pub struct Conductor {
     terms: Option<Terms>,
     talking: bool,
     transfer: Option<Transfer>,
+    /// Whom we call for the transfer.
+    second_leg: Option<SecondLeg>,
     recording: Recording,
     /// Tools that are done elsewhere.
     desk: Desk,
@@ -188,6 +196,7 @@ impl Conductor {
             terms,
             talking: false,
             transfer: None,
+            second_leg: None,
             recording: Recording::default(),
             desk: Desk::default(),
             own: Vec::new(),
@@ -285,7 +294,8 @@ impl Conductor {
             Report::PromptHeard => self.prompted(now, true),
             Report::PromptCut => self.prompted(now, false),
             Report::MachineLikely => self.note(Note::MachineLikely),
-            Report::Digit(digit) => self.note(Note::Digit(digit)),
+            Report::Digit(digit) => self.key_pressed(digit),
+            Report::SecondLegLost(cause) => self.second_leg_lost(now, cause),
             Report::Renewed(gap) => self.note(Note::Renewed(gap)),
             Report::VaultKey(key) => self.key_for_vault(now, key),
             Report::ToolArguments { call_id, so_far } => self.note(Note::ToolArguments { call_id, so_far }),
@@ -344,13 +354,16 @@ impl Conductor {
         if let Some(ended) = self.transfer.as_ref().and_then(|transfer| transfer.handle_timeout(now)) {
             self.transfer_ended(now, ended);
         }
+        self.second_leg_timeout(now);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let transfer = self.transfer.as_ref().and_then(Transfer::poll_timeout);
         let prompt = self.recording.poll_timeout();
-        [self.machine.poll_timeout(), transfer, prompt, self.tools_poll_timeout()]
+        let second = self.second_leg.as_ref().and_then(SecondLeg::poll_timeout);
+        let tools = self.tools_poll_timeout();
+        [self.machine.poll_timeout(), transfer, prompt, tools, second]
             .into_iter()
             .flatten()
             .min()
@@ -439,6 +452,7 @@ impl Conductor {
         self.talking = false;
         self.close_tools(now);
         self.transfer = None;
+        self.close_second_leg(outcome.cause);
         // Whatever is left of the leg needs no more of us; a leg that is over ignores this.
         self.acts.push_back(Act::EndLeg(hang_up(outcome.cause)));
         self.acts.push_back(Act::End(outcome));

@@ -75,6 +75,10 @@ pub enum Input {
     Transferred,
     /// It could not be handed on.
     NotTransferred,
+    /// The other side has been joined with somebody we called: the agent has no more to do with it.
+    Joined,
+    /// Whom it was joined with is not there any more.
+    Parted(Cause),
     /// The control API ends the call, now.
     HangUpOrdered,
     /// The other side hung up.
@@ -163,6 +167,8 @@ enum State {
     Talking,
     /// No session can be had any more.
     FailingOver(Step),
+    /// The other side speaks with somebody we called.
+    Joined,
     /// Last words are being played; then the call ends for this cause. Whether it was answered.
     Closing { cause: Cause, answered: bool },
     /// The outcome has been given.
@@ -225,6 +231,8 @@ impl Machine {
             Input::Rejected(status) => self.rejected(status),
             Input::Transferred => self.stop(Cause::Transferred),
             Input::NotTransferred => self.not_handed_on(now),
+            Input::Joined => self.joined(now),
+            Input::Parted(cause) => self.stop(cause),
             Input::HangUpOrdered => self.stop(Cause::ApiHungUp),
             Input::ByeReceived => self.bye_received(),
             Input::LegFailed(cause) => self.end(self.failure(cause)),
@@ -253,6 +261,7 @@ impl Machine {
             State::Dialling { rung: true } => self.stop(Cause::NoAnswer),
             State::Answered | State::Talking => self.close(now, Cause::DurationMax),
             State::FailingOver(_) => self.hand_on(now),
+            State::Joined => self.stop(Cause::DurationMax),
             State::Closing { cause, .. } => self.stop(cause),
             State::Ended => {}
         }
@@ -283,6 +292,7 @@ impl Machine {
             | State::Dialling { .. }
             | State::Answered
             | State::FailingOver(_)
+            | State::Joined
             | State::Closing { .. }
             | State::Ended => {}
         }
@@ -301,7 +311,7 @@ impl Machine {
             State::Ringing | State::Early | State::Dialling { .. } => self.stop(Cause::SessionUnavailable),
             State::Talking => self.fail_over(now),
             // What is said then waits for the ACK: before it nobody listens.
-            State::Answered | State::FailingOver(_) | State::Closing { .. } | State::Ended => {}
+            State::Answered | State::FailingOver(_) | State::Joined | State::Closing { .. } | State::Ended => {}
         }
     }
 
@@ -332,6 +342,10 @@ impl Machine {
 
     /// The agent says goodbye where it can.
     fn budget_spent(&mut self, now: Instant, goodbye: bool) {
+        if self.state == State::Joined {
+            // The agent costs nothing any more.
+            return;
+        }
         if !goodbye || self.state != State::Talking || self.session != Session::Ready {
             return self.close(now, Cause::BudgetSpent);
         }
@@ -364,6 +378,19 @@ impl Machine {
         }
     }
 
+    /// Whether the other side can be joined with somebody we called.
+    pub fn may_join(&self) -> bool {
+        matches!(self.state, State::Talking | State::FailingOver(_))
+    }
+
+    fn joined(&mut self, now: Instant) {
+        if self.may_join() {
+            // A call whose agent had gone was not to last, so it had no bound any more.
+            self.deadline = self.deadline.or(now.checked_add(self.settings.duration_max));
+            self.state = State::Joined;
+        }
+    }
+
     fn bye_received(&mut self) {
         let cause = match self.state {
             State::Closing { cause, .. } => cause,
@@ -386,7 +413,7 @@ impl Machine {
             State::Ringing | State::Early | State::Dialling { .. } => self.stop(Cause::Draining),
             State::Answered => self.stop(Cause::Drained),
             State::Talking => self.close(now, Cause::Drained),
-            State::FailingOver(_) => self.stop(Cause::Drained),
+            State::FailingOver(_) | State::Joined => self.stop(Cause::Drained),
             State::Closing { .. } | State::Ended => {}
         }
     }
@@ -432,7 +459,7 @@ impl Machine {
                 self.push(Output::AwaitQuiet);
             }
             State::Ringing | State::Dialling { .. } | State::Answered => self.stop(cause),
-            State::Closing { .. } | State::Ended => {}
+            State::Joined | State::Closing { .. } | State::Ended => {}
         }
     }
 
@@ -443,9 +470,11 @@ impl Machine {
                 (Output::Refuse(cause), Outcome::refused(cause))
             }
             State::Dialling { .. } => (Output::HangUp(cause), Outcome::given_up(cause)),
-            State::Answered | State::Talking | State::FailingOver(_) | State::Closing { answered: true, .. } => {
-                (Output::HangUp(cause), Outcome::answered(cause))
-            }
+            State::Answered
+            | State::Talking
+            | State::FailingOver(_)
+            | State::Joined
+            | State::Closing { answered: true, .. } => (Output::HangUp(cause), Outcome::answered(cause)),
             State::Ended => return,
         };
         self.push(output);
@@ -461,6 +490,7 @@ impl Machine {
             State::Answered
             | State::Talking
             | State::FailingOver(_)
+            | State::Joined
             | State::Closing { answered: true, .. }
             | State::Ended => Outcome::answered(cause),
         }

@@ -13,6 +13,17 @@ use super::{
 };
 use crate::sdp::Negotiated;
 
+/// An order that is about the second leg; without one it is obeyed by nobody.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SecondLegOrder {
+    /// Take in what its offer and answer settled, now or again.
+    Apply(Box<Negotiated>),
+    /// Press these keys there, as telephone-events.
+    SendDigits(String),
+    /// Press these keys there, as tones in the sound.
+    PlayDigits(String),
+}
+
 /// An order to [`Bridge::obey`](super::Bridge::obey).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
@@ -70,6 +81,11 @@ pub enum Order {
     PlayDigits(String),
     /// Have the agent say these words, behind what it is saying.
     Say(String),
+    /// Have the other side wait: it hears the tone behind what is being said, whether there is a session or not, and the
+    /// session hears silence in its place. Or no more.
+    Hold(bool),
+    /// For the second leg and those who hear each other through it.
+    SecondLeg(SecondLegOrder),
     /// Let the session hear silence in place of the other side, or the other side again.
     Hush(bool),
     /// Tell of keys as [`VaultKey`](super::bridge::Report::VaultKey), and nobody else, or as usual again.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde_json::Value;
 
 use super::{
-    agent_recording::AgentRecording, agent_survival::AgentSurvival, agent_tools::Tool, agent_turns::AgentTurns,
-    bounds::PROSE_BYTES_MAX, effective::Writer, section::Section, turn_detection,
+    agent_recording::AgentRecording, agent_survival::AgentSurvival, agent_tools::Tool, agent_transfer::AgentTransfer,
+    agent_turns::AgentTurns, bounds::PROSE_BYTES_MAX, effective::Writer, section::Section, turn_detection,
 };
 
 const ANSWERS: &[(&str, Answer)] = &[("when_ready", Answer::WhenReady), ("at_once", Answer::AtOnce)];
@@ -55,6 +55,8 @@ pub struct Agent {
     pub transfer_targets: BTreeMap<String, String>,
     /// Whether it may transfer to numbers of the caller's choice.
     pub transfer_any: bool,
+    /// How it hands calls on.
+    pub transfer: AgentTransfer,
     /// Whether its calls are recorded.
     pub recording: AgentRecording,
     /// How it takes turns.
@@ -132,6 +134,7 @@ impl Agent {
                 .map(Duration::from_millis),
             transfer_any: section.optional_truth("transfer_any").unwrap_or_default(),
             transfer_targets: section.texts("transfer_targets", TARGETS_MAX),
+            transfer: AgentTransfer::read(&mut section),
             recording: AgentRecording::read(&mut section),
             turns: AgentTurns::read(&mut section),
             hears_keys: section.choice("dtmf", DTMF, true),
@@ -185,6 +188,7 @@ impl Agent {
         );
         out.whole("transfer_any", self.transfer_any);
         out.texts("transfer_targets", &self.transfer_targets);
+        self.transfer.write(out);
         self.recording.write(out);
         self.turns.write(out);
         out.text("dtmf", if self.hears_keys { "text" } else { "off" });

@@ -11,6 +11,7 @@ mod agent;
 mod agent_recording;
 mod agent_survival;
 mod agent_tools;
+mod agent_transfer;
 mod agent_turns;
 mod backend;
 mod bounds;
@@ -69,6 +70,7 @@ pub use self::{
     agent_recording::{AgentRecording, RecordingPolicy},
     agent_survival::AgentSurvival,
     agent_tools::Tool,
+    agent_transfer::{AgentTransfer, TransferWays},
     agent_turns::{AgentTurns, Ear},
     backend::{Backend, BackendAudio, BackendKind, Dialect, Realtime},
     bounds::{

@@ -7,7 +7,7 @@ const NAME_CHARS_MAX: usize = 64;
 const PART_CHARS_MIN: usize = 4;
 
 /// Names listed when none is near; the rest are left out.
-const LISTED_MAX: usize = 32;
+const LISTED_MAX: usize = 64;
 
 /// What to do about a name that is not one of these: the nearest, or all there are.
 pub(super) fn suggestion<'a>(name: &str, valid: impl IntoIterator<Item = &'a str>) -> String {

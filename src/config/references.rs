@@ -40,6 +40,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     config.agents.values().for_each(|agent| {
         check_backends(config, agent, report);
         check_tools(config, agent, report);
+        check_transfer(config, agent, report);
     });
     for name in config.tools.keys().filter(|name| Tool::is_built_in(name)) {
         let path = Path::default().key("tools").key(name);
@@ -119,6 +120,17 @@ fn check_tools(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
             }
             _ => {}
         }
+    }
+}
+
+fn check_transfer(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
+    let registrar = Some(REGISTRAR).filter(|_| config.registrar.is_open());
+    let trunks = || config.trunks.iter().map(|trunk| trunk.name.as_str()).chain(registrar);
+    if let Some(name) = &agent.transfer.trunk
+        && !trunks().any(|trunk| trunk == name)
+    {
+        let path = Path::default().key("agents").key(&agent.name).key("transfer_trunk");
+        dangling(report, &path, "trunk", name, trunks());
     }
 }
 

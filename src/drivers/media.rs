@@ -1,4 +1,5 @@
-//! The media driver: one call's RTP sockets, playout clock and session socket, on one worker thread.
+//! The media driver: one call's RTP sockets, playout clock and session socket, on one worker thread. A second leg's sockets
+//! are the same driver's, so that what passes between two legs crosses no thread either (see [`second_leg`]).
 //!
 //! It feeds the [`Bridge`], sends what the bridge wants sent, and posts what the call's actors should know. Sends never
 //! wait: a packet the kernel does not take is lost like any packet, and the session socket keeps a bounded outbox.
@@ -15,7 +16,10 @@ use tracing::{Instrument, Span};
 
 use super::{
     beat::{self, Deadline},
-    media::sources::{Source, Sources},
+    media::{
+        second_leg::SecondLegOrder,
+        sources::{Source, Sources},
+    },
     post::Post,
     realtime::{Dial, Event as SocketEvent, Loss, SessionSocket},
     worker::{Overloaded, Scratch, Workers, with_scratch},
@@ -68,6 +72,8 @@ pub enum Order {
     PauseRecording(bool),
     /// End the recording.
     EndRecording,
+    /// For the second leg.
+    SecondLeg(SecondLegOrder),
     /// Close the session, say goodbye on RTCP, report the summary and end.
     Close,
     /// Break on purpose: how the tests show that one call's failure stays its own.
@@ -187,6 +193,7 @@ struct Driver {
     metrics: Metrics,
     serving: Option<Held>,
     recording: Option<Box<Sink>>,
+    second_leg: Option<Box<second_leg::Sockets>>,
     deadline: Deadline,
     /// Entered when there is something to log, not for every packet.
     span: Span,
@@ -221,6 +228,7 @@ impl Driver {
             metrics: start.metrics,
             serving: None,
             recording: None,
+            second_leg: None,
             deadline: Deadline::join(),
             span: start.span,
             _lease: lease,
@@ -262,6 +270,7 @@ impl Driver {
             self.serve_session(now, &mut woken.context(Source::Session), read);
         }
         self.serve_standby(now, woken, read);
+        self.read_second_leg(now, woken, read);
         self.bridge.swap_scratch(session);
         if let Some(deadline) = self.bridge.poll_timeout() {
             self.deadline.arm(context, now, deadline);
@@ -321,12 +330,15 @@ impl Driver {
         match order {
             None | Some(Order::Close) => return Next::Close,
             Some(Order::Bridge(order)) => self.bridge.obey(now, order),
+            // Whoever ordered it did not know yet that the agent is out.
+            Some(Order::Dial(_) | Order::Renew(_)) if self.bridge.is_joined() => {}
             Some(Order::Dial(dialling)) => self.dial(dialling),
             Some(Order::Renew(dialling)) => self.renew(dialling),
             Some(Order::ReportSession(post)) => self.session = Some(post),
             Some(Order::Record(sink, rate)) => self.record(sink, rate),
             Some(Order::PauseRecording(paused)) => self.bridge.media().pause_recording(now, paused),
             Some(Order::EndRecording) => self.end_recording(),
+            Some(Order::SecondLeg(order)) => self.obey_second_leg(now, order),
             Some(Order::Break) => panic!("a media driver was told to break"),
         }
         Next::GoOn
@@ -371,6 +383,7 @@ impl Driver {
         if unsent {
             self.bridge.handle_unsent();
         }
+        self.transmit_second_leg();
     }
 
     fn refused(&mut self, now: Instant) {
@@ -475,6 +488,7 @@ impl Driver {
 
 mod recording;
 mod refused;
+pub mod second_leg;
 mod sources;
 mod standby;
 mod warm;

@@ -289,6 +289,11 @@ impl Machine {
         self.playout.set_comfort(on);
     }
 
+    /// How much waits to be heard, in milliseconds.
+    pub fn waiting_ms(&self) -> u32 {
+        self.playout.waiting_ms()
+    }
+
     /// Whether nothing is left to be heard. On hold nothing can be.
     pub fn is_quiet(&self) -> bool {
         let held = matches!(&self.phase, Phase::Live(live) if !live.terms.direction.sends());

@@ -227,6 +227,11 @@ impl Playout {
         self.tail.clear();
     }
 
+    /// How much waits to be heard, in milliseconds.
+    pub(super) fn waiting_ms(&self) -> u32 {
+        u32::try_from(self.ring.len() / self.rate.per_ms()).unwrap_or(u32::MAX)
+    }
+
     /// Nothing is left to be heard, and nothing more is on its way.
     pub(super) fn is_quiet(&self) -> bool {
         let over = self.ledger.is_empty() || self.starved_ms >= STARVED_MS_MAX;

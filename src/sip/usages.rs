@@ -20,6 +20,8 @@ use super::transfer::{Following, Transferring};
 pub struct Usages {
     /// Whether the peer takes UPDATE (its last Allow).
     pub peer_updates: bool,
+    /// Whether the peer says that it takes no REFER (its last Allow); one that says nothing is asked.
+    pub no_refer: bool,
     /// Our session description as the peer knows it; what a refresh repeats.
     pub local_sdp: Option<Vec<u8>>,
     /// What we say to the INVITE before its final answer.
@@ -92,6 +94,7 @@ impl Usages {
     pub fn learn(&mut self, headers: &Headers) {
         if headers.contains("Allow") {
             self.peer_updates = headers.tokens("Allow").any(|method| method == "UPDATE");
+            self.no_refer = !headers.tokens("Allow").any(|method| method == "REFER");
         }
     }
 

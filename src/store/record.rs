@@ -252,13 +252,27 @@ pub struct ToolCallRecord {
     pub arguments: Option<String>,
 }
 
-/// A transfer: whom the far end was to call, and what came of it.
+/// A transfer: whom to, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferRecord {
     /// Whom to.
     pub to: String,
     /// The last SIP status heard of it; 0 when none was.
     pub status: u16,
+    /// How it was tried last: `refer`, the far end was to call; `bridge`, the gateway called and joined the two.
+    #[serde(default = "refer")]
+    pub way: String,
+    /// When the two were joined.
+    #[serde(with = "rfc3339_or_null", default)]
+    pub joined_at: Option<Timestamp>,
+    /// How long they spoke, from then to the end.
+    #[serde(default)]
+    pub talk_ms: Option<u64>,
+}
+
+/// Records of before there was another way.
+fn refer() -> String {
+    "refer".to_owned()
 }
 
 /// Records of before there were others are of calls that came in.

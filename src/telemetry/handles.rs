@@ -79,6 +79,7 @@ pub(super) struct Handles {
     pub(super) listeners_dropped: IntCounterVec,
     pub(super) dtmf_digits: IntCounter,
     pub(super) tool_calls: IntCounterVec,
+    pub(super) transfers: IntCounterVec,
     pub(super) build_info: IntGaugeVec,
     pub(super) process: Mutex<ProcessMetrics>,
 }
@@ -159,6 +160,7 @@ impl Handles {
             listeners_dropped: make.counter_vec(Metric::ListenersDropped),
             dtmf_digits: make.counter(Metric::DtmfDigits),
             tool_calls: make.counter_vec(Metric::ToolCalls),
+            transfers: make.counter_vec(Metric::Transfers),
             build_info: make.gauge_vec(Metric::BuildInfo),
             process: Mutex::new(make.process()),
             registry,

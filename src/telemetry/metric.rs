@@ -131,6 +131,8 @@ pub enum Metric {
     DtmfDigits,
     /// Tool calls ended.
     ToolCalls,
+    /// Transfers ended.
+    Transfers,
     /// The version running.
     BuildInfo,
     /// CPU time of the process.
@@ -162,7 +164,7 @@ pub enum Kind {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 66] = [
+    pub const ALL: [Self; 67] = [
         Self::CallsActive,
         Self::Calls,
         Self::CallsRefused,
@@ -221,6 +223,7 @@ impl Metric {
         Self::ListenersDropped,
         Self::DtmfDigits,
         Self::ToolCalls,
+        Self::Transfers,
         Self::BuildInfo,
         Self::ProcessCpu,
         Self::ProcessResidentMemory,

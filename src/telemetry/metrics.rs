@@ -363,6 +363,11 @@ impl Metrics {
         self.handles.tool_calls.with_label_values(&[tool, result]).inc();
     }
 
+    /// A transfer ended this way, with this result; both are fixed words.
+    pub fn transfer(&self, way: &'static str, result: &'static str) {
+        self.handles.transfers.with_label_values(&[way, result]).inc();
+    }
+
     fn gauge(&self, level: Level) -> &IntGauge {
         match level {
             Level::CallsActive => &self.handles.calls_active,

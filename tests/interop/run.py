@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
 import asterisk_scenarios
+import bridge_scenario
 import caller_scenarios
 import codec_scenarios
 import events_scenario
@@ -48,7 +49,7 @@ from softphone import Softphone
 # Every slot has so many RTP ports, from the first on; those of softphones are captured.
 PHONE_RTP, PHONE_RTP_COUNT = 13000, 64
 LOAD_RTP, LOAD_RTP_COUNT = 21000, 1000
-SERVERS = asterisk_scenarios.SCENARIOS | kamailio_scenarios.SCENARIOS | tls_scenarios.SCENARIOS
+SERVERS = asterisk_scenarios.SCENARIOS | kamailio_scenarios.SCENARIOS | tls_scenarios.SCENARIOS | bridge_scenario.SCENARIOS
 TRUNKS = trunk_scenarios.CALLEES | trunk_scenarios.CALLERS
 # Scenarios without audible load that may run at once.
 LIGHT_AT_ONCE = 4
@@ -309,6 +310,7 @@ def main():
         (play, quality_scenarios.SCENARIOS),
         (play, asterisk_scenarios.SCENARIOS),
         (play, kamailio_scenarios.SCENARIOS | tls_scenarios.SCENARIOS),
+        (play, bridge_scenario.SCENARIOS),
         (play_callee, trunk_scenarios.CALLEES),
         (play_sipp, trunk_scenarios.CALLERS),
         (play_sipp, sipp_scenarios.SCENARIOS),

@@ -14,6 +14,7 @@ mod spend;
 mod survival;
 mod tone;
 mod tools;
+mod transfers;
 mod transports;
 mod turns;
 mod warm;

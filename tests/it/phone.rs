@@ -16,6 +16,8 @@ use tokio::{net::UdpSocket, task::AbortHandle};
 
 use crate::wire::{Way, Wire};
 
+mod callee;
+
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -1,4 +1,4 @@
-//! A tone of 1 kHz: written to a file that is to be played, and known again where it is heard.
+//! Tones known again where they are heard, and one of 1 kHz written to a file that is to be played.
 
 use std::path::Path;
 
@@ -19,11 +19,16 @@ pub fn write(path: &Path, seconds: u32) {
     std::fs::write(path, file).unwrap();
 }
 
-/// Whether this is the tone: nearly all of what is heard lies at its pitch, which no speech does.
+/// Whether this is the tone of the file.
 pub fn is(pcm: &[i16]) -> bool {
+    is_at(pcm, 1_000.0)
+}
+
+/// Whether this is a tone of this pitch, 8 kHz: nearly all of what is heard lies there, which no speech does.
+pub fn is_at(pcm: &[i16], hz: f32) -> bool {
     let (mut real, mut imaginary, mut energy) = (0.0, 0.0, 1.0);
     for (at, sample) in pcm.iter().enumerate() {
-        let (sine, cosine) = (at as f64 * std::f64::consts::TAU / 8.0).sin_cos();
+        let (sine, cosine) = (at as f64 * f64::from(hz) / 8_000.0 * std::f64::consts::TAU).sin_cos();
         let sample = f64::from(*sample);
         real += sample * cosine;
         imaginary += sample * sine;

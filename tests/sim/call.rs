@@ -292,5 +292,6 @@ fn settings(rules: Rules) -> conductor::Settings {
             replay_max: rules.replay_max,
         },
         failover: conductor::Failover::default(),
+        transfers: Default::default(),
     }
 }

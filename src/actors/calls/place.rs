@@ -39,7 +39,7 @@ impl State {
         let mut ledger = Ledger::place(&self.service, slot, id.clone(), &call.trunk, &agent, &facts);
         let admitted = ledger.span().in_scope(|| self.admit_outbound(&call.trunk, &agent));
         let placed = match admitted {
-            Ok(place) => self.order(call, ring_max).await.map(|leg| (leg, place)),
+            Ok(place) => self.order(outgoing(call, ring_max)).await.map(|leg| (leg, place)),
             Err(refused) => Err(refused),
         };
         match placed {
@@ -110,18 +110,10 @@ impl State {
     }
 
     /// Has the SIP side begin the call.
-    async fn order(&self, call: PlaceCall, ring_max: Duration) -> Result<OutgoingLeg, (Cause, Refused)> {
-        let outgoing = Box::new(Outgoing {
-            trunk: call.trunk,
-            to: call.to,
-            from: call.from,
-            display_name: None,
-            headers: call.headers.into_iter().collect(),
-            ring_max,
-        });
+    pub(super) async fn order(&self, outgoing: Outgoing) -> Result<OutgoingLeg, (Cause, Refused)> {
         let (reply, answer) = oneshot::channel();
         self.sip
-            .try_send(SipOrder::Place(outgoing, reply))
+            .try_send(SipOrder::Place(Box::new(outgoing), reply))
             .map_err(|_| overloaded())?;
         match tokio::time::timeout(ACCEPT_MAX, answer).await {
             Ok(Ok(Ok(leg))) => Ok(leg),
@@ -129,6 +121,17 @@ impl State {
             // The driver is gone, or far behind; a leg that comes later is hung up by nobody taking it.
             Ok(Err(_)) | Err(_) => Err(overloaded()),
         }
+    }
+}
+
+fn outgoing(call: PlaceCall, ring_max: Duration) -> Outgoing {
+    Outgoing {
+        trunk: call.trunk,
+        to: call.to,
+        from: call.from,
+        display_name: None,
+        headers: call.headers.into_iter().collect(),
+        ring_max,
     }
 }
 

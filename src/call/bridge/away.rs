@@ -26,6 +26,10 @@ pub(super) struct Absence {
     lost_at: Option<Instant>,
     /// The caller has heard nothing but the tone since.
     only_tone: bool,
+    /// The caller hears the tone because there is no session.
+    waiting: bool,
+    /// The caller hears it because the call has the caller wait.
+    held: bool,
 }
 
 impl Bridge {
@@ -42,7 +46,7 @@ impl Bridge {
         if on && self.is_served() {
             return;
         }
-        self.media.comfort(on);
+        self.set_waiting(on);
         if on {
             self.filler.begin(now);
         } else {
@@ -51,20 +55,36 @@ impl Bridge {
         }
     }
 
+    /// Has the caller wait, or no more: a tone behind the words, and silence for the session.
+    pub(super) fn hold(&mut self, on: bool) {
+        self.hush = on.then(Vec::new);
+        self.set_held(on);
+    }
+
+    pub(super) fn set_held(&mut self, on: bool) {
+        self.absence.held = on;
+        self.media.comfort(on || self.absence.waiting);
+    }
+
+    pub(super) fn set_waiting(&mut self, on: bool) {
+        self.absence.waiting = on;
+        self.media.comfort(on || self.absence.held);
+    }
+
     /// The session has gone.
     pub(super) fn session_left(&mut self, now: Instant) {
         self.replay.away();
         if self.absence.served {
             self.absence.lost_at.get_or_insert(now);
             self.absence.only_tone = true;
-            self.media.comfort(true);
+            self.set_waiting(true);
             self.filler.begin(now);
         }
     }
 
     /// A session hears and speaks.
     pub(super) fn session_came(&mut self, now: Instant) {
-        self.media.comfort(false);
+        self.set_waiting(false);
         self.end_filler(now);
         self.replay.tell(now, self.rate);
     }

@@ -38,11 +38,17 @@ impl Bridge {
     }
 
     pub(super) fn play_digits(&mut self, now: Instant, digits: &str) {
-        let mut pcm = Vec::new();
-        digits.chars().for_each(|digit| press(self.rate, digit, &mut pcm));
+        let pcm = pressed(self.rate, digits);
         self.media.play(now, PRESSES, &pcm);
         self.media.finish(PRESSES);
     }
+}
+
+/// How these keys sound, one after the other.
+pub(super) fn pressed(rate: SampleRate, digits: &str) -> Vec<i16> {
+    let mut pcm = Vec::new();
+    digits.chars().for_each(|digit| press(rate, digit, &mut pcm));
+    pcm
 }
 
 /// Appends one press. What is no key is left out.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use crate::call::Order;
-use crate::{media, realtime, tools::Concealed};
+use crate::{call::Cause, media, realtime, tools::Concealed};
 
 /// What the call's actors learn from the bridge.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,8 @@ pub enum Report {
     CallerSilent,
     /// The caller's side has heard nothing of us for the configured time.
     Unheard,
+    /// The second leg is not there any more, as far as its media tells; why.
+    SecondLegLost(Cause),
     /// What is wrong with the line has changed.
     Diagnosis(media::Diagnosis),
     /// How the call sounds has changed.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{media, realtime::Transcript, sdp::Negotiated, tools::Finished};
+use crate::{call::transfer::Way, media, realtime::Transcript, sdp::Negotiated, tools::Finished};
 
 /// What is worth knowing about a call while it goes on.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,8 @@ pub enum Note {
     Transfer {
         /// Whom to.
         to: String,
+        /// How.
+        way: Way,
         /// The status.
         status: u16,
     },

@@ -3,7 +3,12 @@
 use std::time::Instant;
 
 use super::{Act, Asker, Command, Conductor, DIGIT_LENGTH, Input, LegId, NotNow, Note, Order, Transfer};
-use crate::{call::transfer::Ended, config::KeyWay, sip::Uri, tools};
+use crate::{
+    call::transfer::{Ended, Way},
+    config::{KeyWay, TransferWays},
+    sip::Uri,
+    tools,
+};
 
 /// The longest text of a MESSAGE that the agent is told, in bytes; the rest is cut off.
 const MESSAGE_BYTES_MAX: usize = 4096;
@@ -17,12 +22,16 @@ impl Conductor {
         if self.transfer.is_some() {
             return Err(NotNow::Transferring);
         }
-        self.note(Note::Transfer {
-            to: to.clone(),
-            status: 0,
-        });
-        self.transfer = Some(Transfer::new(now, asker, to.clone()));
-        self.acts.push_back(Act::Leg(Command::Transfer { to, replaces }));
+        let transfer = Transfer::new(now, asker, to.clone(), replaces.is_some());
+        let bridged = self.settings.transfers.ways == TransferWays::Bridge && replaces.is_none();
+        self.transfer = Some(transfer);
+        match bridged {
+            true => self.call_second_leg(now),
+            false => {
+                self.note_transfer(0);
+                self.acts.push_back(Act::Leg(Command::Transfer { to, replaces }));
+            }
+        }
         Ok(())
     }
 
@@ -55,20 +64,44 @@ impl Conductor {
     }
 
     pub(super) fn transfer_progress(&mut self, now: Instant, status: u16) {
-        let Some(transfer) = &mut self.transfer else { return };
-        let to = transfer.to().to_owned();
+        // What the other side says late, when we call ourselves already, changes nothing.
+        let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.way() == Way::Refer) else {
+            return;
+        };
         match transfer.progress(now, status) {
             Some(ended) => self.transfer_ended(now, ended),
-            None => self.note(Note::Transfer { to, status }),
+            None => self.note_transfer(status),
         }
     }
 
-    pub(super) fn transfer_ended(&mut self, now: Instant, ended: Ended) {
-        self.transfer = None;
-        self.note(Note::Transfer {
-            to: ended.to.clone(),
-            status: ended.status,
+    /// How far it is: for the log, the record and whoever watches.
+    pub(super) fn note_transfer(&mut self, status: u16) {
+        let note = self.transfer.as_ref().map(|transfer| Note::Transfer {
+            to: transfer.to().to_owned(),
+            way: transfer.way(),
+            status,
         });
+        self.acts.extend(note.map(Act::Note));
+    }
+
+    /// It ended. When the other side could not be handed on we call ourselves, where we may.
+    pub(super) fn transfer_ended(&mut self, now: Instant, ended: Ended) {
+        self.note_transfer(ended.status);
+        let ways = self.settings.transfers.ways;
+        if !ended.succeeded() && self.transfer.as_ref().is_some_and(|transfer| transfer.falls_back(ways)) {
+            return self.call_second_leg(now);
+        }
+        self.transfer = None;
+        self.tell_asker(now, &ended);
+        let input = if ended.succeeded() {
+            Input::Transferred
+        } else {
+            Input::NotTransferred
+        };
+        self.handle(now, input);
+    }
+
+    pub(super) fn tell_asker(&mut self, now: Instant, ended: &Ended) {
         if let Asker::Agent(call_id) = &ended.asker {
             let word = if ended.succeeded() {
                 tools::Ended::Ok
@@ -77,12 +110,6 @@ impl Conductor {
             };
             self.own_done(now, call_id, word, ended.explained(), !ended.succeeded());
         }
-        let input = if ended.succeeded() {
-            Input::Transferred
-        } else {
-            Input::NotTransferred
-        };
-        self.handle(now, input);
     }
 
     pub(super) fn play_failover(&mut self) {

@@ -3,10 +3,11 @@
 use super::*;
 use crate::{
     call::{machine::Answer, recording::Sound},
-    config::{KeyWay, Tool},
+    config::{KeyWay, Tool, TransferWays},
 };
 
 mod recording;
+mod second_leg;
 mod tools;
 
 #[test]
@@ -351,6 +352,10 @@ fn settings() -> Settings {
         },
         away: away(),
         failover: Failover::default(),
+        transfers: transfer::Settings {
+            ways: TransferWays::Refer,
+            ..transfer::Settings::default()
+        },
         toolbox: Toolbox::new(
             vec![Tool::HangUp, Tool::Transfer, Tool::SendDtmf],
             [("desk".to_owned(), "sip:desk@a".to_owned())].into(),

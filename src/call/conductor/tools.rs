@@ -34,6 +34,10 @@ impl Conductor {
     /// The agent calls a tool. One that was told before is not begun again.
     pub(super) fn tool_call(&mut self, now: Instant, session: u32, call_id: String, invocation: Invocation<'_>) {
         let Invocation { name, arguments } = invocation;
+        if self.is_joined() {
+            // It was said before its session was closed.
+            return;
+        }
         if self.own.iter().any(|own| own.call_id == call_id) {
             return;
         }
@@ -50,6 +54,10 @@ impl Conductor {
             self.remember(now, &call_id, name, arguments);
         }
         match action {
+            Ok(Action::HangUp { .. }) if self.second_leg.is_some() => {
+                let output = "The call is being transferred and ends by itself. Say nothing more.".to_owned();
+                self.own_done(now, &call_id, Ended::Failed, output, false);
+            }
             Ok(Action::HangUp { .. }) => {
                 self.own_done(now, &call_id, Ended::Ok, "the call is being ended".to_owned(), false);
                 self.handle(now, Input::HangUpAsked);
@@ -197,6 +205,7 @@ impl Conductor {
     fn is_free(&self) -> Result<(), NotNow> {
         match self.talking {
             false => Err(NotNow::NotTalking),
+            true if self.second_leg.is_some() => Err(NotNow::Transferring),
             true if self.hold.is_some() || self.vault.is_open() => Err(NotNow::Collecting),
             true => Ok(()),
         }
@@ -237,18 +246,16 @@ impl Conductor {
         if let Err(not_now) = self.is_free() {
             return self.refused(now, &call_id, Err(not_now));
         }
-        self.order(Order::Hush(true));
-        self.order(Order::Comfort(true));
+        self.order(Order::Hold(true));
         self.hold = Some(Hold {
             call_id,
             until: now + length,
         });
     }
 
-    fn end_hold(&mut self, now: Instant, why: &str) {
+    pub(super) fn end_hold(&mut self, now: Instant, why: &str) {
         if let Some(hold) = self.hold.take() {
-            self.order(Order::Comfort(false));
-            self.order(Order::Hush(false));
+            self.order(Order::Hold(false));
             self.own_done(now, &hold.call_id, Ended::Ok, why.to_owned(), true);
         }
     }

@@ -1,6 +1,6 @@
 //! Which of a call's sources has something to say.
 //!
-//! A call wakes for its orders, its two UDP sockets, its session and its deadlines. To ask all of them whenever one wakes
+//! A call wakes for its orders, the two UDP sockets of each of its legs, its session and its deadlines. To ask all of them whenever one wakes
 //! it costs more than most of what they say; so each has a waker of its own, which leaves a mark before it wakes the call.
 
 use std::{
@@ -24,14 +24,20 @@ pub(super) enum Source {
     Session,
     /// That of a second session, or of a first that is being closed.
     Standby,
+    /// The second leg's RTP socket.
+    SecondRtp,
+    /// Its RTCP socket.
+    SecondRtcp,
 }
 
-const ALL: [Source; 5] = [
+const ALL: [Source; 7] = [
     Source::Orders,
     Source::Rtp,
     Source::Rtcp,
     Source::Session,
     Source::Standby,
+    Source::SecondRtp,
+    Source::SecondRtcp,
 ];
 
 /// What has woken the call since it last looked, and how each source is asked.

@@ -177,13 +177,17 @@ impl Endpoint {
         }
     }
 
-    /// Asks the peer to call somebody else. What cannot be asked counts as refused with 400; while another transfer is
+    /// Asks the peer to call somebody else. What cannot be asked counts as refused with 400, and with 405 what the peer says
+    /// that it does not do; while another transfer is
     /// under way nothing is done.
     pub(super) fn transfer(&mut self, now: Instant, id: LegId, to: &str, replaces: Option<LegId>) {
         let Some(leg) = self.legs.get(&id) else { return };
         let busy = leg.usages.transferring.as_ref().is_some_and(|one| !one.has_ended());
         if busy || !matches!(leg.phase, Phase::Talking | Phase::Answered(_) | Phase::Offered(_)) {
             return;
+        }
+        if leg.usages.no_refer {
+            return self.tell(id, Event::TransferProgress { status: 405 });
         }
         let Some(refer) = self.write_refer(id, to, replaces) else {
             return self.tell(id, Event::TransferProgress { status: 400 });

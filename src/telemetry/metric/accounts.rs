@@ -92,6 +92,14 @@ pub(super) const ROWS: &[(Metric, Row)] = &[
         .by(&["budget", "action"]),
     ),
     (
+        Metric::Transfers,
+        counter(
+            "patchcord_transfers_total",
+            "Transfers that ended, by way (refer or bridge) and result: ok, or the cause word of the target's answer.",
+        )
+        .by(&["way", "result"]),
+    ),
+    (
         Metric::WebhookAttempts,
         counter(
             "patchcord_webhook_attempts_total",

@@ -135,6 +135,7 @@ fn busy() -> Metrics {
     metrics.sip_dropped("request_rate");
     metrics.tokens("agent", "operator", "input_audio", 12);
     metrics.tool_call("look_up", "ok");
+    metrics.transfer("bridge", "ok");
     metrics.transcribed("agent", "operator", took);
     metrics.cost("agent", "operator", "USD", 7);
     metrics.budget_action("day", "warn");

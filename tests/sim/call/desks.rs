@@ -27,7 +27,7 @@ impl Call {
                 Decided::Media(order) => self.order(Order::Bridge(order)),
                 Decided::StartMedia { .. } => panic!("nobody is called here"),
                 // Nobody records here, and no tool is done elsewhere.
-                Decided::Record(_) | Decided::Tool(_) | Decided::Note(_) => {}
+                Decided::Record(_) | Decided::Tool(_) | Decided::SecondLeg(_) | Decided::Note(_) => {}
                 Decided::End(outcome) => self.ended(outcome),
             }
         }

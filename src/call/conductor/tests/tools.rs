@@ -128,21 +128,18 @@ fn a_caller_on_hold_hears_a_tone_until_a_tool_answers_or_the_time_is_over() {
     let mut call = equipped(false);
     call.tool("look_up", r#"{"id":1}"#);
     let acts = call.report(tool_call("h", "hold", r#"{"seconds":9}"#));
-    assert_eq!(
-        acts[1..],
-        [Act::Media(Order::Hush(true)), Act::Media(Order::Comfort(true))]
-    );
+    assert_eq!(acts[1..], [Act::Media(Order::Hold(true))]);
     call.conductor
         .tool_replied(call.now, "t", Reply::Done("found".to_owned()));
     let acts = call.acts();
-    assert!(acts.contains(&Act::Media(Order::Comfort(false))) && acts.contains(&result("found")));
+    assert!(acts.contains(&Act::Media(Order::Hold(false))) && acts.contains(&result("found")));
     assert!(
         acts.iter().any(|act| word(act) == Some(("hold", Ended::Ok))),
         "{acts:?}"
     );
     call.report(tool_call("i", "hold", r#"{"seconds":9}"#));
     call.conductor.handle_timeout(call.now + Duration::from_secs(9));
-    assert!(call.acts().contains(&Act::Media(Order::Hush(false))));
+    assert!(call.acts().contains(&Act::Media(Order::Hold(false))));
 }
 
 #[test]

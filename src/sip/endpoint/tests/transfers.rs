@@ -291,6 +291,22 @@ fn an_attended_transfer_names_the_other_call_as_its_peer_knows_it() {
 }
 
 #[test]
+fn a_peer_that_says_it_takes_no_refer_is_not_asked() {
+    let (mut line, leg) = talking(Transport::Udp, Habits::default());
+    line.phone(0, |phone, now| {
+        phone.update(now, &[("Allow", "INVITE, ACK, BYE, UPDATE")], None)
+    });
+    line.command(leg, transfer("100"));
+    assert_eq!(line.take_events(), ["TransferProgress 405"]);
+    assert!(line.phones[0].heard(&Method::Refer).is_empty());
+    line.phone(0, |phone, now| {
+        phone.update(now, &[("Allow", "INVITE, ACK, BYE, REFER")], None)
+    });
+    line.command(leg, transfer("100"));
+    assert_eq!(line.phones[0].heard(&Method::Refer).len(), 1);
+}
+
+#[test]
 fn a_transfer_to_nobody_is_told_as_400_and_not_sent() {
     let (mut line, leg) = talking(Transport::Udp, Habits::default());
     line.command(leg, transfer(""));
