@@ -1,6 +1,13 @@
 //! The gateway that is measured: `patchcord serve` in a process of its own, and what the kernel says about that process.
 
-use std::{fs, io::Write, net::SocketAddr, path::Path, process, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
 
 use anyhow::Context;
 
@@ -12,10 +19,15 @@ use super::{
 use crate::cli::serve;
 
 /// What it leaves behind.
-const FILES: [&str; 3] = [CONFIG, RECORDS, LOG];
+const FILES: [&str; 4] = [CONFIG, RECORDS, LOG, WORDS];
 const CONFIG: &str = "patchcord.toml";
-const RECORDS: &str = "records.jsonl";
 const LOG: &str = "gateway.log";
+
+/// Where its calls are recorded.
+pub const RECORDS: &str = "records.jsonl";
+
+/// What it says while a session is away, where a benchmark gives it words of its own.
+pub const WORDS: &str = "words.wav";
 
 /// Lines of its log that are shown.
 const LOG_LINES_MAX: usize = 5;
@@ -23,15 +35,24 @@ const LOG_LINES_MAX: usize = 5;
 /// The running gateway.
 pub struct Gateway {
     child: Child,
+    folder: PathBuf,
     /// Where it takes calls.
     pub sip: SocketAddr,
 }
 
 /// Starts a gateway whose sessions are served at this address.
 pub fn start(backend: SocketAddr, codec: Codec, audio: Audio) -> anyhow::Result<Gateway> {
+    start_with(|folder| config(folder, backend, codec, audio), &[])
+}
+
+/// Starts a gateway with the configuration for its folder, and with these words.
+pub fn start_with(config: impl Fn(&Path) -> String, words: &[u8]) -> anyhow::Result<Gateway> {
     let folder = std::env::temp_dir().join(format!("patchcord-bench-{}", process::id()));
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join(CONFIG), config(&folder, backend, codec, audio))?;
+    fs::write(folder.join(CONFIG), config(&folder))?;
+    if !words.is_empty() {
+        fs::write(folder.join(WORDS), words)?;
+    }
     let log = fs::File::create(folder.join(LOG))?;
     let mut child = Child::start(&Task::Gateway { folder: folder.clone() }, log.into())?;
     let found = child.line_with("SIP over UDP on ");
@@ -40,6 +61,7 @@ pub fn start(backend: SocketAddr, codec: Codec, audio: Audio) -> anyhow::Result<
     let sip = address.and_then(|address| address.parse().ok());
     Ok(Gateway {
         child,
+        folder,
         sip: sip.context("the gateway does not say where it takes calls")?,
     })
 }
@@ -63,7 +85,8 @@ fn said(folder: &Path) -> String {
 /// Only what a benchmark wrote, so that a wrong folder loses nothing.
 fn remove(folder: &Path) {
     if let Ok(log) = fs::read_to_string(folder.join(LOG)) {
-        log.lines().take(LOG_LINES_MAX).for_each(|line| {
+        let wrong = log.lines().filter(|line| !line.contains(" INFO "));
+        wrong.take(LOG_LINES_MAX).for_each(|line| {
             let _ = writeln!(std::io::stderr(), "{line}");
         });
     }
@@ -87,6 +110,22 @@ fn config(folder: &Path, backend: SocketAddr, codec: Codec, audio: Audio) -> Str
 }
 
 impl Gateway {
+    /// What it logged so far.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(self.folder.join(LOG))?)
+    }
+
+    /// What its metrics say. To be asked once.
+    pub fn metrics(&mut self) -> anyhow::Result<String> {
+        let line = self.child.line_with("Metrics on http://")?;
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next());
+        let mut stream = TcpStream::connect(address.context("the gateway does not say where its metrics are")?)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
     /// What the kernel says about it now.
     pub fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.child.id())

@@ -1,0 +1,98 @@
+//! A backend dies in the middle of the agent's words: what the caller hears, and when the next session is heard.
+
+use anyhow::Context;
+
+use super::{
+    super::clock::MS,
+    hearing::Sound,
+    lane::Lane,
+    link::{Death, Manner},
+    results::{Figure, Tally},
+    setup::WORDS_AFTER_MS,
+};
+
+/// Deltas of the agent's words: longer than they are heard.
+const DELTAS: usize = 20;
+
+/// Packets of the agent that are heard before its backend dies.
+const PACKETS: usize = 10;
+
+/// How long before a death and behind a recovery holes are looked for.
+const AROUND: u64 = 100 * MS;
+
+/// It stays away until the gateway has said something itself.
+pub fn away(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
+    begin(lane)?;
+    lane.hosts[0].manner.holds = true;
+    let lost = die(lane, tally)?;
+    let words = lane.wait("the words", |lane| {
+        lane.heard.first(lost, |sound| sound == Sound::Words)
+    })?;
+    let tone = lane.heard.first(lost, |sound| sound == Sound::Comfort);
+    tally.add(Figure::Tone, tone.context("the comfort tone did not come")? - lost);
+    tally.add(Figure::Words, words.saturating_sub(lost + WORDS_AFTER_MS * MS));
+    lane.hosts[0].manner.holds = false;
+    let back = recovered(lane, 0, lost)?;
+    hole(lane, tally, lost, back)?;
+    lane.hang_up()
+}
+
+/// It is there again at once.
+pub fn redialled(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
+    begin(lane)?;
+    let lost = die(lane, tally)?;
+    let back = recovered(lane, 0, lost)?;
+    tally.add(Figure::Redialled, back - lost);
+    hole(lane, tally, lost, back)?;
+    lane.hang_up()
+}
+
+/// The call moves on to the agent's next backend at once.
+pub fn moved_on(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
+    begin(lane)?;
+    let lost = die(lane, tally)?;
+    let back = recovered(lane, 1, lost)?;
+    tally.add(Figure::MovedOn, back - lost);
+    hole(lane, tally, lost, back)?;
+    lane.hang_up()
+}
+
+fn begin(lane: &mut Lane) -> anyhow::Result<()> {
+    for host in &mut lane.hosts {
+        host.manner = Manner {
+            deltas: DELTAS,
+            ..Manner::default()
+        };
+    }
+    lane.dial()?;
+    lane.wait("the agent's voice", |lane| {
+        (lane.heard.count(0, Sound::is_agent) >= PACKETS).then_some(())
+    })?;
+    let more = lane.dice(20 * MS);
+    lane.go_on(more)
+}
+
+/// Every other one dies as if it had been killed.
+fn die(lane: &mut Lane, tally: &Tally) -> anyhow::Result<u64> {
+    let death = match tally.count(Figure::HoleAtDeath) % 2 {
+        0 => Death::Reset,
+        _ => Death::Closed,
+    };
+    lane.hosts[0].die(death).context("there is no session to lose")
+}
+
+/// When the next session, on this backend, is heard. The fading end of the last may come behind its beginning.
+fn recovered(lane: &mut Lane, host: usize, lost: u64) -> anyhow::Result<u64> {
+    lane.wait("the next session's voice", |lane| {
+        let spoke = lane.hosts[host].links.iter().flat_map(|link| &link.spoke);
+        let spoke = spoke.copied().find(|at| *at > lost)?;
+        let loud = Sound::Agent { quieter: false };
+        lane.heard.first(spoke, |sound| sound == loud)
+    })
+}
+
+fn hole(lane: &mut Lane, tally: &mut Tally, lost: u64, back: u64) -> anyhow::Result<()> {
+    lane.go_on(AROUND)?;
+    tally.add(Figure::HoleAtDeath, lane.heard.hole(lost - AROUND, back + AROUND));
+    Ok(())
+}
