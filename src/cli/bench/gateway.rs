@@ -19,7 +19,7 @@ use super::{
 use crate::cli::serve;
 
 /// What it leaves behind.
-const FILES: [&str; 4] = [CONFIG, RECORDS, LOG, WORDS];
+const FILES: [&str; 5] = [CONFIG, RECORDS, LOG, WORDS, AUTHORITY];
 const CONFIG: &str = "patchcord.toml";
 const LOG: &str = "gateway.log";
 
@@ -31,6 +31,12 @@ pub const WORDS: &str = "words.wav";
 
 /// Lines of its log that are shown.
 const LOG_LINES_MAX: usize = 5;
+
+/// The authority that its backends' certificates come from, where a benchmark has one of its own.
+pub const AUTHORITY: &str = "authority.pem";
+
+/// Where the library that looks for this machine's authorities looks first.
+const AUTHORITY_VARIABLE: &str = "SSL_CERT_FILE";
 
 /// The running gateway.
 pub struct Gateway {
@@ -45,16 +51,19 @@ pub fn start(backend: SocketAddr, codec: Codec, audio: Audio) -> anyhow::Result<
     start_with(|folder| config(folder, backend, codec, audio), &[])
 }
 
-/// Starts a gateway with the configuration for its folder, and with these words.
-pub fn start_with(config: impl Fn(&Path) -> String, words: &[u8]) -> anyhow::Result<Gateway> {
+/// Starts a gateway with the configuration for its folder, and with these files in it.
+pub fn start_with(config: impl Fn(&Path) -> String, files: &[(&str, &[u8])]) -> anyhow::Result<Gateway> {
     let folder = std::env::temp_dir().join(format!("patchcord-bench-{}", process::id()));
     fs::create_dir_all(&folder)?;
     fs::write(folder.join(CONFIG), config(&folder))?;
-    if !words.is_empty() {
-        fs::write(folder.join(WORDS), words)?;
+    for (name, bytes) in files {
+        fs::write(folder.join(name), bytes)?;
     }
     let log = fs::File::create(folder.join(LOG))?;
-    let mut child = Child::start(&Task::Gateway { folder: folder.clone() }, log.into())?;
+    let authority = folder.join(AUTHORITY);
+    let variables = authority.exists().then_some((AUTHORITY_VARIABLE, authority.as_path()));
+    let task = Task::Gateway { folder: folder.clone() };
+    let mut child = Child::start_in(&task, log.into(), variables.as_slice())?;
     let found = child.line_with("SIP over UDP on ");
     let line = found.with_context(|| format!("the gateway does not start: {}", said(&folder)))?;
     let address = line.split(" on ").nth(1).and_then(|rest| rest.split(": ").next());

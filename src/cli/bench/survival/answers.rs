@@ -18,6 +18,11 @@ pub fn cold(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
     answered(lane, tally, Figure::AnsweredCold)
 }
 
+/// The same in TLS.
+pub fn cold_in_tls(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
+    answered(lane, tally, Figure::AnsweredColdTls)
+}
+
 /// A session waits for the call.
 pub fn warm(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
     answered(lane, tally, Figure::AnsweredWarm)

@@ -6,9 +6,10 @@ use super::{
     super::clock::MS,
     hearing::Sound,
     lane::Lane,
-    link::{Death, Manner},
+    link::{Link, Manner},
     results::{Figure, Tally},
     setup::WORDS_AFTER_MS,
+    wire::Death,
 };
 
 /// Deltas of the agent's words: longer than they are heard.
@@ -16,6 +17,10 @@ const DELTAS: usize = 20;
 
 /// Packets of the agent that are heard before its backend dies.
 const PACKETS: usize = 10;
+
+/// What a caller says whose backend dies meanwhile: 1.2 s, of which so much is said before, at most.
+const VOICE_PACKETS: u32 = 60;
+const SPOKEN_MAX: u64 = 600 * MS;
 
 /// How long before a death and behind a recovery holes are looked for.
 const AROUND: u64 = 100 * MS;
@@ -55,6 +60,39 @@ pub fn moved_on(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
     tally.add(Figure::MovedOn, back - lost);
     hole(lane, tally, lost, back)?;
     lane.hang_up()
+}
+
+/// The caller speaks while it dies, and until the next session hears.
+pub fn spoken_to(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
+    begin(lane)?;
+    let (first, last) = lane.speak(VOICE_PACKETS);
+    let spoken = lane.dice(SPOKEN_MAX);
+    lane.go_on(spoken)?;
+    let lost = lane.hosts[0].die(Death::Reset).context("there is no session to lose")?;
+    let heard = lane.wait("the end of what the caller said", |lane| {
+        let packets = next_session(lane)?.told.packets.iter();
+        packets.rev().find(|packet| packet.number > last).copied()
+    })?;
+    let told = &next_session(lane).context("there is no next session")?.told;
+    // Quiet packets in front of the first word are told as well, which is more than was asked for.
+    let begins = told.packets.first().map_or(last + 1, |packet| packet.number);
+    let unheard = u64::from(begins.saturating_sub(first)) * 20 * MS;
+    tally.add(
+        Figure::SpokenMissing,
+        unheard + told.missing().unsigned_abs() * (MS / 8),
+    );
+    let sent = lane.sent(heard.number).context("the caller did not speak")?;
+    anyhow::ensure!(sent > lost, "the caller had spoken before the backend died");
+    let late = told.packets.iter().filter(|packet| packet.number > last);
+    let late = late.filter_map(|packet| Some(packet.at.saturating_sub(lane.sent(packet.number)?)));
+    tally.add(Figure::SpokenLate, late.min().unwrap_or(0));
+    lane.hang_up()
+}
+
+/// The session behind the one that died, once it has been told something.
+fn next_session(lane: &Lane) -> Option<&Link> {
+    let mut links = lane.hosts[0].links.iter();
+    links.find(|link| link.stream().is_some() && !link.told.packets.is_empty())
 }
 
 fn begin(lane: &mut Lane) -> anyhow::Result<()> {

@@ -63,8 +63,8 @@ impl Sound {
     pub fn of(pcm: &[i16]) -> Self {
         let peak = |pcm: &[i16]| pcm.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
         match peak(pcm) {
-            ..NOISE_PEAK => Self::Silence,
-            ..VOICE_PEAK => Self::Comfort,
+            loudest if loudest < NOISE_PEAK => Self::Silence,
+            loudest if loudest < VOICE_PEAK => Self::Comfort,
             _ if wave(pcm).is_some_and(|wave| wave < WAVE_MIDDLE) => Self::Words,
             _ => Self::Agent {
                 quieter: peak(&pcm[pcm.len() / 2..]) < QUIETER_PEAK,

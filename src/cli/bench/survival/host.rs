@@ -6,14 +6,15 @@ use std::{
 };
 
 use super::{
-    super::stamped,
-    link::{Death, Link, Manner, Space},
+    link::{Link, Manner},
+    wire::{Death, Identity, Space, Wire},
 };
 
 /// One backend.
 #[derive(Debug)]
 pub struct Host {
     listener: TcpListener,
+    identity: Option<Identity>,
     space: Space,
     /// How it behaves.
     pub manner: Manner,
@@ -22,12 +23,13 @@ pub struct Host {
 }
 
 impl Host {
-    /// Opens it on a port of the loopback address.
-    pub fn open() -> io::Result<Self> {
+    /// Opens it on a port of the loopback address; with an identity it speaks TLS.
+    pub fn open(identity: Option<Identity>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         Ok(Self {
             listener,
+            identity,
             space: Space::new(),
             manner: Manner::default(),
             links: Vec::new(),
@@ -49,9 +51,8 @@ impl Host {
         loop {
             match self.listener.accept() {
                 Ok((stream, _)) => {
-                    stream.set_nodelay(true)?;
-                    stamped::prepare(&stream)?;
-                    self.links.push(Link::new(stream));
+                    let wire = Wire::new(stream, self.identity.as_ref())?;
+                    self.links.push(Link::new(wire));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),

@@ -1,11 +1,7 @@
 //! One session of a backend that can be made to die, in the GA dialect: it confirms, answers and hears at once.
 
-use std::{
-    io::{self, Write},
-    net::TcpStream,
-};
+use std::{io, net::TcpStream};
 
-use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -14,18 +10,15 @@ use super::{
         clock,
         frames::{self, Frame, Inbox},
         pitch,
-        stamped::Receiver,
     },
     coded::{Told, ToldPacket},
     hearing::{AGENT_HZ, PEAK},
+    wire::{Death, Space, Wire},
 };
 use crate::audio::Law;
 
 /// Sound of one delta, in ms.
 const DELTA_MS: usize = 200;
-
-/// Bytes taken from a connection in one go.
-const READ_BYTES: usize = 64 << 10;
 
 /// How a backend behaves; a script changes it as it goes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,19 +33,10 @@ pub struct Manner {
     pub answers: Option<(u32, u64)>,
 }
 
-/// How a connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Death {
-    /// As when a process is killed with things unread.
-    Reset,
-    /// As when one ends.
-    Closed,
-}
-
 /// One session.
 #[derive(Debug)]
 pub struct Link {
-    stream: Option<TcpStream>,
+    wire: Option<Wire>,
     inbox: Inbox,
     outbox: Vec<u8>,
     open: bool,
@@ -67,28 +51,11 @@ pub struct Link {
     pub spoke: Vec<u64>,
 }
 
-/// Space for what is read, shared by all sessions.
-#[derive(Debug)]
-pub struct Space {
-    bytes: Vec<u8>,
-    receiver: Receiver,
-}
-
-impl Space {
-    /// Space.
-    pub fn new() -> Self {
-        Self {
-            bytes: vec![0; READ_BYTES],
-            receiver: Receiver::new(),
-        }
-    }
-}
-
 impl Link {
     /// The session on this connection.
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(wire: Wire) -> Self {
         Self {
-            stream: Some(stream),
+            wire: Some(wire),
             inbox: Inbox::default(),
             outbox: Vec::new(),
             open: false,
@@ -104,7 +71,7 @@ impl Link {
 
     /// The connection, while there is one.
     pub fn stream(&self) -> Option<&TcpStream> {
-        self.stream.as_ref()
+        self.wire.as_ref().map(Wire::stream)
     }
 
     /// When it has something to say by itself.
@@ -115,37 +82,20 @@ impl Link {
     /// Reads what has come, and does what is due.
     pub fn serve(&mut self, manner: &Manner, space: &mut Space) {
         if self.read(manner, space).is_err() {
-            self.stream = None;
+            self.wire = None;
         }
     }
 
     /// Ends it; when that began.
     pub fn die(&mut self, death: Death) -> Option<u64> {
-        let stream = self.stream.take()?;
-        let at = clock::now();
-        if death == Death::Reset {
-            let linger = nix::libc::linger {
-                l_onoff: 1,
-                l_linger: 0,
-            };
-            // Without it the end is only a politer one.
-            let _ = setsockopt(&stream, sockopt::Linger, &linger);
-        }
-        drop(stream);
-        Some(at)
+        self.wire.take().map(|wire| wire.die(death))
     }
 
     fn read(&mut self, manner: &Manner, space: &mut Space) -> io::Result<()> {
-        while let Some(stream) = &self.stream {
-            match space.receiver.receive(stream, &mut space.bytes) {
-                Ok(got) if got.bytes == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(got) => {
-                    self.inbox.push(&space.bytes[..got.bytes]);
-                    self.take(got.at, manner)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
+        while let Some(wire) = &mut self.wire
+            && let Some(at) = wire.read(space, &mut self.inbox)?
+        {
+            self.take(at, manner)?;
         }
         self.take(clock::now(), manner)?;
         if self.answer_at.is_some_and(|at| clock::now() >= at) {
@@ -257,8 +207,8 @@ impl Link {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if let Some(stream) = &mut self.stream {
-            stream.write_all(&self.outbox)?;
+        if let Some(wire) = self.wire.as_mut().filter(|_| !self.outbox.is_empty()) {
+            wire.write(&self.outbox)?;
         }
         self.outbox.clear();
         Ok(())

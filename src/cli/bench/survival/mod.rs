@@ -44,9 +44,10 @@ mod renewals;
 mod results;
 mod setup;
 mod turns;
+mod wire;
 
 /// How long one scene may take; it ends with fewer samples then.
-const SCENE_MAX: u64 = 24_000 * MS;
+const SCENE_MAX: u64 = 22_000 * MS;
 
 /// What starting and ending it may take besides.
 const SCENE_SLACK: u64 = 40_000 * MS;
@@ -66,7 +67,8 @@ pub struct Survival {
     /// Calls at the same time.
     #[arg(long, value_name = "CALLS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..LANES_MAX as i64))]
     lanes: u32,
-    /// Only the scenes of these names: "away", "redialled", "next", "renewed", "backend-ear", "own-ear", "cold", "warm".
+    /// Only the scenes of these names: away, redialled, next, spoken-to, renewed, backend-ear, own-ear, cold, cold-tls,
+    /// warm.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
     /// Print JSON instead of a table.
@@ -100,25 +102,25 @@ enum Says {
     Log(&'static str),
 }
 
+/// As it is without a word in the configuration.
+const PLAIN: Terms = Terms {
+    session: "",
+    agent: "",
+    log: "",
+    tls: false,
+};
+
 const SCENES: &[Scene] = &[
     Scene {
         name: "away",
-        terms: Terms {
-            session: "",
-            agent: "",
-            log: "",
-        },
+        terms: PLAIN,
         call: deaths::away,
         figures: &[Figure::Tone, Figure::Words, Figure::HoleAtDeath],
         says: Says::Metric("patchcord_session_filler_seconds"),
     },
     Scene {
         name: "redialled",
-        terms: Terms {
-            session: "",
-            agent: "",
-            log: "",
-        },
+        terms: PLAIN,
         call: deaths::redialled,
         figures: &[Figure::Redialled, Figure::HoleAtDeath],
         says: Says::Metric("patchcord_session_recovery_seconds"),
@@ -127,19 +129,25 @@ const SCENES: &[Scene] = &[
         name: "next",
         terms: Terms {
             session: "reconnect_budget_ms = 0",
-            agent: "",
-            log: "",
+            ..PLAIN
         },
         call: deaths::moved_on,
         figures: &[Figure::MovedOn, Figure::HoleAtDeath],
         says: Says::Metric("patchcord_session_recovery_seconds"),
     },
     Scene {
+        name: "spoken-to",
+        terms: PLAIN,
+        call: deaths::spoken_to,
+        figures: &[Figure::SpokenMissing, Figure::SpokenLate],
+        says: Says::Nothing,
+    },
+    Scene {
         name: "renewed",
         terms: Terms {
             session: "renew_after_s = 1",
-            agent: "",
             log: ",patchcord::actors::ledger=info",
+            ..PLAIN
         },
         call: renewals::renewed,
         figures: &[Figure::RenewalAdded, Figure::RenewalMissing, Figure::HoleAtRenewal],
@@ -147,11 +155,7 @@ const SCENES: &[Scene] = &[
     },
     Scene {
         name: "backend-ear",
-        terms: Terms {
-            session: "",
-            agent: "",
-            log: "",
-        },
+        terms: PLAIN,
         call: turns::heard_by_backend,
         figures: &[
             Figure::CutByBackend,
@@ -164,9 +168,8 @@ const SCENES: &[Scene] = &[
     Scene {
         name: "own-ear",
         terms: Terms {
-            session: "",
             agent: "interruption = \"gateway\"",
-            log: "",
+            ..PLAIN
         },
         call: turns::heard_by_gateway,
         figures: &[Figure::Ducked, Figure::CutByGateway],
@@ -174,21 +177,23 @@ const SCENES: &[Scene] = &[
     },
     Scene {
         name: "cold",
-        terms: Terms {
-            session: "",
-            agent: "",
-            log: "",
-        },
+        terms: PLAIN,
         call: answers::cold,
         figures: &[Figure::AnsweredCold],
         says: Says::Metric("patchcord_call_setup_seconds"),
     },
     Scene {
+        name: "cold-tls",
+        terms: Terms { tls: true, ..PLAIN },
+        call: answers::cold_in_tls,
+        figures: &[Figure::AnsweredColdTls],
+        says: Says::Nothing,
+    },
+    Scene {
         name: "warm",
         terms: Terms {
-            session: "",
             agent: "warm_sessions_max = 2",
-            log: "",
+            ..PLAIN
         },
         call: answers::warm,
         figures: &[Figure::AnsweredWarm],

@@ -19,6 +19,10 @@ pub enum Figure {
     MovedOn,
     /// The longest time without a packet from before the end to behind the recovery.
     HoleAtDeath,
+    /// What the next session is not told of a caller who spoke meanwhile, or twice.
+    SpokenMissing,
+    /// How late the next session is behind the caller once it has been told.
+    SpokenLate,
     /// What a renewal adds to the time between two packets of the caller, as the backend sees it.
     RenewalAdded,
     /// What is lost of the caller then, or told to both sessions.
@@ -33,6 +37,8 @@ pub enum Figure {
     CutByGateway,
     /// From the INVITE to its 200, with a session dialled for it.
     AnsweredCold,
+    /// The same where the session is in TLS.
+    AnsweredColdTls,
     /// With one that was waiting.
     AnsweredWarm,
     /// From the caller's last packet of voice to the backend.
@@ -52,6 +58,8 @@ impl Figure {
             Self::Redialled => "backend dies → same backend's next voice",
             Self::MovedOn => "backend dies → next backend's voice",
             Self::HoleAtDeath => "longest hole at the caller from death to recovery",
+            Self::SpokenMissing => "backend dies: caller's words the next is not told",
+            Self::SpokenLate => "backend dies: next backend's lag behind the caller",
             Self::RenewalAdded => "renewal: added between two appends",
             Self::RenewalMissing => "renewal: caller's sound lost or told twice",
             Self::HoleAtRenewal => "renewal: longest hole at the caller",
@@ -59,6 +67,7 @@ impl Figure {
             Self::Ducked => "caller's voice → agent quieter, by own ear",
             Self::CutByGateway => "caller's voice → agent's last packet, by own ear",
             Self::AnsweredCold => "INVITE → 200, session dialled",
+            Self::AnsweredColdTls => "INVITE → 200, session dialled in TLS",
             Self::AnsweredWarm => "INVITE → 200, session waiting",
             Self::PacketToAppend => "caller's last packet → append at the backend",
             Self::DeltaToPacket => "first delta → first packet with voice",
@@ -71,7 +80,7 @@ impl Figure {
         match self {
             Self::Tone | Self::Words => Some(100.0),
             Self::RenewalAdded => Some(20.0),
-            Self::RenewalMissing => Some(0.0),
+            Self::RenewalMissing | Self::SpokenMissing => Some(0.0),
             _ => None,
         }
     }

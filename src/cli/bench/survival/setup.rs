@@ -4,12 +4,13 @@ use std::{fmt::Write, net::SocketAddr, path::Path};
 
 use super::{
     super::{
-        gateway::{self, Gateway, RECORDS, WORDS},
+        gateway::{self, AUTHORITY, Gateway, RECORDS, WORDS},
         pitch,
     },
     hearing::{PEAK, WORDS_HZ},
     host::Host,
     lane::Lane,
+    wire::Identity,
 };
 
 /// How long the comfort tone is heard alone.
@@ -31,6 +32,8 @@ pub struct Terms {
     pub agent: &'static str,
     /// Lines of the log that are kept besides errors.
     pub log: &'static str,
+    /// Whether backends speak TLS.
+    pub tls: bool,
 }
 
 /// A gateway and the lanes that call it.
@@ -45,14 +48,22 @@ pub struct Setup {
 impl Setup {
     /// So many lanes and their gateway.
     pub fn open(lanes: usize, terms: Terms) -> anyhow::Result<Self> {
+        let identity = terms.tls.then(Identity::new).transpose()?;
         let mut hosts = Vec::new();
         let mut ports = Vec::new();
         for _ in 0..lanes {
-            let pair = [Host::open()?, Host::open()?];
+            let pair = [Host::open(identity.clone())?, Host::open(identity.clone())?];
             ports.push([pair[0].port()?, pair[1].port()?]);
             hosts.push(pair);
         }
-        let gateway = gateway::start_with(|folder| config(folder, &ports, terms), &words())?;
+        let words = words();
+        let mut files: Vec<(&str, &[u8])> = vec![(WORDS, &words)];
+        files.extend(
+            identity
+                .iter()
+                .map(|identity| (AUTHORITY, identity.certificate.as_bytes())),
+        );
+        let gateway = gateway::start_with(|folder| config(folder, &ports, terms), &files)?;
         let lanes = hosts.into_iter().enumerate();
         let lanes: anyhow::Result<Vec<Lane>> = lanes
             .map(|(number, hosts)| Lane::open(number, hosts, gateway.sip))
@@ -68,7 +79,13 @@ pub fn knows(terms: Terms) -> bool {
 }
 
 fn config(folder: &Path, ports: &[[u16; 2]], terms: Terms) -> String {
-    let Terms { session, agent, log } = terms;
+    let Terms {
+        session,
+        agent,
+        log,
+        tls,
+    } = terms;
+    let scheme = if tls { "wss" } else { "ws" };
     let mut text = format!(
         "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n[media]\nports = \"16384-32767\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
          [limits]\ncalls_max = 100000\nlag_ms_max = 0\n[session]\n{session}\n[records]\npath = \"{}\"\n\
@@ -88,7 +105,7 @@ fn config(folder: &Path, ports: &[[u16; 2]], terms: Terms) -> String {
             let backend = SocketAddr::from(([127, 0, 0, 1], *port));
             let _ = write!(
                 text,
-                "[backends.{name}{lane}]\nkind = \"realtime\"\nurl = \"ws://{backend}/v1/realtime\"\nmodel = \"bench\"\n\
+                "[backends.{name}{lane}]\nkind = \"realtime\"\nurl = \"{scheme}://{backend}/v1/realtime\"\nmodel = \"bench\"\n\
                  audio = \"g711\"\n"
             );
         }
