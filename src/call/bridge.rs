@@ -336,13 +336,11 @@ impl Bridge {
 
     /// Carries what one side has to the other until both are at rest.
     fn carry(&mut self, now: Instant) {
+        self.go_over(now);
         self.carry_caller_audio(now);
         self.carry_away(now);
         self.hear_all_media(now);
         self.hear_all_session(now);
-        if self.carry_standby(now) {
-            self.hear_all_session(now);
-        }
         self.check_quiet();
         self.observe_silence(now);
     }

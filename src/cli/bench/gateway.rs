@@ -19,12 +19,18 @@ use super::{
 use crate::cli::serve;
 
 /// What it leaves behind.
-const FILES: [&str; 5] = [CONFIG, RECORDS, LOG, WORDS, AUTHORITY];
+const FILES: [&str; 6] = [CONFIG, RECORDS, LOG, WORDS, AUTHORITY, CLAIM];
 const CONFIG: &str = "patchcord.toml";
 const LOG: &str = "gateway.log";
 
 /// Where its calls are recorded.
 pub const RECORDS: &str = "records.jsonl";
+
+/// The folder of what survives it, so that it meets no other gateway's.
+pub const STATE: &str = "state";
+
+/// What it leaves there.
+const CLAIM: &str = "state/lock";
 
 /// What it says while a session is away, where a benchmark gives it words of its own.
 pub const WORDS: &str = "words.wav";
@@ -102,7 +108,9 @@ fn remove(folder: &Path) {
     for file in FILES {
         let _ = fs::remove_file(folder.join(file));
     }
-    let _ = fs::remove_dir(folder);
+    for folder in [&folder.join(STATE), folder] {
+        let _ = fs::remove_dir(folder);
+    }
 }
 
 /// Nothing in it holds calls back, and the ports are below those that the kernel gives to whoever asks.
@@ -110,11 +118,12 @@ fn config(folder: &Path, backend: SocketAddr, codec: Codec, audio: Audio) -> Str
     let (codec, audio) = (codec.audio().name().to_lowercase(), audio.word());
     format!(
         "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n[media]\nports = \"16384-32767\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-         [limits]\ncalls_max = 100000\nlag_ms_max = 0\n[records]\npath = \"{}\"\n[log]\nlevel = \"warn\"\n\
+         [limits]\ncalls_max = 100000\nlag_ms_max = 0\n[records]\npath = \"{}\"\nstate = \"{}\"\n[log]\nlevel = \"warn\"\n\
          [[trunk]]\nname = \"bench\"\nfrom = [\"127.0.0.0/8\"]\ncodecs = [\"{codec}\"]\n[[route]]\nagent = \"bench\"\n\
          [agents.bench]\nbackends = [\"bench\"]\n\
          [backends.bench]\nkind = \"realtime\"\nurl = \"ws://{backend}/v1/realtime\"\nmodel = \"bench\"\naudio = \"{audio}\"\n",
-        folder.join(RECORDS).display()
+        folder.join(RECORDS).display(),
+        folder.join(STATE).display()
     )
 }
 

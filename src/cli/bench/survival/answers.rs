@@ -23,8 +23,11 @@ pub fn cold_in_tls(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
     answered(lane, tally, Figure::AnsweredColdTls)
 }
 
-/// A session waits for the call.
+/// A session waits for the call. Before the first one none does.
 pub fn warm(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
+    if lane.is_fresh() {
+        answered(lane, &mut Tally::default(), Figure::AnsweredCold)?;
+    }
     answered(lane, tally, Figure::AnsweredWarm)
 }
 

@@ -18,9 +18,9 @@ const DELTAS: usize = 20;
 /// Packets of the agent that are heard before its backend dies.
 const PACKETS: usize = 10;
 
-/// What a caller says whose backend dies meanwhile: 1.2 s, of which so much is said before, at most.
-const VOICE_PACKETS: u32 = 60;
-const SPOKEN_MAX: u64 = 600 * MS;
+/// What a caller says whose backend dies meanwhile: 0.8 s, of which so much is said before, at most.
+const VOICE_PACKETS: u32 = 40;
+const SPOKEN_MAX: u64 = 400 * MS;
 
 /// How long before a death and behind a recovery holes are looked for.
 const AROUND: u64 = 100 * MS;
@@ -70,10 +70,10 @@ pub fn spoken_to(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
     lane.go_on(spoken)?;
     let lost = lane.hosts[0].die(Death::Reset).context("there is no session to lose")?;
     let heard = lane.wait("the end of what the caller said", |lane| {
-        let packets = next_session(lane)?.told.packets.iter();
+        let packets = next_session(lane, lost)?.told.packets.iter();
         packets.rev().find(|packet| packet.number > last).copied()
     })?;
-    let told = &next_session(lane).context("there is no next session")?.told;
+    let told = &next_session(lane, lost).context("there is no next session")?.told;
     // Quiet packets in front of the first word are told as well, which is more than was asked for.
     let begins = told.packets.first().map_or(last + 1, |packet| packet.number);
     let unheard = u64::from(begins.saturating_sub(first)) * 20 * MS;
@@ -90,9 +90,9 @@ pub fn spoken_to(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
 }
 
 /// The session behind the one that died, once it has been told something.
-fn next_session(lane: &Lane) -> Option<&Link> {
+fn next_session(lane: &Lane, lost: u64) -> Option<&Link> {
     let mut links = lane.hosts[0].links.iter();
-    links.find(|link| link.stream().is_some() && !link.told.packets.is_empty())
+    links.find(|link| link.told.packets.first().is_some_and(|packet| packet.at > lost))
 }
 
 fn begin(lane: &mut Lane) -> anyhow::Result<()> {

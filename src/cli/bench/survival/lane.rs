@@ -71,6 +71,10 @@ struct Mouth {
     to: Option<SocketAddr>,
     next_at: u64,
     voiced: u32,
+    /// The number of the call's first packet. No two calls of a lane share a number, or a session that is slow to end
+    /// would be taken for its successor.
+    first: u32,
+    /// When each packet was sent.
     sent: Vec<u64>,
     ssrc: u32,
 }
@@ -112,6 +116,7 @@ impl Lane {
         self.hosts.iter_mut().for_each(Host::clear);
         self.mouth = Mouth {
             ssrc: (self.calls * LANES_MAX + self.number) as u32,
+            first: self.mouth.next(),
             ..Mouth::default()
         };
         let port = self.rtp.local_addr()?.port();
@@ -121,6 +126,11 @@ impl Lane {
         let answered = self.wait("the answer", |lane| lane.mouth.to.map(|_| lane.mouth.next_at))?;
         self.mouth.next_at = answered + self.dice(PTIME);
         Ok(Answered { asked, answered })
+    }
+
+    /// Whether no call has been made.
+    pub fn is_fresh(&self) -> bool {
+        self.calls == 0
     }
 
     /// Hangs up, and waits until that is done.
@@ -137,13 +147,19 @@ impl Lane {
     /// Has the caller speak for so many packets from the next one on: the numbers of the first and the last.
     pub fn speak(&mut self, packets: u32) -> (u32, u32) {
         self.mouth.voiced = packets;
-        let first = self.mouth.sent.len() as u32;
+        let first = self.mouth.next();
         (first, first + packets - 1)
+    }
+
+    /// The number of the call's first packet.
+    pub fn first(&self) -> u32 {
+        self.mouth.first
     }
 
     /// When the caller sent this packet.
     pub fn sent(&self, number: u32) -> Option<u64> {
-        self.mouth.sent.get(number as usize).copied()
+        let place = number.checked_sub(self.mouth.first)?;
+        self.mouth.sent.get(place as usize).copied()
     }
 
     /// Goes on until there is what is waited for.
@@ -277,8 +293,13 @@ impl Lane {
 }
 
 impl Mouth {
+    /// The number of the next packet.
+    fn next(&self) -> u32 {
+        self.first + self.sent.len() as u32
+    }
+
     fn packet(&mut self) -> Vec<u8> {
-        let number = self.sent.len() as u32;
+        let number = self.next();
         let voiced = self.voiced > 0;
         self.voiced = self.voiced.saturating_sub(1);
         let header = Header {
@@ -286,7 +307,7 @@ impl Mouth {
             sequence: number as u16,
             timestamp: number.wrapping_mul(TICKS),
             ssrc: self.ssrc,
-            marker: number == 0,
+            marker: number == self.first,
         };
         let mut packet = Vec::new();
         header.write(&mut packet);

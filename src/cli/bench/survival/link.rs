@@ -115,16 +115,17 @@ impl Link {
             };
             self.welcome(&request)?;
         }
-        let mut heard = Vec::new();
         while let Some(frame) = self.inbox.next() {
             match frame {
-                Frame::Text(text) => heard.push(serde_json::from_slice::<Value>(text)?),
+                Frame::Text(text) => {
+                    let event = serde_json::from_slice::<Value>(text)?;
+                    self.event(at, &event, manner);
+                }
                 Frame::Ping(payload) => frames::write_pong(payload, &mut self.outbox),
                 Frame::Other => {}
                 Frame::Close => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
-        heard.iter().for_each(|event| self.event(at, event, manner));
         self.flush()
     }
 

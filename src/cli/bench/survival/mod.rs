@@ -47,7 +47,10 @@ mod turns;
 mod wire;
 
 /// How long one scene may take; it ends with fewer samples then.
-const SCENE_MAX: u64 = 22_000 * MS;
+const SCENE_MAX: u64 = 30_000 * MS;
+
+/// How long all of them may take together.
+const ALL_MAX: u64 = 175_000 * MS;
 
 /// What starting and ending it may take besides.
 const SCENE_SLACK: u64 = 40_000 * MS;
@@ -233,9 +236,10 @@ fn measure(survival: &Survival) -> anyhow::Result<Vec<Row>> {
         ));
     }
     let (mut rows, mut told) = (Vec::new(), Vec::new());
+    let end = clock::now() + ALL_MAX;
     for scene in scenes {
         watchdog.allow(SCENE_MAX + SCENE_SLACK);
-        let played = scene.play(survival)?;
+        let played = scene.play(survival, end)?;
         if !survival.json {
             played.lines().iter().for_each(|line| say(line));
         }
@@ -288,11 +292,11 @@ impl Played {
 }
 
 impl Scene {
-    fn play(&self, survival: &Survival) -> anyhow::Result<Played> {
+    fn play(&self, survival: &Survival, end: u64) -> anyhow::Result<Played> {
         let lanes = survival.lanes as usize;
         let share = (survival.samples as usize).div_ceil(lanes);
         let Setup { mut gateway, mut lanes } = Setup::open(lanes, self.terms)?;
-        let until = clock::now() + SCENE_MAX;
+        let until = end.min(clock::now() + SCENE_MAX);
         let mut tally = Tally::default();
         thread::scope(|scope| {
             let played = lanes

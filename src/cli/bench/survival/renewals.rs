@@ -5,7 +5,7 @@ use anyhow::Context;
 use super::{
     super::clock::MS,
     lane::Lane,
-    link::Manner,
+    link::{Link, Manner},
     results::{Figure, Tally},
 };
 
@@ -41,11 +41,16 @@ pub fn renewed(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
     lane.hang_up()
 }
 
-/// The first session from this one on that was told of the caller, in this call.
+/// The first session from this one on that was told of the caller in this call.
 fn told(lane: &Lane, from: usize) -> Option<usize> {
+    let of_call = |link: &Link| {
+        link.told
+            .packets
+            .first()
+            .is_some_and(|packet| packet.number >= lane.first())
+    };
     let mut links = lane.hosts[0].links.iter().enumerate().skip(from);
-    let found = links.find(|(_, link)| link.stream().is_some() && !link.told.packets.is_empty());
-    found.map(|(index, _)| index)
+    links.find(|(_, link)| of_call(link)).map(|(index, _)| index)
 }
 
 fn compare(lane: &Lane, tally: &mut Tally, before: usize, next: usize) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::{fmt::Write, net::SocketAddr, path::Path};
 
 use super::{
     super::{
-        gateway::{self, AUTHORITY, Gateway, RECORDS, WORDS},
+        gateway::{self, AUTHORITY, Gateway, RECORDS, STATE, WORDS},
         pitch,
     },
     hearing::{PEAK, WORDS_HZ},
@@ -38,7 +38,6 @@ pub struct Terms {
 
 /// A gateway and the lanes that call it.
 pub struct Setup {
-    // The lanes stay until nobody needs their backends any more.
     /// The gateway.
     pub gateway: Gateway,
     /// The lanes.
@@ -88,9 +87,10 @@ fn config(folder: &Path, ports: &[[u16; 2]], terms: Terms) -> String {
     let scheme = if tls { "wss" } else { "ws" };
     let mut text = format!(
         "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n[media]\nports = \"16384-32767\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-         [limits]\ncalls_max = 100000\nlag_ms_max = 0\n[session]\n{session}\n[records]\npath = \"{}\"\n\
+         [limits]\ncalls_max = 100000\nlag_ms_max = 0\n[session]\n{session}\n[records]\npath = \"{}\"\nstate = \"{}\"\n\
          [log]\nlevel = \"error{log}\"\n[[trunk]]\nname = \"bench\"\nfrom = [\"127.0.0.0/8\"]\ncodecs = [\"pcmu\"]\n",
-        folder.join(RECORDS).display()
+        folder.join(RECORDS).display(),
+        folder.join(STATE).display()
     );
     let words = folder.join(WORDS);
     for (lane, ports) in ports.iter().enumerate() {
