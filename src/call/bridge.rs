@@ -366,15 +366,13 @@ impl Bridge {
 
     /// Carries what one side has to the other until both are at rest.
     fn carry(&mut self, now: Instant) {
+        self.go_over(now);
         if !self.carry_between(now) {
             self.carry_caller_audio(now);
         }
         self.carry_away(now);
         self.hear_all_media(now);
         self.hear_all_session(now);
-        if self.carry_standby(now) {
-            self.hear_all_session(now);
-        }
         self.check_quiet();
         self.observe_silence(now);
     }

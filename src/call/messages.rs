@@ -49,6 +49,11 @@ impl Messages {
         written
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     pub(super) fn pop(&mut self) -> Option<Message<'_>> {
         let Waiting { text, audio } = self.waiting.pop_front()?;
         let mut before = std::mem::replace(&mut self.taken, text);

@@ -10,6 +10,8 @@ pub fn print() {
     run(&["--calls", "1,100", "--seconds", "8"]);
     println!("\nThe same without transcoding");
     run(&["--calls", "100", "--seconds", "8", "--audio", "g711"]);
+    println!("\nWhat callers notice when backends die, sessions are renewed and somebody cuts in");
+    run(&["survival", "--samples", "20"]);
 }
 
 fn run(arguments: &[&str]) {

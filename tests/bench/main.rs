@@ -4,7 +4,7 @@
 //! through the real bridge: packet to session message, session message to packet. Then what a frame costs in every codec,
 //! resampler and detector, what a datagram of a stranger costs, dropped and read, and what protecting a packet costs, by
 //! suite. The others are `patchcord bench`: what the system calls of a frame cost without any gateway, and what calls cost
-//! the gateway's process. Figures are
+//! the gateway's process, and what a caller notices when a backend dies (`patchcord bench survival`). Figures are
 //! of this machine; compare ratios, not numbers of different machines.
 
 mod calls;

@@ -106,19 +106,20 @@ impl Bridge {
         }
     }
 
-    /// Does what the second session wants done; true when the call has gone over to it.
-    pub(super) fn carry_standby(&mut self, now: Instant) -> bool {
+    /// Does what the second session wants done, and has the call go over to it when it is time: in front of the caller's
+    /// next frame, and with nothing on its way to the first session, which would be lost on both.
+    pub(super) fn go_over(&mut self, now: Instant) {
         self.hear_standby(now);
         let ready_at = self.renewal.standby.as_ref().and_then(|standby| standby.ready_at);
         let Some(ready_at) = ready_at.filter(|_| self.is_served()) else {
-            return false;
+            return;
         };
-        let rests = self.is_between_turns();
+        // The last of what the first session had to say.
+        self.hear_all_session(now);
+        let rests = self.is_between_turns() && self.messages.is_empty();
         if rests || now >= ready_at + REST_MAX {
             self.switch(now, rests);
-            return true;
         }
-        false
     }
 
     fn hear_standby(&mut self, now: Instant) {
@@ -177,5 +178,105 @@ impl Bridge {
         self.follow_rate();
         self.summary.renewals += 1;
         self.renewal.switched = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::{
+        audio::Law,
+        call::{Order, bridge::away, filler},
+        media,
+        rtp::Header,
+        sdp::{self, Codec, Local},
+    };
+
+    #[test]
+    fn the_caller_is_told_to_one_of_two_sessions_whole_when_a_voice_ends_as_the_next_one_waits() {
+        let mut now = Instant::now();
+        let mut bridge = served(now);
+        let (mut told, mut went_over) = (0, false);
+        for number in 0..100 {
+            if number == 10 {
+                bridge.standby_opened(now, settings());
+                let confirmation = confirmation(bridge.poll_standby_message().unwrap().text);
+                bridge.handle_standby(now, &confirmation);
+            }
+            assert!(number > 20 || !went_over, "in the middle of the voice");
+            bridge.handle_rtp(now, caller(), &mut packet(number, number < 20));
+            told += frames(&mut bridge);
+            went_over |= bridge.take_switched();
+            assert_eq!(told, u32::from(number) + 1, "packets");
+            now += Duration::from_millis(20);
+        }
+        assert!(went_over);
+    }
+
+    /// What waits for the session; frames of the caller are counted.
+    fn frames(bridge: &mut Bridge) -> u32 {
+        let mut frames = 0;
+        while let Some(message) = bridge.poll_message() {
+            frames += u32::from(message.audio);
+        }
+        frames
+    }
+
+    /// A bridge whose session hears and keeps nothing for another.
+    fn served(now: Instant) -> Bridge {
+        let local = Local {
+            codecs: vec![Codec::Pcmu],
+            ..Local::new(caller().ip(), 5000, 1)
+        };
+        let offer =
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+        let (negotiated, _) = sdp::answer(offer.as_bytes(), &local).unwrap();
+        let mut bridge = Bridge::new(now, media::Settings::from_seed(1));
+        let filler = filler::Settings {
+            after: Duration::from_secs(9),
+            words: None,
+        };
+        let replay_max = Duration::ZERO;
+        bridge.obey(now, Order::Away(away::Settings { filler, replay_max }));
+        bridge.obey(now, Order::Apply(Box::new(negotiated)));
+        bridge.session_opened(now, settings());
+        let confirmation = confirmation(bridge.poll_message().unwrap().text);
+        bridge.handle_session(now, &confirmation);
+        bridge
+    }
+
+    fn settings() -> realtime::Settings {
+        realtime::Settings {
+            audio: realtime::AudioWish::G711,
+            ..realtime::Settings::default()
+        }
+    }
+
+    fn confirmation(update: &str) -> String {
+        let update: serde_json::Value = serde_json::from_str(update).unwrap();
+        serde_json::json!({ "type": "session.updated", "session": update["session"] }).to_string()
+    }
+
+    fn packet(number: u16, voiced: bool) -> Vec<u8> {
+        let header = Header {
+            payload_type: 0,
+            sequence: number,
+            timestamp: 160 * u32::from(number),
+            ssrc: 7,
+            marker: number == 0,
+        };
+        let loud = if voiced { 8_000 } else { 0 };
+        let pcm: Vec<i16> = (0..160).map(|n| if n % 16 < 8 { loud } else { -loud }).collect();
+        let (mut packet, mut code) = (Vec::new(), Vec::new());
+        header.write(&mut packet);
+        Law::Mu.encode(&pcm, &mut code);
+        packet.extend_from_slice(&code);
+        packet
+    }
+
+    fn caller() -> SocketAddr {
+        ([127, 0, 0, 1], 4_000).into()
     }
 }

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, UdpSocket},
 };
 
-use super::clock::MS;
+use super::{clock::MS, stamped};
 use crate::{
     audio::Codec,
     sip::{Message, Method, Request, Response},
@@ -64,8 +64,14 @@ impl Line {
     pub fn open(gateway: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(("127.0.0.1", 0))?;
         socket.set_nonblocking(true)?;
+        stamped::prepare(&socket)?;
         let local = socket.local_addr()?;
         Ok(Self { socket, gateway, local })
+    }
+
+    /// What it is spoken on, for who wants to wait for it, or to know when something came.
+    pub fn socket(&self) -> &UdpSocket {
+        &self.socket
     }
 
     /// What the gateway says next.
@@ -114,6 +120,11 @@ impl Caller {
         caller.request = caller.write("INVITE", "1", line, &caller.offer());
         line.send(&caller.request);
         caller
+    }
+
+    /// Its number.
+    pub fn number(&self) -> usize {
+        self.number
     }
 
     /// Hangs up.

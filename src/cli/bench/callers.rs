@@ -311,7 +311,7 @@ fn listens(number: usize, codec: Codec) -> bool {
 }
 
 /// An even port for RTP with the odd one above it for RTCP.
-fn bind_pair() -> io::Result<(UdpSocket, UdpSocket)> {
+pub fn bind_pair() -> io::Result<(UdpSocket, UdpSocket)> {
     loop {
         let rtp = UdpSocket::bind(("127.0.0.1", 0))?;
         let port = rtp.local_addr()?.port();

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    path::Path,
     process::{self, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -28,8 +29,14 @@ pub struct Child {
 impl Child {
     /// Starts this program once more, with a task.
     pub fn start(task: &Task, errors: Stdio) -> anyhow::Result<Self> {
+        Self::start_in(task, errors, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_in(task: &Task, errors: Stdio, variables: &[(&str, &Path)]) -> anyhow::Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg(SUBCOMMAND)
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)

@@ -1,6 +1,13 @@
 //! The gateway that is measured: `patchcord serve` in a process of its own, and what the kernel says about that process.
 
-use std::{fs, io::Write, net::SocketAddr, path::Path, process, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
 
 use anyhow::Context;
 
@@ -12,34 +19,64 @@ use super::{
 use crate::cli::serve;
 
 /// What it leaves behind.
-const FILES: [&str; 3] = [CONFIG, RECORDS, LOG];
+const FILES: [&str; 6] = [CONFIG, RECORDS, LOG, WORDS, AUTHORITY, CLAIM];
 const CONFIG: &str = "patchcord.toml";
-const RECORDS: &str = "records.jsonl";
 const LOG: &str = "gateway.log";
+
+/// Where its calls are recorded.
+pub const RECORDS: &str = "records.jsonl";
+
+/// The folder of what survives it, so that it meets no other gateway's.
+pub const STATE: &str = "state";
+
+/// What it leaves there.
+const CLAIM: &str = "state/lock";
+
+/// What it says while a session is away, where a benchmark gives it words of its own.
+pub const WORDS: &str = "words.wav";
 
 /// Lines of its log that are shown.
 const LOG_LINES_MAX: usize = 5;
 
+/// The authority that its backends' certificates come from, where a benchmark has one of its own.
+pub const AUTHORITY: &str = "authority.pem";
+
+/// Where the library that looks for this machine's authorities looks first.
+const AUTHORITY_VARIABLE: &str = "SSL_CERT_FILE";
+
 /// The running gateway.
 pub struct Gateway {
     child: Child,
+    folder: PathBuf,
     /// Where it takes calls.
     pub sip: SocketAddr,
 }
 
 /// Starts a gateway whose sessions are served at this address.
 pub fn start(backend: SocketAddr, codec: Codec, audio: Audio) -> anyhow::Result<Gateway> {
+    start_with(|folder| config(folder, backend, codec, audio), &[])
+}
+
+/// Starts a gateway with the configuration for its folder, and with these files in it.
+pub fn start_with(config: impl Fn(&Path) -> String, files: &[(&str, &[u8])]) -> anyhow::Result<Gateway> {
     let folder = std::env::temp_dir().join(format!("patchcord-bench-{}", process::id()));
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join(CONFIG), config(&folder, backend, codec, audio))?;
+    fs::write(folder.join(CONFIG), config(&folder))?;
+    for (name, bytes) in files {
+        fs::write(folder.join(name), bytes)?;
+    }
     let log = fs::File::create(folder.join(LOG))?;
-    let mut child = Child::start(&Task::Gateway { folder: folder.clone() }, log.into())?;
+    let authority = folder.join(AUTHORITY);
+    let variables = authority.exists().then_some((AUTHORITY_VARIABLE, authority.as_path()));
+    let task = Task::Gateway { folder: folder.clone() };
+    let mut child = Child::start_in(&task, log.into(), variables.as_slice())?;
     let found = child.line_with("SIP over UDP on ");
     let line = found.with_context(|| format!("the gateway does not start: {}", said(&folder)))?;
     let address = line.split(" on ").nth(1).and_then(|rest| rest.split(": ").next());
     let sip = address.and_then(|address| address.parse().ok());
     Ok(Gateway {
         child,
+        folder,
         sip: sip.context("the gateway does not say where it takes calls")?,
     })
 }
@@ -63,14 +100,17 @@ fn said(folder: &Path) -> String {
 /// Only what a benchmark wrote, so that a wrong folder loses nothing.
 fn remove(folder: &Path) {
     if let Ok(log) = fs::read_to_string(folder.join(LOG)) {
-        log.lines().take(LOG_LINES_MAX).for_each(|line| {
+        let wrong = log.lines().filter(|line| !line.contains(" INFO "));
+        wrong.take(LOG_LINES_MAX).for_each(|line| {
             let _ = writeln!(std::io::stderr(), "{line}");
         });
     }
     for file in FILES {
         let _ = fs::remove_file(folder.join(file));
     }
-    let _ = fs::remove_dir(folder);
+    for folder in [&folder.join(STATE), folder] {
+        let _ = fs::remove_dir(folder);
+    }
 }
 
 /// Nothing in it holds calls back, and the ports are below those that the kernel gives to whoever asks.
@@ -78,15 +118,32 @@ fn config(folder: &Path, backend: SocketAddr, codec: Codec, audio: Audio) -> Str
     let (codec, audio) = (codec.audio().name().to_lowercase(), audio.word());
     format!(
         "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n[media]\nports = \"16384-32767\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-         [limits]\ncalls_max = 100000\nlag_ms_max = 0\n[records]\npath = \"{}\"\n[log]\nlevel = \"warn\"\n\
+         [limits]\ncalls_max = 100000\nlag_ms_max = 0\n[records]\npath = \"{}\"\nstate = \"{}\"\n[log]\nlevel = \"warn\"\n\
          [[trunk]]\nname = \"bench\"\nfrom = [\"127.0.0.0/8\"]\ncodecs = [\"{codec}\"]\n[[route]]\nagent = \"bench\"\n\
          [agents.bench]\nbackends = [\"bench\"]\n\
          [backends.bench]\nkind = \"realtime\"\nurl = \"ws://{backend}/v1/realtime\"\nmodel = \"bench\"\naudio = \"{audio}\"\n",
-        folder.join(RECORDS).display()
+        folder.join(RECORDS).display(),
+        folder.join(STATE).display()
     )
 }
 
 impl Gateway {
+    /// What it logged so far.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(self.folder.join(LOG))?)
+    }
+
+    /// What its metrics say. To be asked once.
+    pub fn metrics(&mut self) -> anyhow::Result<String> {
+        let line = self.child.line_with("Metrics on http://")?;
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next());
+        let mut stream = TcpStream::connect(address.context("the gateway does not say where its metrics are")?)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
     /// What the kernel says about it now.
     pub fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.child.id())

@@ -18,6 +18,8 @@
 //! - **callers' late**: how late the callers sent, against their own even grid. Where this is not far below the other
 //!   times, the machine is too busy to say anything about the gateway.
 //!
+//! `patchcord bench survival` measures something else: see [`survival`].
+//!
 //! All processes share the machine's cores, as they would not in earnest; so the more calls, the more the others weigh.
 
 use std::{
@@ -30,7 +32,7 @@ use std::{
     thread,
 };
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 
@@ -67,6 +69,7 @@ mod role;
 mod session;
 mod speech;
 mod stamped;
+mod survival;
 mod table;
 
 /// How long calls talk before they are measured: every agent has begun to speak once.
@@ -86,7 +89,10 @@ const STEP_SLACK: u64 = 90_000 * MS;
 
 /// What is to be measured.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Bench {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// How many calls, step by step.
     #[arg(long, value_name = "LIST", default_value = "1,50,100,200,400")]
     calls: Steps,
@@ -116,8 +122,19 @@ pub struct Bench {
     enforce: bool,
 }
 
+/// What is measured instead of the cost of calls.
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// Measure what a caller notices when a backend dies, a session is renewed or somebody cuts in, and how soon calls are
+    /// answered.
+    Survival(survival::Survival),
+}
+
 /// Measures and prints.
 pub fn run(bench: &Bench) -> ExitCode {
+    if let Some(Other::Survival(survival)) = &bench.other {
+        return survival::run(survival);
+    }
     let measured = if bench.floor { floor(bench.json) } else { measure(bench) };
     match measured {
         Ok(goals) if bench.enforce && !goals.iter().all(|goal| goal.met) => ExitCode::from(EXIT_RUNTIME),
