@@ -339,6 +339,7 @@ impl Ledger {
     /// Writes the record.
     pub fn finish(&mut self) {
         let Some(slot) = self.slot.take() else { return };
+        self.parted();
         let Outcome { cause, sip_code } = self.outcome;
         let (word, fault) = (cause.word(), cause.fault().word());
         self.ring_ends();

@@ -414,8 +414,14 @@ impl Service {
     /// How this agent's calls of a trunk are handed on.
     fn transfers(&self, agent: &Agent, trunk: &str) -> transfer::Settings {
         let trunk = agent.transfer.trunk.as_deref().unwrap_or(trunk);
+        let known = self.config.trunks.iter().find(|known| known.name == trunk);
+        let reaches = known.is_none_or(|known| known.uplink.is_some());
         transfer::Settings {
-            ways: agent.transfer.ways,
+            ways: match agent.transfer.ways {
+                // What the far end says about REFER is then the last word, and the one that is told.
+                config::TransferWays::ReferOrBridge if !reaches => config::TransferWays::Refer,
+                ways => ways,
+            },
             ring_max: self.config.limits.ring_max,
             keys: self.config.media_of(trunk).dtmf.clone(),
         }

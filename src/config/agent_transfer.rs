@@ -63,13 +63,24 @@ mod tests {
     fn a_call_is_bridged_when_refer_fails_unless_told_otherwise() {
         assert_eq!(read(AGENT).agents["a"].transfer, AgentTransfer::default());
         let config = read(&format!(
-            "{AGENT}transfer = \"bridge\"\ntransfer_trunk = \"pbx\"\n[[trunk]]\nname = \"pbx\"\nfrom = [\"192.0.2.1\"]"
+            "{AGENT}transfer = \"bridge\"\ntransfer_trunk = \"pbx\"\n[[trunk]]\nname = \"pbx\"\nhost = \"pbx.example.com\""
         ));
         let expected = AgentTransfer {
             ways: TransferWays::Bridge,
             trunk: Some("pbx".to_owned()),
         };
         assert_eq!(config.agents["a"].transfer, expected);
+    }
+
+    #[test]
+    fn a_trunk_that_calls_only_come_from_is_refused() {
+        let text = format!("{AGENT}transfer_trunk = \"pbx\"\n[[trunk]]\nname = \"pbx\"\nfrom = [\"192.0.2.1\"]");
+        assert_eq!(
+            problems(&text),
+            [
+                "f.toml:3:18: agents.a.transfer_trunk = \"pbx\" cannot be called through: give that trunk the key \"host\""
+            ]
+        );
     }
 
     #[test]

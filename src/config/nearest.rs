@@ -105,7 +105,7 @@ mod tests {
     fn long_lists_are_cut() {
         let names: Vec<String> = (0..LISTED_MAX + 4).map(|number| format!("name{number}")).collect();
         let text = suggestion("zzzzzz", names.iter().map(String::as_str));
-        assert!(text.ends_with("\"name31\" and 4 more"), "{text}");
+        assert!(text.ends_with("\"name63\" and 4 more"), "{text}");
     }
 
     #[test]

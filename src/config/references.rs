@@ -126,11 +126,17 @@ fn check_tools(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
 fn check_transfer(config: &Config, agent: &Arc<Agent>, report: &mut Report) {
     let registrar = Some(REGISTRAR).filter(|_| config.registrar.is_open());
     let trunks = || config.trunks.iter().map(|trunk| trunk.name.as_str()).chain(registrar);
-    if let Some(name) = &agent.transfer.trunk
-        && !trunks().any(|trunk| trunk == name)
-    {
-        let path = Path::default().key("agents").key(&agent.name).key("transfer_trunk");
+    let Some(name) = &agent.transfer.trunk else { return };
+    let path = Path::default().key("agents").key(&agent.name).key("transfer_trunk");
+    let known = config.trunks.iter().find(|trunk| trunk.name == *name);
+    if !trunks().any(|trunk| trunk == name) {
         dangling(report, &path, "trunk", name, trunks());
+    } else if known.is_some_and(|trunk| trunk.uplink.is_none()) {
+        let shown = shown_text(name);
+        report.value(
+            &path,
+            format!("{path} = {shown} cannot be called through: give that trunk the key \"host\""),
+        );
     }
 }
 

@@ -36,8 +36,8 @@ const SPARE_BYTES_MAX: usize = 4 << 10;
 /// Our own close says this (RFC 6455 section 7.4.1).
 const NORMAL: (u16, &str) = (1000, "the call has ended");
 
-/// And this, when the call goes on with another session.
-const RENEWED: (u16, &str) = (1000, "the call goes on with another session");
+/// And this, when the call goes on with another session, or with none.
+const RENEWED: (u16, &str) = (1000, "the call goes on without this session");
 
 /// How long our own close may take to be written.
 const CLOSE_MAX: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use patchcord::telemetry::Level;
+use patchcord::{actors::call, telemetry::Level};
 use serde_json::{Value, json};
 
 use crate::{
@@ -133,6 +133,43 @@ async fn a_phone_that_nobody_picks_up_is_cancelled_in_time() {
     let told = scene.session.tool_result().await;
     assert!(told["output"].as_str().unwrap().contains("nobody answered"), "{told}");
     scene.caller.hang_up().await;
+    scene.gateway.settled().await;
+}
+
+#[tokio::test]
+async fn a_part_that_breaks_while_two_are_joined_leaves_neither_on_the_line() {
+    for broken in [call::Msg::Break, call::Msg::BreakMedia] {
+        let mut scene = Scene::start(BRIDGE, Offer::Pcmu).await;
+        scene.transfer().await;
+        let invite = scene.desk.ring().await;
+        scene.desk.pick_up(&invite, Offer::Pcmu).await;
+        scene.session.tool_result().await;
+        scene.gateway.gateway.calls().await[0].cast(broken).unwrap();
+        for phone in [&mut scene.caller, &mut scene.desk] {
+            assert!(phone.bye().await.contains("crashed"));
+        }
+        let record = &scene.gateway.records(1).await[0];
+        assert_eq!(record["outcome"]["cause"], "crashed");
+        assert!(record["transfer"]["talk_ms"].is_u64(), "{record}");
+        scene.gateway.settled().await;
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_hangs_up_on_both_who_are_joined() {
+    let mut scene = Scene::start(BRIDGE, Offer::Pcmu).await;
+    scene.transfer().await;
+    let invite = scene.desk.ring().await;
+    scene.desk.pick_up(&invite, Offer::Pcmu).await;
+    scene.session.tool_result().await;
+    scene.gateway.gateway.drain();
+    scene.hear_each_other().await;
+    scene.gateway.gateway.finish_calls();
+    for phone in [&mut scene.caller, &mut scene.desk] {
+        assert!(phone.bye().await.contains("drained"));
+    }
+    let record = &scene.gateway.records(1).await[0];
+    assert!(record["transfer"]["talk_ms"].as_u64() > Some(500), "{record}");
     scene.gateway.settled().await;
 }
 

@@ -37,10 +37,10 @@ impl Ledger {
         });
     }
 
-    /// The call is over, and so is what was joined.
+    /// The call is over, and so is what was joined; the first to say so knows when.
     pub(super) fn parted(&mut self) {
         if let (Joined(Some(joined)), Some(transfer)) = (&self.joined, &mut self.record.transfer) {
-            transfer.talk_ms = Some(millis(joined.elapsed()));
+            transfer.talk_ms.get_or_insert(millis(joined.elapsed()));
         }
     }
 }

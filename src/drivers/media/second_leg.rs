@@ -17,6 +17,7 @@ use super::{
     sources::{Source, Woken},
 };
 use crate::{
+    call::{Cause, bridge::Report},
     media::{self, Channel},
     net::ports::{PortLease, PortPair},
     telemetry::Queue,
@@ -70,7 +71,10 @@ impl Driver {
                     self.second_leg = Some(Box::new(sockets));
                     self.bridge.begin_second_leg(now, *settings);
                 }
-                Err(error) => tracing::error!(%error, "the second leg's media sockets cannot be used"),
+                Err(error) => {
+                    tracing::error!(%error, "the second leg's media sockets cannot be used");
+                    self.report(Report::SecondLegLost(Cause::Crashed));
+                }
             },
             SecondLegOrder::Join => self.join_second_leg(now),
             SecondLegOrder::End => self.end_second_leg(now),

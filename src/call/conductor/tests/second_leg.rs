@@ -22,6 +22,18 @@ fn a_refused_refer_calls_a_second_leg_while_the_caller_waits() {
 }
 
 #[test]
+fn a_refer_that_nobody_tells_of_any_more_calls_a_second_leg_too() {
+    let mut call = Call::talking_by(bridging(TransferWays::ReferOrBridge));
+    call.tool("transfer", r#"{"target":"desk"}"#);
+    call.leg(Event::TransferProgress { status: 100 });
+    let due = call.conductor.poll_timeout().unwrap();
+    call.conductor.handle_timeout(due);
+    let acts = call.acts();
+    assert_eq!(acts[0], noted(Way::Refer, 408));
+    assert_eq!(acts.last(), Some(&Act::SecondLeg(Step::Place("sip:desk@a".to_owned()))));
+}
+
+#[test]
 fn without_leave_or_with_a_leg_to_replace_a_refused_refer_is_all_there_is() {
     for (ways, replaces) in [
         (TransferWays::Refer, None),
