@@ -191,6 +191,7 @@ impl Ledger {
             Note::Quality(quality) => self.sounded(quality),
             Note::NoConsent => self.no_consent(),
             Note::Disclosed => self.disclosed(),
+            Note::AgentStopped => self.agent_stopped(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
             Note::Renewed(gap) => tracing::info!(gap_ms = gap.as_millis(), "the call has gone over to another session"),
             Note::ToolArguments { call_id, so_far } => self.tool_arguments(&call_id, so_far),
@@ -220,6 +221,12 @@ impl Ledger {
         tracing::info!("the disclosure has been heard");
         self.record.disclosed_at = Some(Timestamp::now());
         self.tell(|_| {}, "disclosed", json!({}));
+    }
+
+    /// The agent went on for too long.
+    fn agent_stopped(&mut self) {
+        tracing::info!("the agent was cut off: it had spoken for too long");
+        self.tell(|_| {}, "agent_stopped", json!({}));
     }
 
     /// The caller has not heard the prompt.
@@ -322,6 +329,7 @@ impl Ledger {
         self.record.caller_talk_ms = millis(summary.caller_talk);
         self.record.agent_talk_ms = millis(summary.agent_talk);
         self.record.barge_ins = summary.barge_ins;
+        self.record.agent_turns_cut = summary.agent_turns_cut;
         self.record.digits = summary.digits;
         self.record.rtp = rtp(summary);
         self.close_line(&summary.media);

@@ -230,6 +230,7 @@ fn turns(agent: &Agent, duration_max: Duration) -> turns::Settings {
             words: configured.quiet_prompt.clone(),
         }),
         caller_turn_max: configured.caller_turn_max,
+        agent_turn_max: configured.agent_turn_max,
         warning: configured
             .warning
             .clone()

@@ -83,6 +83,8 @@ pub struct Bridge {
     prompt: Option<Prompt>,
     monologue: Option<Monologue>,
     turns: Turns,
+    /// What is cut off now is cut off by the limit of the agent's turn.
+    stopping: bool,
     /// What has not been heard to its end and has to be.
     disclosing: Option<Arc<Sound>>,
     key_settings: keys::Settings,
@@ -120,6 +122,7 @@ impl Bridge {
             prompt: None,
             monologue: None,
             turns: Turns::default(),
+            stopping: false,
             disclosing: None,
             key_settings: keys::Settings::default(),
             keys: Keys::default(),
@@ -343,6 +346,7 @@ impl Bridge {
         if self.carry_standby(now) {
             self.hear_all_session(now);
         }
+        self.observe_agent(now);
         self.check_quiet();
         self.observe_silence(now);
     }
@@ -519,11 +523,7 @@ impl Bridge {
         self.cut_in();
         self.prompt_flushed(&heard);
         if !heard.is_empty() {
-            self.summary.barge_ins += 1;
-            // The next packet carries the fading end, the last the caller hears of the interrupted words.
-            let last = self.media.next_packet_at().unwrap_or(now);
-            self.reports
-                .push_back(Report::BargedIn(last.saturating_duration_since(now)));
+            self.note_cut(now);
         }
         self.caller_voice_at = None;
         if let Some(session) = &mut self.session {

@@ -280,6 +280,7 @@ impl Conductor {
                 let cause = Cause::from_word(word).unwrap_or(Cause::BadSdp);
                 self.handle(now, Input::MediaRefused(cause));
             }
+            Report::AgentStopped => self.note(Note::AgentStopped),
             Report::CallerIdle => self.handle(now, Input::CallerIdle),
             Report::Disclosed => self.disclosed(now),
             Report::PromptHeard => self.prompted(now, true),

@@ -36,6 +36,8 @@ pub struct AgentTurns {
     pub quiet_prompt: String,
     /// How long a caller may speak in one go; none for ever.
     pub caller_turn_max: Option<Duration>,
+    /// How long the agent may speak in one go; none for ever.
+    pub agent_turn_max: Option<Duration>,
     /// How long before the longest a call may last its end is announced.
     pub warning_before: Duration,
     /// How; none is no announcement.
@@ -56,6 +58,7 @@ impl AgentTurns {
             quiet_prompt: some(section.prose("quiet_prompt", PROSE_BYTES_MAX))
                 .unwrap_or_else(|| "Are you still there?".to_owned()),
             caller_turn_max: seconds(section.optional_whole("caller_turn_s_max", 0..=3_600, "s")),
+            agent_turn_max: seconds(section.optional_whole("agent_turn_s_max", 0..=3_600, "s")),
             warning_before: Duration::from_secs(section.whole("warning_before_s", 60, 1..=3_600, "s")),
             warning: some(section.prose("warning", PROSE_BYTES_MAX)),
             disclosure_file: some(section.text("disclosure_file", "")).map(PathBuf::from),
@@ -84,6 +87,7 @@ impl AgentTurns {
         out.whole("quiet_asks", self.quiet_asks);
         out.text("quiet_prompt", &self.quiet_prompt);
         out.whole("caller_turn_s_max", self.caller_turn_max.unwrap_or_default().as_secs());
+        out.whole("agent_turn_s_max", self.agent_turn_max.unwrap_or_default().as_secs());
         out.whole("warning_before_s", self.warning_before.as_secs());
         out.text("warning", self.warning.as_deref().unwrap_or_default());
         let file = self.disclosure_file.as_deref().unwrap_or("".as_ref());
@@ -102,8 +106,13 @@ mod tests {
     fn turns_are_the_backends_affair_unless_told() {
         let turns = read(AGENT).agents["a"].turns.clone();
         assert_eq!(
-            (turns.interruption, turns.quiet, turns.caller_turn_max),
-            (Ear::Backend, None, None)
+            (
+                turns.interruption,
+                turns.quiet,
+                turns.caller_turn_max,
+                turns.agent_turn_max
+            ),
+            (Ear::Backend, None, None, None)
         );
         assert_eq!((turns.warning, turns.disclosure_file), (None, None));
     }

@@ -274,6 +274,11 @@ impl Machine {
         self.playout.duck(on);
     }
 
+    /// Whether the last packet lies between two words of the agent.
+    pub fn pauses(&self) -> bool {
+        self.playout.pauses()
+    }
+
     /// From now on [`Self::is_echo`] can be asked.
     pub fn listen_for_echo(&mut self) {
         self.echo.get_or_insert_default();

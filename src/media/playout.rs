@@ -29,7 +29,7 @@ use super::{
     ticks::{self, TICKS_PER_MS, Ticks, per_sample},
 };
 use crate::{
-    audio::{Heard, Resampler, SampleRate, Utterance},
+    audio::{Heard, Resampler, SampleRate, Utterance, level},
     sdp::Format,
 };
 
@@ -100,6 +100,8 @@ enum State {
 const GATHERED_MS: u32 = 40;
 /// As much must be there besides the first packet.
 const SPARE_MS: u32 = 20;
+/// What is quieter lies between two words: 20 dB below quiet speech on a telephone, 30 below a voice that is synthesised.
+const PAUSE_DBFS: f32 = -50.0;
 /// Length of a ramp between words and silence.
 const RAMP_MS: usize = 5;
 /// An utterance whose words have not come for this long counts as over for [`Playout::is_quiet`].
@@ -214,6 +216,11 @@ impl Playout {
     /// What the packet that was prepared says, and at which rate; nothing when it is silent.
     pub(super) fn said(&self) -> (SampleRate, &[i16]) {
         (self.rate, &self.packet)
+    }
+
+    /// Whether the last packet lies between two words.
+    pub(super) fn pauses(&self) -> bool {
+        level::dbfs(&self.packet) < PAUSE_DBFS
     }
 
     /// What the caller hears while there are no words: silence, or a sign of life.

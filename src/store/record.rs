@@ -65,6 +65,9 @@ pub struct CallRecord {
     pub agent_talk_ms: u64,
     /// How often the caller talked over the agent.
     pub barge_ins: u32,
+    /// How often the agent was cut off because it had spoken for longer than its `agent_turn_s_max`.
+    #[serde(default)]
+    pub agent_turns_cut: u32,
     /// How often the session was dialled again.
     pub reconnects: u32,
     /// How many digits the caller pressed.
@@ -141,6 +144,7 @@ impl CallRecord {
             caller_talk_ms: 0,
             agent_talk_ms: 0,
             barge_ins: 0,
+            agent_turns_cut: 0,
             reconnects: 0,
             digits: 0,
             dtmf: None,
@@ -430,6 +434,7 @@ pub(super) mod tests {
             caller_talk_ms: 0,
             agent_talk_ms: 0,
             barge_ins: 0,
+            agent_turns_cut: 0,
             reconnects: 0,
             digits: 0,
             dtmf: None,

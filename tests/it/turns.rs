@@ -72,6 +72,29 @@ async fn a_caller_who_says_nothing_is_asked_and_then_let_go() {
 }
 
 #[tokio::test]
+async fn an_agent_that_does_not_stop_is_cut_off_and_that_is_no_barge_in() {
+    let long = format!("greeting = \"{}\"", "One and two and three and four. ".repeat(10));
+    let agent = format!("[agents.operator]\nbackends = [\"operator\"]\n{long}\nagent_turn_s_max = 2\n");
+    let gateway = TestGateway::start_with(&agent).await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    let begun = phone.hear_voice(Instant::now()).await;
+    let silent = phone.hear_silence(begun, Duration::from_millis(600)).await;
+    let spoke = silent - begun;
+    assert!(
+        spoke > Duration::from_millis(1_700) && spoke < Duration::from_millis(3_500),
+        "{spoke:?}"
+    );
+    phone.hang_up().await;
+    let record = &gateway.records(1).await[0];
+    assert_eq!(
+        (&record["agent_turns_cut"], &record["barge_ins"]),
+        (&1.into(), &0.into())
+    );
+    gateway.settled().await;
+}
+
+#[tokio::test]
 async fn what_has_to_be_heard_is_heard_to_its_end_over_any_voice() {
     let file = Sound::new(2);
     let gateway = TestGateway::start_with(&agent(&format!("disclosure_file = \"{}\"", file.0.display()))).await;

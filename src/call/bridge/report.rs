@@ -68,6 +68,8 @@ pub enum Report {
     CallerIdle,
     /// The sound of [`Order::Disclose`] has been heard to its end.
     Disclosed,
+    /// The agent was cut off because it had spoken for too long.
+    AgentStopped,
     /// The last packet of interrupted agent audio left this long after the session heard the caller.
     BargedIn(Duration),
     /// The caller began to hear words of ours this long after the session was lost.
@@ -98,6 +100,8 @@ pub struct Summary {
     pub agent_talk: Duration,
     /// How often the caller cut the agent off.
     pub barge_ins: u32,
+    /// How often the agent was cut off because it had spoken for too long.
+    pub agent_turns_cut: u32,
     /// Digits pressed.
     pub digits: u32,
     /// How much of what the caller said was told again to a session that had not heard it.

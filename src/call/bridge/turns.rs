@@ -22,11 +22,10 @@ impl Bridge {
 
     /// A frame of the caller has come.
     pub(super) fn hear_turn(&mut self, now: Instant, voiced: bool, length: Duration) {
-        let speaking = self.session.as_ref().is_some_and(|session| session.is_speaking());
         let frame = Frame {
             voiced: voiced && self.hush.is_none(),
             length,
-            agent_speaks: speaking && !self.media.is_quiet() && self.disclosing.is_none(),
+            agent_speaks: self.agent_speaks(),
         };
         let Self { turns, media, .. } = self;
         let wishes = turns.hear(frame, || media.is_echo());
@@ -47,14 +46,52 @@ impl Bridge {
         self.turns.observe(now, quiet);
     }
 
+    /// Whether the agent speaks, and for too long.
+    pub(super) fn observe_agent(&mut self, now: Instant) {
+        // What the caller is to hear to its end is not cut off by us.
+        let speaks = self.agent_speaks() && self.prompt.is_none();
+        let Self { turns, media, .. } = self;
+        if let Some(wish) = turns.observe_agent(now, speaks, || media.pauses()) {
+            self.grant(now, wish);
+        }
+    }
+
+    /// Whether the agent is heard, with words that may be cut off.
+    fn agent_speaks(&self) -> bool {
+        let speaking = self.session.as_ref().is_some_and(|session| session.is_speaking());
+        speaking && !self.media.is_quiet() && self.disclosing.is_none()
+    }
+
     fn grant(&mut self, now: Instant, wish: Wish) {
         match wish {
             Wish::Duck(on) => self.media.duck(on),
             Wish::CutOff => self.session_does(|session| session.cut_in(now)),
+            Wish::Stop => self.stop_agent(now),
             Wish::Say(words) => self.session_does(|session| session.say_words(now, &words)),
             Wish::Respond(instructions) => self.session_does(|session| session.step_in(now, instructions)),
             Wish::GiveUp => self.reports.push_back(Report::CallerIdle),
         }
+    }
+
+    /// The agent has spoken for too long. Its session learns what was heard, as when the caller cuts in.
+    fn stop_agent(&mut self, now: Instant) {
+        self.stopping = true;
+        self.session_does(|session| session.cut_in(now));
+        self.hear_all_session(now);
+        self.stopping = false;
+    }
+
+    /// What was cut off, and by whom.
+    pub(super) fn note_cut(&mut self, now: Instant) {
+        if self.stopping {
+            self.summary.agent_turns_cut += 1;
+            return self.reports.push_back(Report::AgentStopped);
+        }
+        self.summary.barge_ins += 1;
+        // The next packet carries the fading end, the last the caller hears of the interrupted words.
+        let last = self.media.next_packet_at().unwrap_or(now);
+        self.reports
+            .push_back(Report::BargedIn(last.saturating_duration_since(now)));
     }
 
     /// Has the caller hear this to its end.

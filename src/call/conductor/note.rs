@@ -45,6 +45,8 @@ pub enum Note {
     NoConsent,
     /// The other side has heard what it has to hear.
     Disclosed,
+    /// The agent was cut off because it had spoken for too long.
+    AgentStopped,
     /// The other side asked us to call somebody else, and was refused.
     TransferRefused(String),
     /// The call has gone over to a second session, with so much time between the last frame of the caller that the first
