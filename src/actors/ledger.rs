@@ -190,7 +190,8 @@ impl Ledger {
             Note::Diagnosis(diagnosis) => self.diagnosed(diagnosis),
             Note::Quality(quality) => self.sounded(quality),
             Note::NoConsent => self.no_consent(),
-            Note::Disclosed => self.disclosed(),
+            Note::Disclosed { sent_ms } => self.disclosed(sent_ms),
+            Note::NotDisclosed => self.not_disclosed(),
             Note::AgentStopped => self.agent_stopped(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
             Note::Renewed(gap) => tracing::info!(gap_ms = gap.as_millis(), "the call has gone over to another session"),
@@ -217,10 +218,17 @@ impl Ledger {
     }
 
     /// The caller has heard what it has to hear, to its end.
-    fn disclosed(&mut self) {
-        tracing::info!("the disclosure has been heard");
+    fn disclosed(&mut self, sent_ms: u32) {
+        tracing::info!(sent_ms, "the disclosure has been heard");
         self.record.disclosed_at = Some(Timestamp::now());
-        self.tell(|_| {}, "disclosed", json!({}));
+        self.record.disclosed_ms = Some(sent_ms.into());
+        self.tell(|_| {}, "disclosed", json!({ "sent_ms": sent_ms }));
+    }
+
+    /// The caller has not, however often it was said.
+    fn not_disclosed(&mut self) {
+        tracing::error!("the disclosure has not been heard to its end, and the call goes on without it");
+        self.tell(|_| {}, "not_disclosed", json!({}));
     }
 
     /// The agent went on for too long.

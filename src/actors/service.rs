@@ -16,7 +16,9 @@ use crate::{
         Cause, Facts, Terms,
         bridge::away,
         budget::{Action, Watch},
-        conductor, filler, keys, machine, recording, turns,
+        conductor, filler, keys, machine,
+        order::Disclosure,
+        recording, turns,
     },
     config::{self, Agent, Config},
     drivers::{
@@ -384,7 +386,7 @@ impl Service {
             },
             recording: self.recording_policy(agent),
             turns: turns(agent, self.config.limits.call_duration_max),
-            disclosure: self.sound(agent.turns.disclosure_file.as_ref()),
+            disclosure: self.disclosure(agent),
         }
     }
 
@@ -395,6 +397,13 @@ impl Service {
 
     fn sound(&self, file: Option<&PathBuf>) -> Option<Arc<recording::Sound>> {
         self.sounds.get(file?).cloned()
+    }
+
+    /// What every caller of this agent hears before anything else.
+    fn disclosure(&self, agent: &Agent) -> Option<Disclosure> {
+        let words = agent.turns.disclosure_text.as_ref().map(|_| Disclosure::Words);
+        let sound = || self.sound(agent.turns.disclosure_file.as_ref()).map(Disclosure::Sound);
+        words.or_else(sound)
     }
 
     /// When this agent's calls are recorded.
@@ -455,6 +464,7 @@ impl Service {
             tools: self.toolbox(agent).specs(),
             own_ear: agent.turns.interruption == config::Ear::Gateway,
             greeting: agent.greeting.as_ref().map(|greeting| facts.fill(greeting)),
+            disclosure: agent.turns.disclosure_text.as_ref().map(|words| facts.fill(words)),
             stall_max: self.config.session.stall_max,
             ..dial::settings(backend)
         };

@@ -7,12 +7,11 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    audio::{DtmfDetector, Law, SampleRate, Utterance, VoiceDetector, VoiceSettings},
+    audio::{DtmfDetector, Heard, Law, SampleRate, Utterance, VoiceDetector, VoiceSettings},
     config::KeyWay,
     media, realtime,
     sdp::Negotiated,
@@ -26,8 +25,8 @@ use super::{
     keys::{self, Keys},
     messages::Messages,
     monologue::Monologue,
-    order::Order,
-    recording::{Prompt, Sound},
+    order::{Disclosure, Order},
+    recording::Prompt,
     replay::Replay,
     turns::Turns,
 };
@@ -86,7 +85,9 @@ pub struct Bridge {
     /// What is cut off now is cut off by the limit of the agent's turn.
     stopping: bool,
     /// What has not been heard to its end and has to be.
-    disclosing: Option<Arc<Sound>>,
+    disclosing: Option<Disclosure>,
+    /// It has been heard, or will not be.
+    disclosed: bool,
     key_settings: keys::Settings,
     keys: Keys,
     /// Listens for keys in the sound, where that was asked for.
@@ -124,6 +125,7 @@ impl Bridge {
             turns: Turns::default(),
             stopping: false,
             disclosing: None,
+            disclosed: false,
             key_settings: keys::Settings::default(),
             keys: Keys::default(),
             tones: None,
@@ -153,7 +155,7 @@ impl Bridge {
             Order::AwaitQuiet => self.awaiting_quiet = true,
             Order::AwaitSaid => self.awaiting_said = Some(false),
             Order::Prompt(prompt) => self.prompt(now, prompt),
-            Order::Disclose(sound) => self.disclose(now, sound),
+            Order::Disclose(disclosure) => self.disclose(now, disclosure),
             Order::Turns { settings, ends_at } => self.keep_turns(*settings, ends_at),
             Order::WatchVoice(limit) => self.monologue = Some(Monologue::new(limit)),
             Order::ToolResult {
@@ -205,6 +207,7 @@ impl Bridge {
         // A call that is not answered yet knows only what its descriptions say.
         settings.leg_law = self.leg_law.or(settings.leg_law);
         settings.history = self.legacy.items();
+        settings.disclosure.take_if(|_| self.disclosed);
         let mut session = realtime::Machine::new(settings);
         session.inherit(now, std::mem::take(&mut self.legacy));
         session.handle_open(now);
@@ -305,6 +308,7 @@ impl Bridge {
     fn session_ready(&mut self, now: Instant) {
         self.follow_rate();
         self.session_came(now);
+        self.tell_disclosure(now);
         self.reports.push_back(Report::SessionReady);
     }
 
@@ -404,7 +408,7 @@ impl Bridge {
         match event {
             media::Event::Digit(digit) => self.hear_key(now, digit, KeyWay::Event),
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
-            media::Event::Finished(utterance) => self.utterance_finished(now, utterance),
+            media::Event::Finished(heard) => self.utterance_finished(now, &heard),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
             media::Event::Unheard => self.reports.push_back(Report::Unheard),
             media::Event::Diagnosis(diagnosis) => self.reports.push_back(Report::Diagnosis(diagnosis)),
@@ -464,10 +468,11 @@ impl Bridge {
         }
     }
 
-    fn utterance_finished(&mut self, now: Instant, utterance: Utterance) {
+    fn utterance_finished(&mut self, now: Instant, heard: &Heard) {
+        let Heard { utterance, sent_ms, .. } = *heard;
         self.prompt_finished(utterance);
         if utterance == DISCLOSURE {
-            self.disclosed();
+            self.disclosed(Report::Disclosed { sent_ms });
         }
         if utterance == FILLER {
             self.filler.heard(now);
@@ -475,7 +480,7 @@ impl Bridge {
         if let Some(session) = &mut self.session
             && utterance < OWN
         {
-            session.finished(utterance);
+            session.heard_whole(now, heard);
         }
     }
 
@@ -498,6 +503,8 @@ impl Bridge {
                     arguments,
                 });
             }
+            realtime::Output::Disclosed { sent_ms } => self.disclosed(Report::Disclosed { sent_ms }),
+            realtime::Output::NotDisclosed => self.disclosed(Report::NotDisclosed),
             realtime::Output::TurnCommitted(item) => self.replay.turn_taken(item),
             realtime::Output::ToolArguments { call_id, so_far } => {
                 self.reports.push_back(Report::ToolArguments { call_id, so_far });

@@ -13,6 +13,15 @@ use super::{
 };
 use crate::sdp::Negotiated;
 
+/// What every caller hears before anything else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disclosure {
+    /// A sound of ours.
+    Sound(Arc<Sound>),
+    /// The agent says it; its session knows the words.
+    Words,
+}
+
 /// An order to [`Bridge::obey`](super::Bridge::obey).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
@@ -38,8 +47,8 @@ pub enum Order {
     /// [`PromptCut`](super::bridge::Report::PromptCut).
     Prompt(Prompt),
     /// Have the other side hear this to its end, whatever happens meanwhile, and report
-    /// [`Disclosed`](super::bridge::Report::Disclosed).
-    Disclose(Arc<Sound>),
+    /// [`Disclosed`](super::bridge::Report::Disclosed) or [`NotDisclosed`](super::bridge::Report::NotDisclosed).
+    Disclose(Disclosure),
     /// How turns are kept from now on.
     Turns {
         /// As the agent's settings say.

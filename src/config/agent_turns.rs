@@ -44,6 +44,8 @@ pub struct AgentTurns {
     pub warning: Option<String>,
     /// A WAV file that every caller hears to its end before anything else.
     pub disclosure_file: Option<PathBuf>,
+    /// What the agent says instead.
+    pub disclosure_text: Option<String>,
 }
 
 impl AgentTurns {
@@ -62,11 +64,18 @@ impl AgentTurns {
             warning_before: Duration::from_secs(section.whole("warning_before_s", 60, 1..=3_600, "s")),
             warning: some(section.prose("warning", PROSE_BYTES_MAX)),
             disclosure_file: some(section.text("disclosure_file", "")).map(PathBuf::from),
+            disclosure_text: some(section.prose("disclosure_text", PROSE_BYTES_MAX)),
         }
     }
 
     /// Where our ear decides the backend must not: then nothing is cut off that cannot be taken back.
     pub(super) fn check(&self, turn_detection: &mut Value, section: &mut Section<'_>) {
+        if self.disclosure_file.is_some() && self.disclosure_text.is_some() {
+            section.wrong(
+                "disclosure_text",
+                "does not go with \"disclosure_file\": one of them is what every caller hears",
+            );
+        }
         if self.interruption != Ear::Gateway || turn_detection.is_null() {
             return;
         }
@@ -92,6 +101,7 @@ impl AgentTurns {
         out.text("warning", self.warning.as_deref().unwrap_or_default());
         let file = self.disclosure_file.as_deref().unwrap_or("".as_ref());
         out.text("disclosure_file", file.display());
+        out.text("disclosure_text", self.disclosure_text.as_deref().unwrap_or_default());
     }
 }
 

@@ -7,7 +7,7 @@ const NAME_CHARS_MAX: usize = 64;
 const PART_CHARS_MIN: usize = 4;
 
 /// Names listed when none is near; the rest are left out.
-const LISTED_MAX: usize = 32;
+const LISTED_MAX: usize = 48;
 
 /// What to do about a name that is not one of these: the nearest, or all there are.
 pub(super) fn suggestion<'a>(name: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
@@ -105,7 +105,7 @@ mod tests {
     fn long_lists_are_cut() {
         let names: Vec<String> = (0..LISTED_MAX + 4).map(|number| format!("name{number}")).collect();
         let text = suggestion("zzzzzz", names.iter().map(String::as_str));
-        assert!(text.ends_with("\"name31\" and 4 more"), "{text}");
+        assert!(text.ends_with("\"name47\" and 4 more"), "{text}");
     }
 
     #[test]

@@ -79,12 +79,9 @@ impl Ledger {
         }
     }
 
-    /// No more will come of this utterance; true when nothing of it is waiting either.
-    pub(super) fn finish(&mut self, utterance: Utterance) -> bool {
-        let Some(account) = self.account(utterance) else {
-            return false;
-        };
-        account.finished = true;
+    /// No more will come of this utterance; what was heard of it, when nothing of it is waiting either.
+    pub(super) fn finish(&mut self, utterance: Utterance) -> Option<Heard> {
+        self.account(utterance)?.finished = true;
         self.settle(utterance)
     }
 
@@ -124,17 +121,16 @@ impl Ledger {
         }
         account.sent += ticks::of(sent, rate);
         account.queued = account.queued.saturating_sub(sent);
-        if self.settle(utterance) {
-            tell(Event::Finished(utterance));
+        if let Some(heard) = self.settle(utterance) {
+            tell(Event::Finished(heard));
         }
     }
 
     /// Closes an account with nothing outstanding.
-    fn settle(&mut self, utterance: Utterance) -> bool {
-        let before = self.accounts.len();
-        self.accounts
-            .retain(|account| account.utterance != utterance || !account.is_settled());
-        self.accounts.len() < before
+    fn settle(&mut self, utterance: Utterance) -> Option<Heard> {
+        let settled = |account: &Account| account.utterance == utterance && account.is_settled();
+        let index = self.accounts.iter().position(settled)?;
+        Some(self.accounts.remove(index).heard())
     }
 }
 
@@ -187,16 +183,16 @@ mod tests {
         let heard = ledger.accounts.iter().map(Account::heard);
         let heard: Vec<(u32, u32)> = heard.map(|heard| (heard.sent_ms, heard.received_ms)).collect();
         assert_eq!(heard, [(100, 110), (25, 50)]);
-        assert!(!ledger.finish(ONE));
-        assert_eq!(send(&mut ledger, 280), [Event::Finished(ONE)]);
-        assert!(ledger.finish(TWO));
+        assert_eq!(ledger.finish(ONE), None);
+        assert_eq!(send(&mut ledger, 280), [Event::Finished(whole(ONE, 110))]);
+        assert_eq!(ledger.finish(TWO), Some(whole(TWO, 50)));
         assert!(ledger.is_empty());
     }
 
     #[test]
     fn an_utterance_nobody_knows_is_neither_finished_nor_sent() {
         let mut ledger = Ledger::default();
-        assert!(!ledger.finish(ONE));
+        assert_eq!(ledger.finish(ONE), None);
         assert_eq!(send(&mut ledger, 100), []);
     }
 
@@ -204,7 +200,7 @@ mod tests {
     fn an_utterance_without_audio_finishes_at_once() {
         let mut ledger = Ledger::default();
         assert!(ledger.receive(ONE, 0, SampleRate::Hz24000));
-        assert!(ledger.finish(ONE));
+        assert_eq!(ledger.finish(ONE), Some(whole(ONE, 0)));
     }
 
     #[test]
@@ -216,6 +212,15 @@ mod tests {
         assert_eq!(accepted, ACCOUNTS_MAX);
         assert_eq!(ledger.close().len(), ACCOUNTS_MAX);
         assert!(ledger.receive(Utterance(100), 3, SampleRate::Hz24000));
+    }
+
+    fn whole(utterance: Utterance, ms: u32) -> Heard {
+        Heard {
+            utterance,
+            sent_ms: ms,
+            received_ms: ms,
+            complete: true,
+        }
     }
 
     fn send(ledger: &mut Ledger, len: usize) -> Vec<Event> {

@@ -181,9 +181,8 @@ impl Playout {
 
     /// No more of this utterance will come.
     pub(super) fn finish(&mut self, utterance: Utterance, events: &mut Events) {
-        if self.ledger.finish(utterance) {
-            events.push(Event::Finished(utterance));
-        }
+        let heard = self.ledger.finish(utterance);
+        heard.into_iter().for_each(|heard| events.push(Event::Finished(heard)));
         if self.ledger.is_empty() {
             self.rest();
         }

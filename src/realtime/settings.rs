@@ -37,6 +37,10 @@ pub struct Settings {
     pub tools: Vec<ToolSpec>,
     /// What the agent says first; none lets the caller speak first.
     pub greeting: Option<String>,
+    /// What the agent says before anything else, and the caller hears to its end; see [`Machine::disclose`].
+    ///
+    /// [`Machine::disclose`]: super::Machine::disclose
+    pub disclosure: Option<String>,
     /// Whether our own ear cuts the agent off, and the server's detector does not.
     pub own_ear: bool,
     /// The conversation so far, for a server that is told it with the configuration.

@@ -49,6 +49,9 @@ pub struct CallRecord {
     /// When the caller had heard the agent's disclosure to its end.
     #[serde(with = "rfc3339_or_null", default)]
     pub disclosed_at: Option<Timestamp>,
+    /// How much of it had left as RTP then, in milliseconds.
+    #[serde(default)]
+    pub disclosed_ms: Option<u64>,
     /// When the call was over.
     #[serde(with = "rfc3339")]
     pub ended_at: Timestamp,
@@ -137,6 +140,7 @@ impl CallRecord {
             started_at: Timestamp::now(),
             answered_at: None,
             disclosed_at: None,
+            disclosed_ms: None,
             ended_at: Timestamp::now(),
             setup_ms: None,
             ring_ms: None,
@@ -420,6 +424,7 @@ pub(super) mod tests {
             started_at: "2026-01-02T03:04:05Z".parse().unwrap(),
             answered_at: None,
             disclosed_at: None,
+            disclosed_ms: None,
             ended_at: "2026-01-02T04:04:05.25+01:00".parse().unwrap(),
             setup_ms: None,
             ring_ms: None,

@@ -36,6 +36,7 @@ impl Bridge {
     /// The WebSocket of a second session is open.
     pub fn standby_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
         settings.leg_law = self.leg_law.or(settings.leg_law);
+        settings.disclosure.take_if(|_| self.disclosed);
         let mut session = realtime::Machine::new(settings);
         session.handle_open(now);
         self.renewal.standby = Some(Box::new(Standby {
@@ -175,6 +176,7 @@ impl Bridge {
         self.messages = messages;
         self.serve_with(session);
         self.follow_rate();
+        self.tell_disclosure(now);
         self.summary.renewals += 1;
         self.renewal.switched = true;
     }

@@ -66,8 +66,13 @@ pub enum Report {
     PlayoutDropped,
     /// Neither side has said anything for as long as the agent waits.
     CallerIdle,
-    /// The sound of [`Order::Disclose`] has been heard to its end.
-    Disclosed,
+    /// What [`Order::Disclose`] asked for has been heard to its end: so much of it left.
+    Disclosed {
+        /// In milliseconds.
+        sent_ms: u32,
+    },
+    /// It has not, however often it was said.
+    NotDisclosed,
     /// The agent was cut off because it had spoken for too long.
     AgentStopped,
     /// The last packet of interrupted agent audio left this long after the session heard the caller.

@@ -1,14 +1,14 @@
 //! The bridge's side of `Turns`, and what every caller has to hear to its end.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{Bridge, DISCLOSURE, Report};
-use crate::call::{
-    recording::Sound,
-    turns::{Frame, Settings, Turns, Wish},
+use crate::{
+    call::{
+        order::Disclosure,
+        turns::{Frame, Settings, Turns, Wish},
+    },
+    realtime,
 };
 
 impl Bridge {
@@ -22,6 +22,12 @@ impl Bridge {
 
     /// A frame of the caller has come.
     pub(super) fn hear_turn(&mut self, now: Instant, voiced: bool, length: Duration) {
+        if self.disclosing.is_some() {
+            // Nothing comes of what is said over it, but that somebody is there.
+            return if voiced {
+                self.turns.caller_was_heard()
+            };
+        }
         let frame = Frame {
             voiced: voiced && self.hush.is_none(),
             length,
@@ -95,22 +101,35 @@ impl Bridge {
     }
 
     /// Has the caller hear this to its end.
-    pub(super) fn disclose(&mut self, now: Instant, sound: Arc<Sound>) {
-        self.say(now, DISCLOSURE, sound.rate, &sound.pcm);
-        self.disclosing = Some(sound);
+    pub(super) fn disclose(&mut self, now: Instant, disclosure: Disclosure) {
+        match &disclosure {
+            Disclosure::Sound(sound) => self.say(now, DISCLOSURE, sound.rate, &sound.pcm),
+            Disclosure::Words => self.session_does(|session| session.disclose(now)),
+        }
+        self.disclosing = Some(disclosure);
     }
 
     /// Whatever was being said was dropped: what has to be heard begins anew.
     pub(super) fn disclose_again(&mut self, now: Instant) {
-        if let Some(sound) = self.disclosing.take() {
-            self.disclose(now, sound);
+        if let Some(disclosure) = self.disclosing.take() {
+            self.disclose(now, disclosure);
         }
     }
 
-    /// It has been heard.
-    pub(super) fn disclosed(&mut self) {
+    /// A session that is new to the call learns whether it has to say what has to be heard.
+    pub(super) fn tell_disclosure(&mut self, now: Instant) {
+        match &self.disclosing {
+            Some(Disclosure::Words) => self.session_does(|session| session.disclose(now)),
+            _ if self.disclosed => self.session_does(realtime::Machine::lift_disclosure),
+            _ => {}
+        }
+    }
+
+    /// It has been heard, or will not be.
+    pub(super) fn disclosed(&mut self, report: Report) {
+        self.disclosed = true;
         if self.disclosing.take().is_some() {
-            self.reports.push_back(Report::Disclosed);
+            self.reports.push_back(report);
         }
     }
 }

@@ -56,7 +56,11 @@ impl Machine {
     }
 
     fn session_updated(&mut self, now: Instant, view: &SessionView) {
-        if let Some(problem) = self.format_problem(view) {
+        // A server that is told something new may repeat nothing but that.
+        if let Some(problem) = self
+            .format_problem(view)
+            .filter(|_| !self.is_ready() || view.names_a_format())
+        {
             if self.try_second_choice(now) {
                 return self.note("format_second_choice", &problem);
             }
@@ -87,7 +91,7 @@ impl Machine {
         let State::Ready { server_cancels } = self.state else {
             return;
         };
-        if self.settings.own_ear && !server_cancels {
+        if self.has_disclosure() || (self.settings.own_ear && !server_cancels) {
             return;
         }
         self.stall.forgive_turn();
@@ -101,6 +105,9 @@ impl Machine {
             return;
         }
         self.history.caller_took_turn(item);
+        if self.has_disclosure() {
+            self.disclosure.keep_turn();
+        }
         if self.settings.lets_server_respond() && !self.responses.is_awaited() {
             self.stall.await_answer(now);
         }
@@ -143,6 +150,7 @@ impl Machine {
         for utterance in self.parts.close_response(&done.id) {
             self.push(Output::AudioDone(utterance));
         }
+        self.disclosure_done(&done.id, &done.status);
         self.responses.done(&done.id);
         if let Some(error) = done.error {
             self.response_failed(error);

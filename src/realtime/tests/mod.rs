@@ -3,6 +3,7 @@
 mod audio;
 mod configuration;
 mod dialects;
+mod disclosure;
 mod handover;
 mod interruption;
 mod live;

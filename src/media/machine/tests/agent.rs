@@ -56,7 +56,18 @@ fn words_leave_with_a_marker_and_their_beginning_and_end_are_told() {
         .filter(|&index| line.sent[index].header.marker)
         .collect();
     assert_eq!(marked, [0, 5]);
-    assert_eq!(line.events(), [Event::Started(ONE), Event::Finished(ONE)]);
+    assert_eq!(
+        line.events(),
+        [
+            Event::Started(ONE),
+            Event::Finished(Heard {
+                utterance: ONE,
+                sent_ms: 100,
+                received_ms: 100,
+                complete: true
+            })
+        ]
+    );
     assert!(line.machine.is_quiet());
 }
 
