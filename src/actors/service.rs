@@ -462,6 +462,7 @@ impl Service {
                 .as_ref()
                 .map(|model| serde_json::json!({ "model": model })),
             tools: self.toolbox(agent).specs(),
+            back_channel: agent.turns.back_channel.clone(),
             own_ear: agent.turns.interruption == config::Ear::Gateway,
             greeting: agent.greeting.as_ref().map(|greeting| facts.fill(greeting)),
             disclosure: agent.turns.disclosure_text.as_ref().map(|words| facts.fill(words)),

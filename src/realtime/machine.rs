@@ -27,9 +27,11 @@ use super::{
     tool_calls::ToolCalls,
     usage::{Usage, Used},
 };
+use back_channel::BackChannel;
 use disclosure::Disclosure;
 use stall::Stall;
 
+mod back_channel;
 mod disclosure;
 mod handover;
 mod server;
@@ -134,6 +136,7 @@ pub struct Machine {
     second_choice: Option<AudioFormat>,
     stall: Stall,
     disclosure: Disclosure,
+    back_channel: BackChannel,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +173,7 @@ impl Machine {
             second_choice,
             stall: Stall::default(),
             disclosure,
+            back_channel: BackChannel::default(),
         }
     }
 
@@ -252,6 +256,7 @@ impl Machine {
             self.unanswered();
         }
         self.watch_stall(now);
+        self.give_up_words(now);
         self.follow_disclosure(now);
         self.ask(now);
     }
@@ -265,6 +270,7 @@ impl Machine {
                     self.responses.deadline(),
                     self.stall_deadline(),
                     self.interpreter.poll_timeout(),
+                    self.back_channel.deadline(),
                 ];
                 deadlines.into_iter().flatten().min()
             }
@@ -323,6 +329,7 @@ impl Machine {
 
     /// The caller cuts in, says our own ear.
     pub fn cut_in(&mut self, now: Instant) {
+        self.back_channel.cut_in();
         if !self.has_disclosure() {
             self.cut_off(now, true);
         }

@@ -43,6 +43,9 @@ pub struct Settings {
     pub disclosure: Option<String>,
     /// Whether our own ear cuts the agent off, and the server's detector does not.
     pub own_ear: bool,
+    /// What a caller says to an agent that is to go on, where our own ear cuts it off; then the server answers no turn by
+    /// itself. Empty leaves the answers to the server.
+    pub back_channel: Vec<String>,
     /// The conversation so far, for a server that is told it with the configuration.
     pub history: Vec<HistoryItem>,
     /// How long the server may say nothing at all while it owes a response; then the session counts as lost. None waits

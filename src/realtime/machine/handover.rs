@@ -50,6 +50,7 @@ impl Machine {
             && !self.tool_calls.is_waiting()
             && !self.stall.owes_answer()
             && !self.has_disclosure()
+            && !self.back_channel.is_waiting()
             && !self.history.has_wordless_turn()
     }
 

@@ -1,6 +1,7 @@
 //! The protocol machine as a bridge and a server see it.
 
 mod audio;
+mod back_channel;
 mod configuration;
 mod dialects;
 mod disclosure;
