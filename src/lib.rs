@@ -48,8 +48,8 @@
 //! - Every INVITE gets exactly one final answer; every call writes exactly one record.
 //! - A frame of audio crosses no thread, and passes through no actor's mailbox; only what is recorded goes on, in copies
 //!   of 200 ms, to the threads that write files.
-//! - What counts as heard is what left as RTP. No audio of an interrupted response leaves after the flush, but for the
-//!   one packet that fades it out.
+//! - What counts as heard is what left as RTP, without what the far end's reports say never came. No audio of an
+//!   interrupted response leaves after the flush, but for the one packet that fades it out.
 //! - A session that takes over is told the conversation as it was heard, what nobody understood of the caller, and each
 //!   tool's answer once; no tool is at work twice.
 //! - Every queue is bounded by a named constant that says what is lost when it is full.

@@ -118,7 +118,7 @@ impl Playout {
             rate: SampleRate::Hz8000,
             ring: VecDeque::new(),
             ring_ms_max: playout_ms_max as usize,
-            ledger: Ledger::default(),
+            ledger: Ledger::new(),
             state: State::Idle,
             tail: Vec::new(),
             talking: false,
@@ -190,10 +190,11 @@ impl Playout {
 
     /// Drops everything that has not left, except a faded end of at most 5 ms. Tells what was heard of every utterance
     /// not told as finished.
-    pub(super) fn flush(&mut self, events: &mut Events) -> Vec<Heard> {
+    pub(super) fn flush(&mut self, now: Instant, events: &mut Events) -> Vec<Heard> {
         if self.talking {
             let len = self.ledger.continuation().min(self.ramp());
             self.tail.extend(self.ring.drain(..len));
+            self.ledger.follow(now);
             self.ledger.send(len, self.rate, |event| events.push(event));
             fade_out(&mut self.tail, RAMP_MS * self.rate.per_ms());
         }
@@ -204,7 +205,23 @@ impl Playout {
         self.resampler.reset();
         self.state = State::Idle;
         self.starved_ms = 0;
-        self.ledger.close()
+        self.ledger.close(now)
+    }
+
+    /// The packet that is made next is the how manieth of the stream.
+    pub(super) fn next_packet(&mut self, number: u64, now: Instant) {
+        self.ledger.next_packet(number, now);
+    }
+
+    /// The far end reports which packet it has had last, see the ledger.
+    pub(super) fn hear_report(
+        &mut self,
+        now: Instant,
+        highest: Option<Option<u64>>,
+        sent: u64,
+        round_trip: Option<Duration>,
+    ) {
+        self.ledger.hear_report(now, highest, sent, round_trip);
     }
 
     /// Makes words quieter, or as loud as before.

@@ -296,7 +296,7 @@ impl Desk {
     }
 
     fn flush(&mut self) -> Vec<Heard> {
-        self.playout.flush(&mut self.events)
+        self.playout.flush(self.now, &mut self.events)
     }
 
     fn take(&mut self, frames: usize) -> Vec<u8> {

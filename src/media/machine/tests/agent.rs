@@ -106,6 +106,34 @@ fn a_flush_lets_one_more_packet_leave_and_tells_exactly_what_did() {
 }
 
 #[test]
+fn words_that_the_far_end_says_never_came_were_not_heard() {
+    // The line goes dead for our packets after two seconds, and nobody notices for three more.
+    let mut line = Line::new();
+    line.say(ONE, 10_000);
+    line.run(1_900);
+    line.report_until(line.sent.len() - 1);
+    line.run(3_100);
+    line.report_until(99);
+    line.run(20);
+    let heard = line.machine.flush(line.now);
+    assert_eq!((heard[0].sent_ms, heard[0].received_ms), (2_000, 10_000));
+}
+
+#[test]
+fn a_report_that_only_lags_behind_takes_nothing_away() {
+    for behind in [1, 40] {
+        let mut line = Line::new();
+        line.say(ONE, 10_000);
+        line.run(1_900);
+        line.report_until(line.sent.len() - 1);
+        line.run(3_100);
+        line.report_until(line.sent.len() - behind);
+        line.run(20);
+        assert_eq!(line.machine.flush(line.now)[0].sent_ms, 5_025);
+    }
+}
+
+#[test]
 fn a_short_stall_is_caught_up_with_and_a_long_one_passed_over() {
     let mut line = Line::new();
     line.say(ONE, 5_000);
