@@ -65,7 +65,7 @@ impl Backends {
     /// A session came about.
     pub fn connected(&self, now: Instant, backend: &str) {
         self.visit(now, backend, |entry| {
-            entry.breaker.succeeded();
+            entry.breaker.succeeded(now);
             entry.state.connected += 1;
         });
     }
@@ -74,6 +74,19 @@ impl Backends {
     pub fn failed(&self, now: Instant, backend: &str, word: &'static str) {
         self.visit(now, backend, |entry| {
             entry.breaker.failed(now);
+            entry.state.failed += 1;
+            entry.state.error = word;
+        });
+    }
+
+    /// A session that was ready is gone, and nobody here let it go. One that was lost young is no better than a dial that
+    /// failed; `ready_at` is none where there was none.
+    pub fn lost(&self, now: Instant, ready_at: Option<Instant>, backend: &str, word: &'static str) {
+        let Some(ready_at) = ready_at.filter(|ready_at| Breaker::is_young(now, *ready_at)) else {
+            return;
+        };
+        self.visit(now, backend, |entry| {
+            entry.breaker.lost_young(now, ready_at);
             entry.state.failed += 1;
             entry.state.error = word;
         });
@@ -131,6 +144,12 @@ mod tests {
         assert!(metrics.render().contains("patchcord_backend_up{backend=\"a\"} 0"));
         backends.connected(now, "a");
         assert!(metrics.render().contains("patchcord_backend_up{backend=\"a\"} 1"));
+        // One that was lost old, and one that never was, say nothing against it.
+        backends.lost(now + Duration::from_secs(60), Some(now), "a", "closed");
+        backends.lost(now, None, "a", "connect");
+        assert_eq!(shown().failed, 2);
+        backends.lost(now, Some(now), "a", "closed");
+        assert_eq!((shown().failed, shown().error), (3, "closed"));
         assert!(backends.admit(now, "unknown"));
     }
 }
