@@ -391,7 +391,7 @@ impl Service {
     }
 
     /// What this agent may do.
-    fn toolbox(&self, agent: &Agent) -> Toolbox {
+    pub(super) fn toolbox(&self, agent: &Agent) -> Toolbox {
         Toolbox::from(agent).with(self.tools.of(agent))
     }
 

@@ -88,6 +88,8 @@ pub struct Bridge {
     disclosing: Option<Disclosure>,
     /// It has been heard, or will not be.
     disclosed: bool,
+    /// What the agent may call, where that is not as it was.
+    tools: Option<Vec<realtime::ToolSpec>>,
     key_settings: keys::Settings,
     keys: Keys,
     /// Listens for keys in the sound, where that was asked for.
@@ -126,6 +128,7 @@ impl Bridge {
             stopping: false,
             disclosing: None,
             disclosed: false,
+            tools: None,
             key_settings: keys::Settings::default(),
             keys: Keys::default(),
             tones: None,
@@ -163,6 +166,7 @@ impl Bridge {
                 output,
                 respond,
             } => self.tool_result(now, &call_id, &output, respond),
+            Order::Tools(tools) => self.set_tools(tools),
             Order::Keys(settings) => self.set_keys(settings),
             Order::HearDigit(digit) => self.hear_key(now, digit, KeyWay::Info),
             Order::HearText(text) => self.hear_text(now, &text),
@@ -208,6 +212,7 @@ impl Bridge {
         settings.leg_law = self.leg_law.or(settings.leg_law);
         settings.history = self.legacy.items();
         settings.disclosure.take_if(|_| self.disclosed);
+        settings.tools = self.tools.clone().unwrap_or(settings.tools);
         let mut session = realtime::Machine::new(settings);
         session.inherit(now, std::mem::take(&mut self.legacy));
         session.handle_open(now);

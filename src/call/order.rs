@@ -11,7 +11,7 @@ use super::{
     recording::{Prompt, Sound},
     turns,
 };
-use crate::sdp::Negotiated;
+use crate::{realtime::ToolSpec, sdp::Negotiated};
 
 /// What every caller hears before anything else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub enum Order {
         /// Whether the agent should say something about it.
         respond: bool,
     },
+    /// What the agent may call from now on.
+    Tools(Vec<ToolSpec>),
     /// How keys travel in this call.
     Keys(keys::Settings),
     /// The other side pressed a digit by INFO.

@@ -34,6 +34,7 @@ use stall::Stall;
 mod back_channel;
 mod disclosure;
 mod handover;
+mod retool;
 mod server;
 mod stall;
 
@@ -137,6 +138,8 @@ pub struct Machine {
     stall: Stall,
     disclosure: Disclosure,
     back_channel: BackChannel,
+    /// The server is to learn of other tools.
+    retool: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +177,7 @@ impl Machine {
             stall: Stall::default(),
             disclosure,
             back_channel: BackChannel::default(),
+            retool: false,
         }
     }
 
@@ -227,6 +231,7 @@ impl Machine {
             Ok(event) => {
                 self.handle_event(now, event);
                 self.follow_disclosure(now);
+                self.tell_tools();
             }
             Err(malformed) => self.malformed(&malformed),
         }
@@ -259,6 +264,7 @@ impl Machine {
         self.give_up_words(now);
         self.follow_disclosure(now);
         self.ask(now);
+        self.tell_tools();
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
