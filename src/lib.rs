@@ -49,8 +49,8 @@
 //! - A frame of audio crosses no thread, and passes through no actor's mailbox; only what is recorded goes on, in copies
 //!   of 200 ms, to the threads that write files.
 //! - Two legs that are joined are one media driver's: their sound crosses no thread either, and waits at most 240 ms.
-//! - What counts as heard is what left as RTP. No audio of an interrupted response leaves after the flush, but for the
-//!   one packet that fades it out.
+//! - What counts as heard is what left as RTP, without what the far end's reports say never came. No audio of an
+//!   interrupted response leaves after the flush, but for the one packet that fades it out.
 //! - A session that takes over is told the conversation as it was heard, what nobody understood of the caller, and each
 //!   tool's answer once; no tool is at work twice.
 //! - Every queue is bounded by a named constant that says what is lost when it is full.

@@ -65,7 +65,7 @@ impl Backends {
     /// A session came about.
     pub fn connected(&self, now: Instant, backend: &str) {
         self.visit(now, backend, |entry| {
-            entry.breaker.succeeded();
+            entry.breaker.succeeded(now);
             entry.state.connected += 1;
         });
     }
@@ -82,7 +82,7 @@ impl Backends {
     /// A session on this backend waits for a call.
     pub fn warmed(&self, now: Instant, backend: &str) {
         self.visit(now, backend, |entry| {
-            entry.breaker.succeeded();
+            entry.breaker.succeeded(now);
             entry.state.warm += 1;
         });
     }
@@ -101,6 +101,19 @@ impl Backends {
             entry.state.warm = 0;
             self.metrics.backends().note(entry.state.clone());
         }
+    }
+
+    /// A session that was ready is gone, and nobody here let it go. One that was lost young is no better than a dial that
+    /// failed; `ready_at` is none where there was none.
+    pub fn lost(&self, now: Instant, ready_at: Option<Instant>, backend: &str, word: &'static str) {
+        let Some(ready_at) = ready_at.filter(|ready_at| Breaker::is_young(now, *ready_at)) else {
+            return;
+        };
+        self.visit(now, backend, |entry| {
+            entry.breaker.lost_young(now, ready_at);
+            entry.state.failed += 1;
+            entry.state.error = word;
+        });
     }
 
     fn visit<T>(&self, now: Instant, backend: &str, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
@@ -155,6 +168,12 @@ mod tests {
         assert!(metrics.render().contains("patchcord_backend_up{backend=\"a\"} 0"));
         backends.connected(now, "a");
         assert!(metrics.render().contains("patchcord_backend_up{backend=\"a\"} 1"));
+        // One that was lost old, and one that never was, say nothing against it.
+        backends.lost(now + Duration::from_secs(60), Some(now), "a", "closed");
+        backends.lost(now, None, "a", "connect");
+        assert_eq!(shown().failed, 2);
+        backends.lost(now, Some(now), "a", "closed");
+        assert_eq!((shown().failed, shown().error), (3, "closed"));
         assert!(backends.admit(now, "unknown"));
     }
 }

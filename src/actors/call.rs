@@ -35,6 +35,7 @@ use crate::{
         leg::LegHandle,
         media::{CallReport, MediaHandle, Order, REPORTS_MAX, Start},
         post::{PostBox, Posted, post},
+        tools::Running,
         worker::Overloaded,
     },
     http::SessionChange,
@@ -85,6 +86,8 @@ pub enum Msg {
     Recorded(Box<Report>),
     /// What came of a tool that was done elsewhere, by the session's id of the call.
     ToolReplied(String, Reply),
+    /// What the agent's tools are may have changed.
+    ToolsChanged,
     /// A person has decided about a tool call; the answer is whether it still waited.
     Decide(String, Decision, RpcReplyPort<bool>),
     /// The control API presses keys.
@@ -145,6 +148,8 @@ pub struct State {
     session_restarts: u32,
     session_changes: Arc<Mutex<session::Changes>>,
     errands: tools::Errands,
+    /// Held for its end.
+    _tools_watch: Option<Running>,
     alarm: Alarm,
     closing_by: Option<Instant>,
     /// Recordings of which it has not been told what became of them.
@@ -217,6 +222,10 @@ impl State {
             span,
         } = args;
         ring(&events, myself, || Msg::LegEvents);
+        let watcher = myself.clone();
+        let tools_watch = service
+            .tools
+            .watch(&agent, move || watcher.cast(Msg::ToolsChanged).is_ok());
         let now = Instant::now();
         let (conductor, media) = match way {
             Way::Out(ring_max) => {
@@ -249,6 +258,7 @@ impl State {
             session_restarts: 0,
             session_changes: Arc::default(),
             errands: tools::Errands::default(),
+            _tools_watch: tools_watch,
             alarm: Alarm::default(),
             closing_by: None,
             recordings: 0,
@@ -277,6 +287,7 @@ impl State {
                 answer(port, self.conductor.transfer(Instant::now(), Asker::Api, to, replaces));
             }
             Msg::Record(ask, port) => answer(port, self.conductor.record(Instant::now(), ask)),
+            Msg::ToolsChanged => self.conductor.retool(self.service.toolbox(&self.agent)),
             Msg::ToolReplied(call_id, reply) => self.tool_replied(&call_id, reply),
             Msg::Decide(call_id, decision, port) => self.decide(&call_id, &decision, port),
             Msg::SecondLeg(placed) => self.second_leg_placed(myself, *placed),

@@ -193,7 +193,9 @@ impl Ledger {
             Note::Diagnosis(diagnosis) => self.diagnosed(diagnosis),
             Note::Quality(quality) => self.sounded(quality),
             Note::NoConsent => self.no_consent(),
-            Note::Disclosed => self.disclosed(),
+            Note::Disclosed { sent_ms } => self.disclosed(sent_ms),
+            Note::NotDisclosed => self.not_disclosed(),
+            Note::AgentStopped => self.agent_stopped(),
             Note::TransferRefused(to) => tracing::info!(to, "the other side asked for a transfer and was refused"),
             Note::Renewed(gap) => tracing::info!(gap_ms = gap.as_millis(), "the call has gone over to another session"),
             Note::ToolArguments { call_id, so_far } => self.tool_arguments(&call_id, so_far),
@@ -219,10 +221,23 @@ impl Ledger {
     }
 
     /// The caller has heard what it has to hear, to its end.
-    fn disclosed(&mut self) {
-        tracing::info!("the disclosure has been heard");
+    fn disclosed(&mut self, sent_ms: u32) {
+        tracing::info!(sent_ms, "the disclosure has been heard");
         self.record.disclosed_at = Some(Timestamp::now());
-        self.tell(|_| {}, "disclosed", json!({}));
+        self.record.disclosed_ms = Some(sent_ms.into());
+        self.tell(|_| {}, "disclosed", json!({ "sent_ms": sent_ms }));
+    }
+
+    /// The caller has not, however often it was said.
+    fn not_disclosed(&mut self) {
+        tracing::error!("the disclosure has not been heard to its end, and the call goes on without it");
+        self.tell(|_| {}, "not_disclosed", json!({}));
+    }
+
+    /// The agent went on for too long.
+    fn agent_stopped(&mut self) {
+        tracing::info!("the agent was cut off: it had spoken for too long");
+        self.tell(|_| {}, "agent_stopped", json!({}));
     }
 
     /// The caller has not heard the prompt.
@@ -319,6 +334,7 @@ impl Ledger {
         self.record.caller_talk_ms = millis(summary.caller_talk);
         self.record.agent_talk_ms = millis(summary.agent_talk);
         self.record.barge_ins = summary.barge_ins;
+        self.record.agent_turns_cut = summary.agent_turns_cut;
         self.record.digits = summary.digits;
         self.record.rtp = rtp(summary);
         self.close_line(&summary.media);

@@ -16,7 +16,9 @@ use crate::{
         Cause, Facts, Terms,
         bridge::away,
         budget::{Action, Watch},
-        conductor, filler, keys, machine, recording, transfer, turns,
+        conductor, filler, keys, machine,
+        order::Disclosure,
+        recording, transfer, turns,
     },
     config::{self, Agent, BudgetScope, Config},
     drivers::{
@@ -253,6 +255,7 @@ fn turns(agent: &Agent, duration_max: Duration) -> turns::Settings {
             words: configured.quiet_prompt.clone(),
         }),
         caller_turn_max: configured.caller_turn_max,
+        agent_turn_max: configured.agent_turn_max,
         warning: configured
             .warning
             .clone()
@@ -407,7 +410,7 @@ impl Service {
             },
             recording: self.recording_policy(agent),
             turns: turns(agent, self.config.limits.call_duration_max),
-            disclosure: self.sound(agent.turns.disclosure_file.as_ref()),
+            disclosure: self.disclosure(agent),
         }
     }
 
@@ -428,12 +431,19 @@ impl Service {
     }
 
     /// What this agent may do.
-    fn toolbox(&self, agent: &Agent) -> Toolbox {
+    pub(super) fn toolbox(&self, agent: &Agent) -> Toolbox {
         Toolbox::from(agent).with(self.tools.of(agent))
     }
 
     fn sound(&self, file: Option<&PathBuf>) -> Option<Arc<recording::Sound>> {
         self.sounds.get(file?).cloned()
+    }
+
+    /// What every caller of this agent hears before anything else.
+    fn disclosure(&self, agent: &Agent) -> Option<Disclosure> {
+        let words = agent.turns.disclosure_text.as_ref().map(|_| Disclosure::Words);
+        let sound = || self.sound(agent.turns.disclosure_file.as_ref()).map(Disclosure::Sound);
+        words.or_else(sound)
     }
 
     /// When this agent's calls are recorded.
@@ -493,8 +503,10 @@ impl Service {
                 .as_ref()
                 .map(|model| serde_json::json!({ "model": model })),
             tools: self.toolbox(agent).specs(),
+            back_channel: agent.turns.back_channel.clone(),
             own_ear: agent.turns.interruption == config::Ear::Gateway,
             greeting: agent.greeting.as_ref().map(|greeting| facts.fill(greeting)),
+            disclosure: agent.turns.disclosure_text.as_ref().map(|words| facts.fill(words)),
             stall_max: self.config.session.stall_max,
             ..dial::settings(backend)
         };

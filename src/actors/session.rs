@@ -76,6 +76,8 @@ pub struct State {
     outage: Outage,
     dials: u32,
     stage: Stage,
+    /// Since when the session that serves the call does.
+    ready_at: Option<Instant>,
     been_ready: bool,
     alarm: Alarm,
     renewal: Renewal,
@@ -123,6 +125,7 @@ impl Actor for Session {
             outage,
             dials: 0,
             stage: Stage::Dialling,
+            ready_at: None,
             been_ready: false,
             alarm: Alarm::default(),
             renewal: Renewal::default(),
@@ -234,9 +237,11 @@ impl State {
 
     fn ready(&mut self, myself: &ActorRef<Msg>, warm: Option<Duration>) {
         self.stage = Stage::Ready;
-        self.outage.ready(Instant::now());
+        let now = Instant::now();
+        self.ready_at = Some(now);
+        self.outage.ready(now);
         self.args.service.metrics.session_connect(self.backend(), "ok");
-        self.args.service.backends.connected(Instant::now(), self.backend());
+        self.args.service.backends.connected(now, self.backend());
         match std::mem::replace(&mut self.been_ready, true) {
             true => self.args.service.metrics.session_reconnect(self.backend()),
             // Not before: the caller's own dial goes first.
@@ -294,9 +299,11 @@ impl State {
         if let Some(place) = self.renewal.backend.take() {
             self.outage.moved(place);
         }
+        let now = Instant::now();
+        self.ready_at = Some(now);
         self.renewal.failures = 0;
         let backend = self.backend().to_owned();
-        self.args.service.backends.connected(Instant::now(), &backend);
+        self.args.service.backends.connected(now, &backend);
         self.args.service.metrics.session_renewal(&backend, "ok");
         self.tell_backend(backend);
         self.renew_later(myself, self.args.service.config.session.renew_after);
@@ -318,6 +325,11 @@ impl State {
 
     fn lost(&mut self, myself: &ActorRef<Msg>, class: FaultClass, word: &'static str, detail: &str) {
         self.renewal = Renewal::default();
+        let ready_at = self.ready_at.take();
+        self.args
+            .service
+            .backends
+            .lost(Instant::now(), ready_at, self.backend(), word);
         if self.stage == Stage::Dialling {
             self.args.service.metrics.session_connect(self.backend(), word);
             self.args.service.backends.failed(Instant::now(), self.backend(), word);

@@ -75,7 +75,8 @@ struct Session {
     agent: String,
     backend: String,
     worker: usize,
-    ready: bool,
+    /// Since when it waits for its call.
+    ready_at: Option<Instant>,
     /// The session is closed when this is let go.
     open: Option<oneshot::Sender<()>>,
 }
@@ -183,7 +184,7 @@ impl State {
     fn ready(&mut self, now: Instant, id: u64) {
         self.warmth.ready(now, id);
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.ready = true;
+            session.ready_at = Some(now);
             self.service.warm.put(&session.agent, session.worker);
             self.service.backends.warmed(now, &session.backend);
             tracing::debug!(
@@ -208,9 +209,12 @@ impl State {
 
     fn forget(&self, now: Instant, session: &Session, gone: &Gone) {
         let Session {
-            agent, backend, ready, ..
+            agent,
+            backend,
+            ready_at,
+            ..
         } = session;
-        if *ready {
+        if ready_at.is_some() {
             self.service.warm.remove(agent, session.worker);
             self.service.backends.cooled(now, backend);
         }
@@ -223,8 +227,9 @@ impl State {
                 detail,
                 "a session that waited, or was to wait, for a call is lost"
             );
-            if !ready {
-                self.service.backends.failed(now, backend, word);
+            match ready_at {
+                None => self.service.backends.failed(now, backend, word),
+                ready_at => self.service.backends.lost(now, *ready_at, backend, word),
             }
         }
     }
@@ -285,7 +290,7 @@ impl State {
             agent: agent.name.clone(),
             backend: backend.clone(),
             worker,
-            ready: false,
+            ready_at: None,
             open: Some(open),
         };
         self.sessions.insert(id, session);

@@ -7,12 +7,11 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    audio::{DtmfDetector, Law, SampleRate, Utterance, VoiceDetector, VoiceSettings},
+    audio::{DtmfDetector, Heard, Law, SampleRate, Utterance, VoiceDetector, VoiceSettings},
     config::KeyWay,
     media, realtime,
     sdp::Negotiated,
@@ -26,8 +25,8 @@ use super::{
     keys::{self, Keys},
     messages::Messages,
     monologue::Monologue,
-    order::Order,
-    recording::{Prompt, Sound},
+    order::{Disclosure, Order},
+    recording::Prompt,
     replay::Replay,
     turns::Turns,
 };
@@ -90,8 +89,14 @@ pub struct Bridge {
     prompt: Option<Prompt>,
     monologue: Option<Monologue>,
     turns: Turns,
+    /// What is cut off now is cut off by the limit of the agent's turn.
+    stopping: bool,
     /// What has not been heard to its end and has to be.
-    disclosing: Option<Arc<Sound>>,
+    disclosing: Option<Disclosure>,
+    /// It has been heard, or will not be.
+    disclosed: bool,
+    /// What the agent may call, where that is not as it was.
+    tools: Option<Vec<realtime::ToolSpec>>,
     key_settings: keys::Settings,
     keys: Keys,
     /// Listens for keys in the sound, where that was asked for.
@@ -129,7 +134,10 @@ impl Bridge {
             prompt: None,
             monologue: None,
             turns: Turns::default(),
+            stopping: false,
             disclosing: None,
+            disclosed: false,
+            tools: None,
             key_settings: keys::Settings::default(),
             keys: Keys::default(),
             tones: None,
@@ -159,7 +167,7 @@ impl Bridge {
             Order::AwaitQuiet => self.awaiting_quiet = true,
             Order::AwaitSaid => self.awaiting_said = Some(false),
             Order::Prompt(prompt) => self.prompt(now, prompt),
-            Order::Disclose(sound) => self.disclose(now, sound),
+            Order::Disclose(disclosure) => self.disclose(now, disclosure),
             Order::Turns { settings, ends_at } => self.keep_turns(*settings, ends_at),
             Order::WatchVoice(limit) => self.monologue = Some(Monologue::new(limit)),
             Order::ToolResult {
@@ -167,6 +175,7 @@ impl Bridge {
                 output,
                 respond,
             } => self.tool_result(now, &call_id, &output, respond),
+            Order::Tools(tools) => self.set_tools(tools),
             Order::Keys(settings) => self.set_keys(settings),
             Order::HearDigit(digit) => self.hear_key(now, digit, KeyWay::Info),
             Order::HearText(text) => self.hear_text(now, &text),
@@ -231,6 +240,10 @@ impl Bridge {
         // A call that is not answered yet knows only what its descriptions say.
         settings.leg_law = self.leg_law.or(settings.leg_law);
         settings.history = self.legacy.items();
+        settings.disclosure.take_if(|_| self.disclosed);
+        if let Some(tools) = &self.tools {
+            settings.tools.clone_from(tools);
+        }
     }
 
     /// Lends the session a scratch to work in, or takes it back.
@@ -332,6 +345,7 @@ impl Bridge {
     fn session_ready(&mut self, now: Instant) {
         self.follow_rate();
         self.session_came(now);
+        self.tell_disclosure(now);
         self.reports.push_back(Report::SessionReady);
     }
 
@@ -373,6 +387,7 @@ impl Bridge {
         self.carry_away(now);
         self.hear_all_media(now);
         self.hear_all_session(now);
+        self.observe_agent(now);
         self.check_quiet();
         self.observe_silence(now);
     }
@@ -430,7 +445,7 @@ impl Bridge {
         match event {
             media::Event::Digit(digit) => self.hear_key(now, digit, KeyWay::Event),
             media::Event::Started(utterance) => self.utterance_started(now, utterance),
-            media::Event::Finished(utterance) => self.utterance_finished(now, utterance),
+            media::Event::Finished(heard) => self.utterance_finished(now, &heard),
             media::Event::Silent => self.reports.push_back(Report::CallerSilent),
             media::Event::Unheard => self.reports.push_back(Report::Unheard),
             media::Event::Diagnosis(diagnosis) => self.reports.push_back(Report::Diagnosis(diagnosis)),
@@ -494,10 +509,11 @@ impl Bridge {
         }
     }
 
-    fn utterance_finished(&mut self, now: Instant, utterance: Utterance) {
+    fn utterance_finished(&mut self, now: Instant, heard: &Heard) {
+        let Heard { utterance, sent_ms, .. } = *heard;
         self.prompt_finished(utterance);
         if utterance == DISCLOSURE {
-            self.disclosed();
+            self.disclosed(Report::Disclosed { sent_ms });
         }
         if utterance == FILLER {
             self.filler.heard(now);
@@ -505,7 +521,7 @@ impl Bridge {
         if let Some(session) = &mut self.session
             && utterance < OWN
         {
-            session.finished(utterance);
+            session.heard_whole(now, heard);
         }
     }
 
@@ -528,6 +544,8 @@ impl Bridge {
                     arguments,
                 });
             }
+            realtime::Output::Disclosed { sent_ms } => self.disclosed(Report::Disclosed { sent_ms }),
+            realtime::Output::NotDisclosed => self.disclosed(Report::NotDisclosed),
             realtime::Output::TurnCommitted(item) => self.replay.turn_taken(item),
             realtime::Output::ToolArguments { call_id, so_far } => {
                 self.reports.push_back(Report::ToolArguments { call_id, so_far });
@@ -553,11 +571,7 @@ impl Bridge {
         self.cut_in();
         self.prompt_flushed(&heard);
         if !heard.is_empty() {
-            self.summary.barge_ins += 1;
-            // The next packet carries the fading end, the last the caller hears of the interrupted words.
-            let last = self.media.next_packet_at().unwrap_or(now);
-            self.reports
-                .push_back(Report::BargedIn(last.saturating_duration_since(now)));
+            self.note_cut(now);
         }
         self.caller_voice_at = None;
         if let Some(session) = &mut self.session {

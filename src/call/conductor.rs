@@ -17,7 +17,7 @@ use super::{
     bridge::{Report, away},
     keys,
     machine::{self, Input, Output},
-    order::Order,
+    order::{Disclosure, Order},
     recording::{self, Recording, Wanted},
     second_leg::{SecondLeg, Step as SecondLegStep},
     transfer::{self, Asker, Transfer},
@@ -90,7 +90,7 @@ pub struct Settings {
     /// How turns are kept.
     pub turns: turns::Settings,
     /// What every caller has to hear before anything else.
-    pub disclosure: Option<Arc<recording::Sound>>,
+    pub disclosure: Option<Disclosure>,
     /// What the caller hears while there is no session, and what is kept meanwhile.
     pub away: away::Settings,
     /// What is left to a caller whose agent has gone for good.
@@ -289,8 +289,10 @@ impl Conductor {
                 let cause = Cause::from_word(word).unwrap_or(Cause::BadSdp);
                 self.handle(now, Input::MediaRefused(cause));
             }
+            Report::AgentStopped => self.note(Note::AgentStopped),
             Report::CallerIdle => self.handle(now, Input::CallerIdle),
-            Report::Disclosed => self.disclosed(now),
+            Report::Disclosed { sent_ms } => self.disclosed(now, Note::Disclosed { sent_ms }),
+            Report::NotDisclosed => self.disclosed(now, Note::NotDisclosed),
             Report::PromptHeard => self.prompted(now, true),
             Report::PromptCut => self.prompted(now, false),
             Report::MachineLikely => self.note(Note::MachineLikely),

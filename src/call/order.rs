@@ -11,7 +11,16 @@ use super::{
     recording::{Prompt, Sound},
     turns,
 };
-use crate::sdp::Negotiated;
+use crate::{realtime::ToolSpec, sdp::Negotiated};
+
+/// What every caller hears before anything else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disclosure {
+    /// A sound of ours.
+    Sound(Arc<Sound>),
+    /// The agent says it; its session knows the words.
+    Words,
+}
 
 /// An order that is about the second leg; without one it is obeyed by nobody.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,8 +58,8 @@ pub enum Order {
     /// [`PromptCut`](super::bridge::Report::PromptCut).
     Prompt(Prompt),
     /// Have the other side hear this to its end, whatever happens meanwhile, and report
-    /// [`Disclosed`](super::bridge::Report::Disclosed).
-    Disclose(Arc<Sound>),
+    /// [`Disclosed`](super::bridge::Report::Disclosed) or [`NotDisclosed`](super::bridge::Report::NotDisclosed).
+    Disclose(Disclosure),
     /// How turns are kept from now on.
     Turns {
         /// As the agent's settings say.
@@ -69,6 +78,8 @@ pub enum Order {
         /// Whether the agent should say something about it.
         respond: bool,
     },
+    /// What the agent may call from now on.
+    Tools(Vec<ToolSpec>),
     /// How keys travel in this call.
     Keys(keys::Settings),
     /// The other side pressed a digit by INFO.

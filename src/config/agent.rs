@@ -150,7 +150,8 @@ impl Agent {
             );
         }
         agent.recording.check(agent.early_media, &mut section);
-        agent.turns.check(&mut agent.turn_detection, &mut section);
+        let transcribes = agent.transcription_model.is_some();
+        agent.turns.check(&mut agent.turn_detection, transcribes, &mut section);
         let transfers = agent.tools.contains(&Tool::Transfer);
         if transfers && agent.transfer_targets.is_empty() && !agent.transfer_any {
             section.wrong(

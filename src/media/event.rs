@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{doctor::Diagnosis, quality::Quality};
-use crate::audio::Utterance;
+use crate::audio::{Heard, Utterance};
 
 /// Something the call should know.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,8 +12,8 @@ pub enum Event {
     Digit(char),
     /// The first packet of this utterance is in the outbox.
     Started(Utterance),
-    /// The last packet of this utterance is in the outbox, and no more will come.
-    Finished(Utterance),
+    /// The last packet of this utterance is in the outbox, and no more will come: so much of it left.
+    Finished(Heard),
     /// No RTP has come for the configured time; told once, until it has come again.
     Silent,
     /// The far end has heard nothing of us for the configured time; told once, until it has heard us again.

@@ -3,19 +3,24 @@
 //! Runs are counted in samples of the ring, accounts in 1/48000 s, so that neither the rate of the line nor that of the
 //! session matters to what was heard.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::{
     event::Event,
+    reach::Reach,
     ticks::{self, TICKS_PER_MS, Ticks},
 };
 use crate::audio::{Heard, SampleRate, Utterance};
 
 /// Accounts of the utterances that are not over, and the order their samples stand in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger {
     accounts: Vec<Account>,
     runs: VecDeque<Run>,
+    reach: Reach,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +46,38 @@ struct Run {
 const ACCOUNTS_MAX: usize = 32;
 
 impl Ledger {
+    pub(super) fn new() -> Self {
+        Self {
+            accounts: Vec::new(),
+            runs: VecDeque::new(),
+            reach: Reach::new(),
+        }
+    }
+
+    /// What is sent from now on leaves in this packet.
+    pub(super) fn next_packet(&mut self, number: u64, now: Instant) {
+        self.reach.next_packet(number, now);
+    }
+
+    /// What is sent from now on leaves in the packet behind that.
+    pub(super) fn follow(&mut self, now: Instant) {
+        self.reach.follow(now);
+    }
+
+    /// The far end reports, see [`Reach::hear`]; a number no packet of ours had is none at all.
+    pub(super) fn hear_report(
+        &mut self,
+        now: Instant,
+        highest: Option<Option<u64>>,
+        sent: u64,
+        round_trip: Option<Duration>,
+    ) {
+        match highest {
+            Some(None) => self.reach.disbelieve(),
+            highest => self.reach.hear(now, highest.flatten(), sent, round_trip),
+        }
+    }
+
     /// Takes note of samples that came; false when there is no room for another utterance.
     pub(super) fn receive(&mut self, utterance: Utterance, samples: usize, rate: SampleRate) -> bool {
         if self.account(utterance).is_none() && self.accounts.len() < ACCOUNTS_MAX {
@@ -79,12 +116,9 @@ impl Ledger {
         }
     }
 
-    /// No more will come of this utterance; true when nothing of it is waiting either.
-    pub(super) fn finish(&mut self, utterance: Utterance) -> bool {
-        let Some(account) = self.account(utterance) else {
-            return false;
-        };
-        account.finished = true;
+    /// No more will come of this utterance; what was heard of it, when nothing of it is waiting either.
+    pub(super) fn finish(&mut self, utterance: Utterance) -> Option<Heard> {
+        self.account(utterance)?.finished = true;
         self.settle(utterance)
     }
 
@@ -107,10 +141,18 @@ impl Ledger {
         self.accounts.is_empty()
     }
 
-    /// Forgets everything, and tells how much was heard of it.
-    pub(super) fn close(&mut self) -> Vec<Heard> {
+    /// Forgets everything, and tells how much was heard of it: what left, but for what never came.
+    pub(super) fn close(&mut self, now: Instant) -> Vec<Heard> {
         self.runs.clear();
-        self.accounts.drain(..).map(|account| account.heard()).collect()
+        let Self { accounts, reach, .. } = self;
+        let heard = |mut account: Account| {
+            let unheard = reach.unheard(now, account.utterance);
+            account.sent = account.sent.saturating_sub(unheard);
+            account.heard()
+        };
+        let heard = accounts.drain(..).map(heard).collect();
+        reach.clear();
+        heard
     }
 
     fn account(&mut self, utterance: Utterance) -> Option<&mut Account> {
@@ -124,17 +166,18 @@ impl Ledger {
         }
         account.sent += ticks::of(sent, rate);
         account.queued = account.queued.saturating_sub(sent);
-        if self.settle(utterance) {
-            tell(Event::Finished(utterance));
+        self.reach.send(utterance, ticks::of(sent, rate));
+        if let Some(heard) = self.settle(utterance) {
+            tell(Event::Finished(heard));
         }
     }
 
     /// Closes an account with nothing outstanding.
-    fn settle(&mut self, utterance: Utterance) -> bool {
-        let before = self.accounts.len();
-        self.accounts
-            .retain(|account| account.utterance != utterance || !account.is_settled());
-        self.accounts.len() < before
+    fn settle(&mut self, utterance: Utterance) -> Option<Heard> {
+        let settled = |account: &Account| account.utterance == utterance && account.is_settled();
+        let index = self.accounts.iter().position(settled)?;
+        self.reach.forget(utterance);
+        Some(self.accounts.remove(index).heard())
     }
 }
 
@@ -178,7 +221,7 @@ mod tests {
 
     #[test]
     fn each_utterance_is_charged_with_its_own_samples() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new();
         for (utterance, samples) in [(ONE, 800), (TWO, 400), (ONE, 80)] {
             assert!(ledger.receive(utterance, samples * 3, SampleRate::Hz24000));
             ledger.queue(utterance, samples);
@@ -187,35 +230,44 @@ mod tests {
         let heard = ledger.accounts.iter().map(Account::heard);
         let heard: Vec<(u32, u32)> = heard.map(|heard| (heard.sent_ms, heard.received_ms)).collect();
         assert_eq!(heard, [(100, 110), (25, 50)]);
-        assert!(!ledger.finish(ONE));
-        assert_eq!(send(&mut ledger, 280), [Event::Finished(ONE)]);
-        assert!(ledger.finish(TWO));
+        assert_eq!(ledger.finish(ONE), None);
+        assert_eq!(send(&mut ledger, 280), [Event::Finished(whole(ONE, 110))]);
+        assert_eq!(ledger.finish(TWO), Some(whole(TWO, 50)));
         assert!(ledger.is_empty());
     }
 
     #[test]
     fn an_utterance_nobody_knows_is_neither_finished_nor_sent() {
-        let mut ledger = Ledger::default();
-        assert!(!ledger.finish(ONE));
+        let mut ledger = Ledger::new();
+        assert_eq!(ledger.finish(ONE), None);
         assert_eq!(send(&mut ledger, 100), []);
     }
 
     #[test]
     fn an_utterance_without_audio_finishes_at_once() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new();
         assert!(ledger.receive(ONE, 0, SampleRate::Hz24000));
-        assert!(ledger.finish(ONE));
+        assert_eq!(ledger.finish(ONE), Some(whole(ONE, 0)));
     }
 
     #[test]
     fn there_is_room_for_so_many_utterances_and_no_more() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new();
         let accepted = (0..100)
             .filter(|&number| ledger.receive(Utterance(number), 3, SampleRate::Hz24000))
             .count();
         assert_eq!(accepted, ACCOUNTS_MAX);
-        assert_eq!(ledger.close().len(), ACCOUNTS_MAX);
+        assert_eq!(ledger.close(Instant::now()).len(), ACCOUNTS_MAX);
         assert!(ledger.receive(Utterance(100), 3, SampleRate::Hz24000));
+    }
+
+    fn whole(utterance: Utterance, ms: u32) -> Heard {
+        Heard {
+            utterance,
+            sent_ms: ms,
+            received_ms: ms,
+            complete: true,
+        }
     }
 
     fn send(ledger: &mut Ledger, len: usize) -> Vec<Event> {

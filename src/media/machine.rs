@@ -174,6 +174,13 @@ impl Machine {
             self.meter
                 .hear(&incoming, self.sender.reported().0, jitter_ms, round_trip);
             self.watch.hear_report(now, &incoming, &mut self.events);
+            let feedback = incoming.feedback.map(|feedback| feedback.block.highest);
+            // A report without a block tells only from a sender: then it heard nothing since its last.
+            if feedback.is_some() || incoming.report.is_some() {
+                let highest = feedback.map(|highest| self.sender.number_of(highest as u16));
+                self.playout
+                    .hear_report(now, highest, self.sender.packets(), round_trip);
+            }
         } else {
             self.counts.malformed += 1;
         }
@@ -264,14 +271,20 @@ impl Machine {
     }
 
     /// Drops at once everything that has not left; at most one more packet carries a faded end of 5 ms, which counts as
-    /// sent. Tells what was heard of every utterance that was not told as [`Event::Finished`].
-    pub fn flush(&mut self, _now: Instant) -> Vec<Heard> {
-        self.playout.flush(&mut self.events)
+    /// sent. Tells what was heard of every utterance that was not told as [`Event::Finished`]: what left, without what the
+    /// far end's reports say never came.
+    pub fn flush(&mut self, now: Instant) -> Vec<Heard> {
+        self.playout.flush(now, &mut self.events)
     }
 
     /// Makes what the agent says quieter, or as loud as before; a flush ends it.
     pub fn duck(&mut self, on: bool) {
         self.playout.duck(on);
+    }
+
+    /// Whether the last packet lies between two words of the agent.
+    pub fn pauses(&self) -> bool {
+        self.playout.pauses()
     }
 
     /// From now on [`Self::is_echo`] can be asked.
@@ -438,6 +451,7 @@ impl Machine {
             return packet.extend(press.payload);
         }
         let (audio, noise) = (live.terms.send.payload_type, live.terms.comfort_noise);
+        self.playout.next_packet(self.sender.packets(), now);
         let leaving = self.playout.prepare(now, ms, &mut self.events);
         if let Some(echo) = &mut self.echo {
             let (rate, said) = self.playout.said();

@@ -22,6 +22,7 @@ mod outbox;
 mod pacer;
 mod playout;
 mod quality;
+mod reach;
 mod secure;
 mod sender;
 mod settings;

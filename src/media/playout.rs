@@ -29,7 +29,7 @@ use super::{
     ticks::{self, TICKS_PER_MS, Ticks, per_sample},
 };
 use crate::{
-    audio::{Heard, Resampler, SampleRate, Utterance},
+    audio::{Heard, Resampler, SampleRate, Utterance, level},
     sdp::Format,
 };
 
@@ -100,6 +100,8 @@ enum State {
 const GATHERED_MS: u32 = 40;
 /// As much must be there besides the first packet.
 const SPARE_MS: u32 = 20;
+/// What is quieter lies between two words: 20 dB below quiet speech on a telephone, 30 below a voice that is synthesised.
+const PAUSE_DBFS: f32 = -50.0;
 /// Length of a ramp between words and silence.
 const RAMP_MS: usize = 5;
 /// An utterance whose words have not come for this long counts as over for [`Playout::is_quiet`].
@@ -116,7 +118,7 @@ impl Playout {
             rate: SampleRate::Hz8000,
             ring: VecDeque::new(),
             ring_ms_max: playout_ms_max as usize,
-            ledger: Ledger::default(),
+            ledger: Ledger::new(),
             state: State::Idle,
             tail: Vec::new(),
             talking: false,
@@ -179,9 +181,8 @@ impl Playout {
 
     /// No more of this utterance will come.
     pub(super) fn finish(&mut self, utterance: Utterance, events: &mut Events) {
-        if self.ledger.finish(utterance) {
-            events.push(Event::Finished(utterance));
-        }
+        let heard = self.ledger.finish(utterance);
+        heard.into_iter().for_each(|heard| events.push(Event::Finished(heard)));
         if self.ledger.is_empty() {
             self.rest();
         }
@@ -189,10 +190,11 @@ impl Playout {
 
     /// Drops everything that has not left, except a faded end of at most 5 ms. Tells what was heard of every utterance
     /// not told as finished.
-    pub(super) fn flush(&mut self, events: &mut Events) -> Vec<Heard> {
+    pub(super) fn flush(&mut self, now: Instant, events: &mut Events) -> Vec<Heard> {
         if self.talking {
             let len = self.ledger.continuation().min(self.ramp());
             self.tail.extend(self.ring.drain(..len));
+            self.ledger.follow(now);
             self.ledger.send(len, self.rate, |event| events.push(event));
             fade_out(&mut self.tail, RAMP_MS * self.rate.per_ms());
         }
@@ -203,7 +205,23 @@ impl Playout {
         self.resampler.reset();
         self.state = State::Idle;
         self.starved_ms = 0;
-        self.ledger.close()
+        self.ledger.close(now)
+    }
+
+    /// The packet that is made next is the how manieth of the stream.
+    pub(super) fn next_packet(&mut self, number: u64, now: Instant) {
+        self.ledger.next_packet(number, now);
+    }
+
+    /// The far end reports which packet it has had last, see the ledger.
+    pub(super) fn hear_report(
+        &mut self,
+        now: Instant,
+        highest: Option<Option<u64>>,
+        sent: u64,
+        round_trip: Option<Duration>,
+    ) {
+        self.ledger.hear_report(now, highest, sent, round_trip);
     }
 
     /// Makes words quieter, or as loud as before.
@@ -214,6 +232,11 @@ impl Playout {
     /// What the packet that was prepared says, and at which rate; nothing when it is silent.
     pub(super) fn said(&self) -> (SampleRate, &[i16]) {
         (self.rate, &self.packet)
+    }
+
+    /// Whether the last packet lies between two words.
+    pub(super) fn pauses(&self) -> bool {
+        level::dbfs(&self.packet) < PAUSE_DBFS
     }
 
     /// What the caller hears while there are no words: silence, or a sign of life.

@@ -105,6 +105,12 @@ impl Sender {
         self.packets
     }
 
+    /// The how manieth packet last had this sequence number, from 0.
+    pub(super) fn number_of(&self, sequence: u16) -> Option<u64> {
+        let behind = self.sequence.wrapping_sub(1).wrapping_sub(sequence);
+        self.packets.checked_sub(1)?.checked_sub(behind.into())
+    }
+
     /// Payload bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
@@ -138,6 +144,8 @@ mod tests {
         assert_eq!([first.marker, second.marker, third.marker], [true, false, true]);
         assert!(!fourth.marker);
         assert_eq!((sender.packets(), sender.bytes()), (4, 640));
+        let numbers = [u16::MAX, 0, 2, 3, u16::MAX - 1].map(|sequence| sender.number_of(sequence));
+        assert_eq!(numbers, [Some(0), Some(1), Some(3), None, None]);
     }
 
     #[test]

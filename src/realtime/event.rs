@@ -342,6 +342,13 @@ pub enum ClientEvent<'a> {
     },
 }
 
+impl SessionView {
+    /// Whether the server says anything about audio formats.
+    pub(super) fn names_a_format(&self) -> bool {
+        self.input_format != FormatView::Absent || self.output_format != FormatView::Absent
+    }
+}
+
 impl Speaker {
     /// The protocol's word for the role.
     pub fn role(self) -> &'static str {

@@ -27,10 +27,15 @@ use super::{
     tool_calls::ToolCalls,
     usage::{Usage, Used},
 };
+use back_channel::BackChannel;
+use disclosure::Disclosure;
 use stall::Stall;
 
 mod adopt;
+mod back_channel;
+mod disclosure;
 mod handover;
+mod retool;
 mod server;
 mod stall;
 
@@ -74,6 +79,13 @@ pub enum Output {
     Unknown(Unknown),
     /// Somebody says more; all of it follows as a [`Output::Transcript`].
     TranscriptDelta(Transcript),
+    /// The disclosure was heard to its end, and so much of it left.
+    Disclosed {
+        /// In milliseconds.
+        sent_ms: u32,
+    },
+    /// The disclosure was not heard to its end, however often it was said.
+    NotDisclosed,
     /// The backend counted this besides what it had counted before.
     Used(Box<Used>),
 }
@@ -94,6 +106,11 @@ pub struct Delta<'a> {
     pub utterance: Utterance,
     /// Mono, at the rate of the session's format.
     pub pcm: &'a [i16],
+}
+
+/// How the agent is asked for these words.
+fn verbatim(words: &str) -> String {
+    format!("Say exactly these words and nothing else: {words}")
 }
 
 /// How a session is told of a digit.
@@ -120,6 +137,10 @@ pub struct Machine {
     /// What is asked for should the server not take the format.
     second_choice: Option<AudioFormat>,
     stall: Stall,
+    disclosure: Disclosure,
+    back_channel: BackChannel,
+    /// The server is to learn of other tools.
+    retool: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +157,8 @@ enum State {
 
 impl Machine {
     /// A session whose connection is not open yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(mut settings: Settings) -> Self {
+        let disclosure = Disclosure::new(settings.disclosure.as_ref(), &mut settings.turn_detection);
         let (format, second_choice) = settings.audio.formats(settings.leg_law);
         Self {
             interpreter: Interpreter::new(settings.dialect, settings.quirks),
@@ -154,6 +176,9 @@ impl Machine {
             format,
             second_choice,
             stall: Stall::default(),
+            disclosure,
+            back_channel: BackChannel::default(),
+            retool: false,
         }
     }
 
@@ -204,7 +229,11 @@ impl Machine {
             .extend(fields.map(|count| Output::Unknown(Unknown::Fields(count))));
         match read {
             Ok(ServerEvent::AudioDelta { part, audio }) => return self.audio_delta(&part, &audio),
-            Ok(event) => self.handle_event(now, event),
+            Ok(event) => {
+                self.handle_event(now, event);
+                self.follow_disclosure(now);
+                self.tell_tools();
+            }
             Err(malformed) => self.malformed(&malformed),
         }
         None
@@ -233,7 +262,10 @@ impl Machine {
             self.unanswered();
         }
         self.watch_stall(now);
+        self.give_up_words(now);
+        self.follow_disclosure(now);
         self.ask(now);
+        self.tell_tools();
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
@@ -245,6 +277,7 @@ impl Machine {
                     self.responses.deadline(),
                     self.stall_deadline(),
                     self.interpreter.poll_timeout(),
+                    self.back_channel.deadline(),
                 ];
                 deadlines.into_iter().flatten().min()
             }
@@ -275,23 +308,24 @@ impl Machine {
 
     /// Lets the agent say its greeting; without one the caller speaks first.
     pub fn greet(&mut self, now: Instant) {
-        let Some(greeting) = &self.settings.greeting else {
-            return;
-        };
-        let instructions = format!("Greet the caller with exactly these words and nothing else: {greeting}");
-        self.wish(now, Some(instructions));
+        if let Some(greeting) = &self.settings.greeting {
+            let instructions = format!("Greet the caller with exactly these words and nothing else: {greeting}");
+            self.wish(now, Some(instructions));
+        }
+        if self.disclosure.take_turn() {
+            self.wish(now, None);
+        }
     }
 
     /// Has the agent say exactly these words. [`Self::is_prompt`] knows them again.
     pub fn recite(&mut self, now: Instant, words: &str) {
-        let instructions = format!("Say exactly these words and nothing else: {words}");
-        self.put(now, Wish::prompt(instructions));
+        self.put(now, Wish::prompt(verbatim(words)));
     }
 
     /// Has the agent say these words behind what it is saying, unless it is away.
     pub fn say_words(&mut self, now: Instant, words: &str) {
         if self.is_ready() {
-            self.wish(now, Some(format!("Say exactly these words and nothing else: {words}")));
+            self.wish(now, Some(verbatim(words)));
         }
     }
 
@@ -302,7 +336,10 @@ impl Machine {
 
     /// The caller cuts in, says our own ear.
     pub fn cut_in(&mut self, now: Instant) {
-        self.cut_off(now, true);
+        self.back_channel.cut_in();
+        if !self.has_disclosure() {
+            self.cut_off(now, true);
+        }
     }
 
     /// Whether anything the agent said is left to be heard.
@@ -335,12 +372,18 @@ impl Machine {
     /// Says something as the caller, in words. A session that is not ready is told with all that was said before.
     fn say(&mut self, now: Instant, text: &str) {
         self.history.caller_wrote(text);
-        self.responses.overtake();
-        self.cut_off(now, true);
+        if self.has_disclosure() {
+            self.disclosure.keep_turn();
+        } else {
+            self.responses.overtake();
+            self.cut_off(now, true);
+        }
         if self.is_ready() {
             self.send(&ClientEvent::Say(text));
         }
-        self.wish(now, None);
+        if !self.has_disclosure() {
+            self.wish(now, None);
+        }
     }
 
     /// The answer to a tool call; `respond` asks the agent to go on from it. A session that is not ready is told with all
@@ -367,6 +410,7 @@ impl Machine {
     /// The playout was emptied: how much of each unfinished utterance had left. What is not named was heard or never
     /// reached the playout; either way there is nothing more to say about it.
     pub fn interrupted(&mut self, heard: &[Heard]) {
+        self.disclosure_cut(heard);
         self.mute_unheard();
         for heard in heard {
             self.history.heard_until(heard, self.parts.is_whole(heard));

@@ -245,6 +245,16 @@ impl Responses {
         self.prompt.as_deref() == Some(id)
     }
 
+    /// Whether a prompt waits, is asked for or runs.
+    pub fn owes_prompt(&self) -> bool {
+        let now = match &self.state {
+            State::Asked { .. } => self.asked.as_ref().is_some_and(|(_, wish)| wish.prompt),
+            State::Active { id, .. } => self.is_prompt(id),
+            State::Idle | State::Refused { .. } => false,
+        };
+        now || self.queue.iter().any(|wish| wish.prompt)
+    }
+
     /// Whether nothing is asked for, runs or waits.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle) && self.queue.is_empty()
@@ -275,7 +285,8 @@ impl Responses {
             State::Asked { unwanted: false, .. } => self.asked.take().map(|(_, wish)| wish),
             _ => None,
         };
-        let begun = unheard.map(|unheard| match self.answering.take() {
+        let begun = unheard.filter(|unheard| !self.is_prompt(&unheard.response));
+        let begun = begun.map(|unheard| match self.answering.take() {
             Some((id, wish)) if id == unheard.response && !unheard.partly_heard => wish,
             _ => Wish::new(None),
         });

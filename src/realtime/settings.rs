@@ -37,8 +37,15 @@ pub struct Settings {
     pub tools: Vec<ToolSpec>,
     /// What the agent says first; none lets the caller speak first.
     pub greeting: Option<String>,
+    /// What the agent says before anything else, and the caller hears to its end; see [`Machine::disclose`].
+    ///
+    /// [`Machine::disclose`]: super::Machine::disclose
+    pub disclosure: Option<String>,
     /// Whether our own ear cuts the agent off, and the server's detector does not.
     pub own_ear: bool,
+    /// What a caller says to an agent that is to go on, where our own ear cuts it off; then the server answers no turn by
+    /// itself. Empty leaves the answers to the server.
+    pub back_channel: Vec<String>,
     /// The conversation so far, for a server that is told it with the configuration.
     pub history: Vec<HistoryItem>,
     /// How long the server may say nothing at all while it owes a response; then the session counts as lost. None waits
@@ -53,6 +60,8 @@ impl Settings {
         // What is said later, and what only we look at.
         let told = |settings: &Self| Self {
             greeting: None,
+            disclosure: None,
+            back_channel: Vec::new(),
             leg_law: None,
             stall_max: None,
             history: if settings.dialect.has_updates() {

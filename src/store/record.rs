@@ -49,6 +49,9 @@ pub struct CallRecord {
     /// When the caller had heard the agent's disclosure to its end.
     #[serde(with = "rfc3339_or_null", default)]
     pub disclosed_at: Option<Timestamp>,
+    /// How much of it had left as RTP then, in milliseconds.
+    #[serde(default)]
+    pub disclosed_ms: Option<u64>,
     /// When the call was over.
     #[serde(with = "rfc3339")]
     pub ended_at: Timestamp,
@@ -65,6 +68,9 @@ pub struct CallRecord {
     pub agent_talk_ms: u64,
     /// How often the caller talked over the agent.
     pub barge_ins: u32,
+    /// How often the agent was cut off because it had spoken for longer than its `agent_turn_s_max`.
+    #[serde(default)]
+    pub agent_turns_cut: u32,
     /// How often the session was dialled again.
     pub reconnects: u32,
     /// How many digits the caller pressed.
@@ -134,6 +140,7 @@ impl CallRecord {
             started_at: Timestamp::now(),
             answered_at: None,
             disclosed_at: None,
+            disclosed_ms: None,
             ended_at: Timestamp::now(),
             setup_ms: None,
             ring_ms: None,
@@ -141,6 +148,7 @@ impl CallRecord {
             caller_talk_ms: 0,
             agent_talk_ms: 0,
             barge_ins: 0,
+            agent_turns_cut: 0,
             reconnects: 0,
             digits: 0,
             dtmf: None,
@@ -430,6 +438,7 @@ pub(super) mod tests {
             started_at: "2026-01-02T03:04:05Z".parse().unwrap(),
             answered_at: None,
             disclosed_at: None,
+            disclosed_ms: None,
             ended_at: "2026-01-02T04:04:05.25+01:00".parse().unwrap(),
             setup_ms: None,
             ring_ms: None,
@@ -444,6 +453,7 @@ pub(super) mod tests {
             caller_talk_ms: 0,
             agent_talk_ms: 0,
             barge_ins: 0,
+            agent_turns_cut: 0,
             reconnects: 0,
             digits: 0,
             dtmf: None,

@@ -6,6 +6,7 @@ mod dialects;
 mod events;
 mod gateway;
 mod line;
+mod mcp;
 mod phone;
 mod recording;
 mod refusals;

@@ -145,6 +145,26 @@ impl ScriptedSession {
         tokio::time::timeout(PATIENCE, listening).await.expect("never heard")
     }
 
+    /// Begins a response and speaks for so long: a tone, all at once.
+    pub async fn speak(&mut self, response: &str, ms: usize) {
+        self.say(json!({ "type": "response.created", "response": { "id": response } }))
+            .await;
+        let pcm: Vec<u8> = (0..ms * 24)
+            .flat_map(|sample| (if sample / 30 % 2 == 0 { 8_000_i16 } else { -8_000 }).to_le_bytes())
+            .collect();
+        self.say(json!({
+            "type": "response.output_audio.delta", "response_id": response, "item_id": format!("item_{response}"),
+            "output_index": 0, "content_index": 0, "delta": base64_simd::STANDARD.encode_to_string(pcm),
+        }))
+        .await;
+    }
+
+    /// Ends it.
+    pub async fn end(&mut self, response: &str, status: &str) {
+        self.say(json!({ "type": "response.done", "response": { "id": response, "status": status } }))
+            .await;
+    }
+
     /// Calls a tool, in a response of its own.
     pub async fn call_tool(&mut self, call_id: &str, name: &str, arguments: &Value) {
         self.responses += 1;

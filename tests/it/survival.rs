@@ -429,6 +429,37 @@ async fn a_backend_that_is_not_there_is_passed_over_by_all_calls_and_shown() {
     gateway.settled().await;
 }
 
+#[tokio::test]
+async fn a_backend_that_takes_every_session_and_drops_it_is_passed_over_as_well() {
+    let (mut first, second) = (ScriptedBackend::start().await, TestBackend::start("").await);
+    let gateway = TestGateway::start_with(&format!(
+        "[session]\nbreaker_failures = 2\nbreaker_open_s = 600\nreconnect_budget_ms = 20000\n\
+         [backends.first]\nkind = \"realtime\"\nurl = \"ws://{}/v1/realtime\"\n\
+         [backends.second]\nkind = \"realtime\"\nurl = \"ws://{}/v1/realtime\"\n\
+         [agents.operator]\nbackends = [\"first\", \"second\"]\ngreeting = \"Hello.\"\n",
+        first.address, second.address
+    ))
+    .await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    let (_, mut session) = tokio::join!(phone.dial("operator", Offer::Pcmu), first.session());
+    session.close().await;
+    first.session().await.close().await;
+    gateway
+        .until("the call is on the second", || {
+            gateway.sample("patchcord_session_connects_total{backend=\"second\",result=\"ok\"}") >= 1.0
+        })
+        .await;
+    let (_, shown) = crate::control::ask(&gateway, "GET", "/v1/backends", "").await;
+    assert_eq!(shown["backends"][0]["backend"], "first", "{shown}");
+    assert_eq!(
+        (&shown["backends"][0]["state"], &shown["backends"][0]["failed"]),
+        (&"open".into(), &2.into()),
+        "{shown}"
+    );
+    phone.hang_up().await;
+    gateway.settled().await;
+}
+
 /// An agent with two backends, and more keys for `[session]`.
 fn on_two(session: &str, first: &TestBackend, second: &TestBackend) -> String {
     let backend = |name: &str, backend: &TestBackend| {

@@ -5,9 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
+
 use crate::{
     gateway::TestGateway,
     phone::{Offer, Phone},
+    script::ScriptedBackend,
     tone,
 };
 
@@ -72,6 +75,29 @@ async fn a_caller_who_says_nothing_is_asked_and_then_let_go() {
 }
 
 #[tokio::test]
+async fn an_agent_that_does_not_stop_is_cut_off_and_that_is_no_barge_in() {
+    let long = format!("greeting = \"{}\"", "One and two and three and four. ".repeat(10));
+    let agent = format!("[agents.operator]\nbackends = [\"operator\"]\n{long}\nagent_turn_s_max = 2\n");
+    let gateway = TestGateway::start_with(&agent).await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    phone.dial("operator", Offer::Pcmu).await;
+    let begun = phone.hear_voice(Instant::now()).await;
+    let silent = phone.hear_silence(begun, Duration::from_millis(600)).await;
+    let spoke = silent - begun;
+    assert!(
+        spoke > Duration::from_millis(1_700) && spoke < Duration::from_millis(3_500),
+        "{spoke:?}"
+    );
+    phone.hang_up().await;
+    let record = &gateway.records(1).await[0];
+    assert_eq!(
+        (&record["agent_turns_cut"], &record["barge_ins"]),
+        (&1.into(), &0.into())
+    );
+    gateway.settled().await;
+}
+
+#[tokio::test]
 async fn what_has_to_be_heard_is_heard_to_its_end_over_any_voice() {
     let file = Sound::new(2);
     let gateway = TestGateway::start_with(&agent(&format!("disclosure_file = \"{}\"", file.0.display()))).await;
@@ -92,6 +118,44 @@ async fn what_has_to_be_heard_is_heard_to_its_end_over_any_voice() {
     phone.hang_up().await;
     let record = &gateway.records(1).await[0];
     assert!(record["disclosed_at"].is_string(), "{record}");
+}
+
+#[tokio::test]
+async fn what_the_agent_has_to_say_is_said_again_after_a_cut_and_after_a_loss_and_is_proven() {
+    let mut backend = ScriptedBackend::start().await;
+    let gateway = TestGateway::start_with(&format!(
+        "[agents.operator]\nbackends = [\"test\"]\ngreeting = \"Hello.\"\ndisclosure_text = \"You talk to a machine.\"\n\
+         [backends.test]\nkind = \"realtime\"\nurl = \"ws://{}/v1/realtime\"\naudio = \"pcm16\"\n",
+        backend.address
+    ))
+    .await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    let (_, mut session) = tokio::join!(phone.dial("operator", Offer::Pcmu), backend.session());
+    let turns = |session: &serde_json::Value| session["audio"]["input"]["turn_detection"]["interrupt_response"].clone();
+    let asks_for = |event: &serde_json::Value| event["response"]["instructions"].to_string();
+    assert_eq!(turns(&session.configuration), false);
+    assert!(asks_for(&session.hear("response.create").await).contains("You talk to a machine."));
+    session.speak("one", 400).await;
+    session
+        .say(json!({ "type": "input_audio_buffer.speech_started", "item_id": "u", "audio_start_ms": 0 }))
+        .await;
+    session.end("one", "cancelled").await;
+    assert!(asks_for(&session.hear("response.create").await).contains("You talk to a machine."));
+    session.speak("two", 2_000).await;
+    phone.hear_voice(Instant::now()).await;
+    session.close().await;
+    let mut session = backend.session().await;
+    assert_eq!(turns(&session.configuration), false);
+    assert!(asks_for(&session.hear("response.create").await).contains("You talk to a machine."));
+    session.speak("three", 1_000).await;
+    session.end("three", "completed").await;
+    assert_eq!(turns(&session.hear("session.update").await["session"]), true);
+    assert!(asks_for(&session.hear("response.create").await).contains("Hello."));
+    phone.hang_up().await;
+    let record = &gateway.records(1).await[0];
+    assert!(record["disclosed_at"].is_string(), "{record}");
+    assert_eq!(record["disclosed_ms"], 1_000);
+    gateway.settled().await;
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ impl Bridge {
     /// The WebSocket of a second session is open.
     pub fn standby_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
         settings.leg_law = self.leg_law.or(settings.leg_law);
+        settings.disclosure.take_if(|_| self.disclosed);
+        settings.tools = self.tools.clone().unwrap_or(settings.tools);
         let mut session = realtime::Machine::new(settings);
         session.handle_open(now);
         self.renewal.standby = Some(Box::new(Standby {
@@ -44,6 +46,15 @@ impl Bridge {
             ready_at: None,
         }));
         self.carry(now);
+    }
+
+    /// What the agent may call has changed: every session learns of it.
+    pub(super) fn set_tools(&mut self, tools: Vec<realtime::ToolSpec>) {
+        let standby = self.renewal.standby.as_mut().map(|standby| &mut standby.session);
+        for session in self.session.as_mut().into_iter().chain(standby) {
+            session.set_tools(&tools);
+        }
+        self.tools = Some(tools);
     }
 
     /// One text frame of the second session. What it says is not for the caller yet.
@@ -176,6 +187,7 @@ impl Bridge {
         self.messages = messages;
         self.serve_with(session);
         self.follow_rate();
+        self.tell_disclosure(now);
         self.summary.renewals += 1;
         self.renewal.switched = true;
     }

@@ -68,8 +68,15 @@ pub enum Report {
     PlayoutDropped,
     /// Neither side has said anything for as long as the agent waits.
     CallerIdle,
-    /// The sound of [`Order::Disclose`] has been heard to its end.
-    Disclosed,
+    /// What [`Order::Disclose`] asked for has been heard to its end: so much of it left.
+    Disclosed {
+        /// In milliseconds.
+        sent_ms: u32,
+    },
+    /// It has not, however often it was said.
+    NotDisclosed,
+    /// The agent was cut off because it had spoken for too long.
+    AgentStopped,
     /// The last packet of interrupted agent audio left this long after the session heard the caller.
     BargedIn(Duration),
     /// The caller began to hear words of ours this long after the session was lost.
@@ -100,6 +107,8 @@ pub struct Summary {
     pub agent_talk: Duration,
     /// How often the caller cut the agent off.
     pub barge_ins: u32,
+    /// How often the agent was cut off because it had spoken for too long.
+    pub agent_turns_cut: u32,
     /// Digits pressed.
     pub digits: u32,
     /// How much of what the caller said was told again to a session that had not heard it.

@@ -45,8 +45,15 @@ pub enum Note {
     Quality(media::Quality),
     /// The caller was to be recorded and has not heard the prompt to its end, however often it was said.
     NoConsent,
-    /// The other side has heard what it has to hear.
-    Disclosed,
+    /// The other side has heard what it has to hear: so much of it left.
+    Disclosed {
+        /// In milliseconds.
+        sent_ms: u32,
+    },
+    /// The other side has not heard what it has to hear, however often it was said.
+    NotDisclosed,
+    /// The agent was cut off because it had spoken for too long.
+    AgentStopped,
     /// The other side asked us to call somebody else, and was refused.
     TransferRefused(String),
     /// The call has gone over to a second session, with so much time between the last frame of the caller that the first

@@ -59,18 +59,18 @@ impl Conductor {
         self.acts.extend(step.map(Act::Record));
     }
 
-    /// The other side has heard what it has to hear; the agent may speak.
-    pub(super) fn disclosed(&mut self, now: Instant) {
-        self.note(Note::Disclosed);
+    /// The other side has heard what it has to hear, or will not; the agent may speak.
+    pub(super) fn disclosed(&mut self, now: Instant, note: Note) {
+        self.note(note);
         self.greet_or_prompt(now);
     }
 
     /// The agent's first words; before them, the prompt; before everything, what has to be heard.
     pub(super) fn greet_or_prompt(&mut self, now: Instant) {
-        if let Some(sound) = self.settings.disclosure.clone()
+        if let Some(disclosure) = self.settings.disclosure.clone()
             && !std::mem::replace(&mut self.disclosing, true)
         {
-            return self.order(Order::Disclose(sound));
+            return self.order(Order::Disclose(disclosure));
         }
         if matches!(self.settings.recording, Policy::Consent(_)) && self.recording.consent() == Consent::NotAsked {
             self.greeting_held = true;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Act, Action, Asker, Conductor, Input, Invocation, NotNow, Note, Order};
 use crate::{
     call::recording::{Ask, Step as Recorded},
-    tools::{Collected, Concealed, Ended, Errand, Finished, Plan, Reply, desk},
+    tools::{Collected, Concealed, Ended, Errand, Finished, Plan, Reply, Toolbox, desk},
 };
 
 /// The name in notes of a tool there is none of.
@@ -31,6 +31,15 @@ pub(super) struct Hold {
 }
 
 impl Conductor {
+    /// What the agent may do from now on. Its session learns of it, if that is anything else.
+    pub fn retool(&mut self, toolbox: Toolbox) {
+        let specs = toolbox.specs();
+        if specs != self.settings.toolbox.specs() {
+            self.order(Order::Tools(specs));
+        }
+        self.settings.toolbox = toolbox;
+    }
+
     /// The agent calls a tool. One that was told before is not begun again.
     pub(super) fn tool_call(&mut self, now: Instant, session: u32, call_id: String, invocation: Invocation<'_>) {
         let Invocation { name, arguments } = invocation;

@@ -3,13 +3,14 @@
 //! What the backend decides about turns is in [`crate::realtime`]. Everything here is off unless the agent's settings ask
 //! for it, and costs nothing then. The bridge tells what is heard and said, and does what comes of it.
 
+mod agent_turn;
 mod barge_in;
 mod limits;
 mod quiet_line;
 
 use std::time::{Duration, Instant};
 
-use self::{barge_in::BargeIn, limits::Limits, quiet_line::QuietLine};
+use self::{agent_turn::AgentTurn, barge_in::BargeIn, limits::Limits, quiet_line::QuietLine};
 
 /// What the agent is told to do about a caller who does not stop.
 const STEP_IN: &str = "The caller has been speaking for a long time. Politely step in now: say in one sentence what you \
@@ -24,6 +25,8 @@ pub struct Settings {
     pub quiet: Option<Quiet>,
     /// How long a caller may speak in one go.
     pub caller_turn_max: Option<Duration>,
+    /// How long the agent may speak in one go.
+    pub agent_turn_max: Option<Duration>,
     /// How the end of a long call is announced.
     pub warning: Option<Warning>,
 }
@@ -53,8 +56,10 @@ pub struct Warning {
 pub enum Wish {
     /// Make the agent quieter, or as loud as before.
     Duck(bool),
-    /// Cut the agent off.
+    /// Cut the agent off: the caller cuts in.
     CutOff,
+    /// Cut the agent off: it has spoken for too long.
+    Stop,
     /// Have the agent say exactly this.
     Say(String),
     /// Have the agent speak now, to these instructions.
@@ -81,6 +86,7 @@ pub struct Turns {
     ear: Option<BargeIn>,
     line: Option<QuietLine>,
     limits: Limits,
+    agent: AgentTurn,
 }
 
 impl Turns {
@@ -99,6 +105,7 @@ impl Turns {
                 .as_ref()
                 .map(|quiet| QuietLine::new(quiet.after, quiet.asks_max)),
             limits,
+            agent: AgentTurn::new(settings.agent_turn_max),
             settings,
         }
     }
@@ -120,6 +127,9 @@ impl Turns {
         }
         let ear = self.ear.as_mut();
         let verdict = ear.and_then(|ear| ear.hear(voiced, length, agent_speaks, echo));
+        if voiced && !agent_speaks {
+            self.agent.caller_was_heard();
+        }
         let limit = self.limits.hear(voiced && !agent_speaks, length);
         [verdict.map(Wish::from), limit.map(|_| Wish::Respond(STEP_IN))]
     }
@@ -139,6 +149,12 @@ impl Turns {
                 false => line.agent_speaks(),
             }
         }
+    }
+
+    /// Whether the agent speaks, and perhaps for too long. `pauses` tells whether it is between two words, and is asked only
+    /// when it matters.
+    pub fn observe_agent(&mut self, now: Instant, speaks: bool, pauses: impl FnOnce() -> bool) -> Option<Wish> {
+        self.agent.observe(now, speaks, pauses).then_some(Wish::Stop)
     }
 
     /// When [`Self::handle_timeout`] wants to be called.

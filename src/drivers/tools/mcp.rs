@@ -59,6 +59,8 @@ struct Link {
     settings: McpServer,
     state: Mutex<State>,
     listed: watch::Sender<bool>,
+    /// Counts the changes of what any server has.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -80,11 +82,12 @@ impl ClientHandler for Ear {
 
 impl Server {
     /// Starts it, or connects to it, from now on.
-    pub(super) fn start(settings: &McpServer, client: &reqwest::Client) -> Self {
+    pub(super) fn start(settings: &McpServer, client: &reqwest::Client, changes: watch::Sender<u64>) -> Self {
         let link = Arc::new(Link {
             settings: settings.clone(),
             state: Mutex::default(),
             listed: watch::Sender::new(false),
+            changes,
         });
         let task = tokio::spawn(keep(link.clone(), client.clone())).abort_handle();
         Self { link, task }
@@ -263,8 +266,12 @@ impl Link {
         let same = |tool: Arc<External>| before.iter().find(|old| **old == tool).cloned().unwrap_or(tool);
         state.tools = tools.into_iter().map(same).collect();
         state.peer = Some(peer.clone());
+        let changed = state.tools != before;
         drop(state);
         self.listed.send_replace(true);
+        if changed {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
     }
 }
 

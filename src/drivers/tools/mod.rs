@@ -9,7 +9,7 @@ mod mcp;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::task::AbortHandle;
+use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
     call::Facts,
@@ -24,11 +24,13 @@ use crate::{
 pub struct Tools {
     http: BTreeMap<String, (HttpTool, Arc<External>)>,
     mcp: BTreeMap<String, mcp::Server>,
+    /// Counts the changes of what MCP servers have.
+    changes: watch::Sender<u64>,
     client: reqwest::Client,
     journal: Journal,
 }
 
-/// An errand under way; dropping it gives it up.
+/// An errand under way, or a watch; dropping it gives it up.
 #[derive(Debug)]
 pub struct Running(AbortHandle);
 
@@ -63,12 +65,15 @@ impl Tools {
             .clone()
             .filter(|_| !(http.is_empty() && servers.is_empty()));
         let client = http::client(tls)?;
-        let mcp = servers
-            .into_iter()
-            .map(|(name, server)| (name.clone(), mcp::Server::start(server, &client)));
+        let changes = watch::Sender::new(0);
+        let mcp = servers.into_iter().map(|(name, server)| {
+            let server = mcp::Server::start(server, &client, changes.clone());
+            (name.clone(), server)
+        });
         Ok(Self {
             http,
             mcp: mcp.collect(),
+            changes,
             journal: Journal::open(path, config.journal.bytes_max)?,
             client,
         })
@@ -92,6 +97,15 @@ impl Tools {
             }
         }
         externals
+    }
+
+    /// Tells of every change of what an agent has, from now on, until `told` answers that nobody wants to know; nothing where
+    /// nothing can change.
+    pub fn watch(&self, agent: &Agent, told: impl Fn() -> bool + Send + 'static) -> Option<Running> {
+        agent.tools.iter().find(|tool| matches!(tool, Tool::Mcp(_)))?;
+        let mut changes = self.changes.subscribe();
+        let task = tokio::spawn(async move { while changes.changed().await.is_ok() && told() {} });
+        Some(Running(task.abort_handle()))
     }
 
     /// Does an errand; `done` is told what came of it, unless it is given up first.

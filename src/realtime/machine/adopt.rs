@@ -2,19 +2,19 @@
 
 use std::time::Instant;
 
-use super::{Machine, Output, Settings};
+use super::{Disclosure, Machine, Output, Settings};
 
 impl Machine {
     /// Whether a session that is ready can become one with these settings. A server that is configured only once cannot
     /// be told anything else.
     pub fn can_adopt(&self, settings: &Settings) -> bool {
-        let same = self.settings.asks_the_same(settings);
         let alike = self.settings.dialect == settings.dialect && self.settings.backend == settings.backend;
-        self.is_ready() && alike && (same || self.interpreter.can_reconfigure())
+        self.is_ready() && alike && (self.interpreter.can_reconfigure() || self.knows(settings.clone()))
     }
 
     /// Becomes one with these settings: at once when the server knows them already, else as soon as it confirms them.
-    pub fn adopt(&mut self, now: Instant, settings: Settings) {
+    pub fn adopt(&mut self, now: Instant, mut settings: Settings) {
+        self.disclosure = Disclosure::new(settings.disclosure.as_ref(), &mut settings.turn_detection);
         let same = self.settings.asks_the_same(&settings);
         let (format, second_choice) = settings.audio.formats(settings.leg_law);
         self.settings = settings;
@@ -25,5 +25,10 @@ impl Machine {
         self.second_choice = second_choice;
         self.parts.set_format(format);
         self.configure(now);
+    }
+
+    fn knows(&self, mut settings: Settings) -> bool {
+        Disclosure::new(settings.disclosure.as_ref(), &mut settings.turn_detection);
+        self.settings.asks_the_same(&settings)
     }
 }

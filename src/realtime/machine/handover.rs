@@ -13,7 +13,10 @@ impl Machine {
             self.recall();
         }
         for wish in legacy.owed {
-            self.put(now, wish);
+            match self.has_disclosure() && wish.instructions.is_none() {
+                true => self.disclosure.keep_turn(),
+                false => self.put(now, wish),
+            }
         }
     }
 
@@ -25,7 +28,9 @@ impl Machine {
         if self.history.has_wordless_turn() {
             // The next session is told the sound of it, and answers that.
             owed.retain(|wish| wish.instructions.is_some());
-        } else if self.stall.owes_answer() && !owed.iter().any(|wish| wish.instructions.is_none()) {
+        } else if (self.stall.owes_answer() || self.disclosure.take_turn())
+            && !owed.iter().any(|wish| wish.instructions.is_none())
+        {
             owed.push(Wish::new(None));
         }
         self.history.settle();
@@ -44,6 +49,8 @@ impl Machine {
             && self.responses.is_idle()
             && !self.tool_calls.is_waiting()
             && !self.stall.owes_answer()
+            && !self.has_disclosure()
+            && !self.back_channel.is_waiting()
             && !self.history.has_wordless_turn()
     }
 

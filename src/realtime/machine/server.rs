@@ -20,7 +20,7 @@ impl Machine {
             ServerEvent::TurnCommitted { item } => self.turn_committed(now, &item),
             ServerEvent::CallerTranscript { item, text, usage } => {
                 self.used(usage);
-                self.caller_transcript(&item, &text);
+                self.caller_transcript(now, &item, &text);
             }
             ServerEvent::CallerTranscriptDelta { item, text } => self.transcript_delta(Speaker::Caller, &item, &text),
             ServerEvent::ResponseCreated { id } => self.response_created(now, &id),
@@ -42,7 +42,10 @@ impl Machine {
             ServerEvent::Approval { request, .. } => self.refuse(&request),
             ServerEvent::Used(usage) => self.used(usage),
             ServerEvent::AgentText { .. } => self.note("agent_wrote", "the agent wrote what it should have spoken"),
-            ServerEvent::CallerTranscriptFailed { error, .. } => self.report(FaultClass::Harmless, error),
+            ServerEvent::CallerTranscriptFailed { item, error } => {
+                self.turn_understood(now, &item, None);
+                self.report(FaultClass::Harmless, error);
+            }
             ServerEvent::Unknown => self.push(Output::Unknown(Unknown::Event)),
             ServerEvent::SpeechStopped { .. }
             | ServerEvent::Truncated { .. }
@@ -56,7 +59,11 @@ impl Machine {
     }
 
     fn session_updated(&mut self, now: Instant, view: &SessionView) {
-        if let Some(problem) = self.format_problem(view) {
+        // A server that is told something new may repeat nothing but that.
+        if let Some(problem) = self
+            .format_problem(view)
+            .filter(|_| !self.is_ready() || view.names_a_format())
+        {
             if self.try_second_choice(now) {
                 return self.note("format_second_choice", &problem);
             }
@@ -87,8 +94,8 @@ impl Machine {
         let State::Ready { server_cancels } = self.state else {
             return;
         };
-        if self.settings.own_ear && !server_cancels {
-            return;
+        if self.has_disclosure() || (self.settings.own_ear && !server_cancels) {
+            return self.voice_began();
         }
         self.stall.forgive_turn();
         self.cut_off(now, !server_cancels);
@@ -96,11 +103,15 @@ impl Machine {
 
     /// What the caller said became an item of the conversation, and wants an answer.
     fn turn_committed(&mut self, now: Instant, item: &str) {
+        self.answer_turn(now, item);
         // A server may leave out which: then its words find their place when they come.
         if item.is_empty() {
             return;
         }
         self.history.caller_took_turn(item);
+        if self.has_disclosure() {
+            self.disclosure.keep_turn();
+        }
         if self.settings.lets_server_respond() && !self.responses.is_awaited() {
             self.stall.await_answer(now);
         }
@@ -143,6 +154,7 @@ impl Machine {
         for utterance in self.parts.close_response(&done.id) {
             self.push(Output::AudioDone(utterance));
         }
+        self.disclosure_done(&done.id, &done.status);
         self.responses.done(&done.id);
         if let Some(error) = done.error {
             self.response_failed(error);
@@ -176,8 +188,9 @@ impl Machine {
         });
     }
 
-    fn caller_transcript(&mut self, item: &str, text: &str) {
+    fn caller_transcript(&mut self, now: Instant, item: &str, text: &str) {
         self.history.caller_said(item, text);
+        self.turn_understood(now, item, Some(text));
         self.transcript(Speaker::Caller, item, text);
     }
 

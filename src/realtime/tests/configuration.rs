@@ -3,6 +3,32 @@
 use super::*;
 
 #[test]
+fn tools_that_change_are_told_once_no_response_runs() {
+    let tool = |name: &str| ToolSpec {
+        name: name.to_owned(),
+        description: String::new(),
+        parameters: json!({}),
+    };
+    let mut bench = Bench::ready(Settings::default());
+    bench.speak("r", "i", 100);
+    bench.bridge(|machine, _| machine.set_tools(&[tool("a")]));
+    bench.bridge(|machine, _| machine.set_tools(&[tool("b")]));
+    assert_eq!(bench.sent_types(), [""; 0]);
+    bench.server(done("r"));
+    assert_eq!(bench.sent[0]["session"]["tools"][0]["name"], "b");
+    assert_eq!(bench.sent_types(), ["session.update"]);
+    bench.bridge(|machine, _| machine.set_tools(&[tool("b")]));
+    assert_eq!(bench.sent_types(), [""; 0], "nothing is new");
+    // Between the configuration and its confirmation they wait.
+    let mut bench = Bench::open(Settings::default());
+    bench.sent.clear();
+    bench.bridge(|machine, _| machine.set_tools(&[tool("a")]));
+    assert_eq!(bench.sent_types(), [""; 0]);
+    bench.server(session_updated(json!({ "type": "server_vad" })));
+    assert_eq!(bench.sent_types(), ["session.update"]);
+}
+
+#[test]
 fn the_configuration_is_sent_before_anything_is_read() {
     let mut bench = Bench::open(full_settings());
     assert_eq!(bench.sent.len(), 1);

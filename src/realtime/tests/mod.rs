@@ -1,8 +1,10 @@
 //! The protocol machine as a bridge and a server see it.
 
 mod audio;
+mod back_channel;
 mod configuration;
 mod dialects;
+mod disclosure;
 mod handover;
 mod interruption;
 mod live;

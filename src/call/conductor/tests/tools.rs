@@ -24,6 +24,21 @@ fn a_tool_that_is_done_elsewhere_is_begun_and_its_reply_goes_to_the_session() {
 }
 
 #[test]
+fn tools_that_change_are_told_to_the_session_once_and_may_be_called() {
+    let mut call = equipped(false);
+    let fewer = Toolbox::new(vec![Tool::HangUp], Default::default(), false);
+    call.conductor.retool(fewer.clone());
+    assert_eq!(call.acts(), [Act::Media(Order::Tools(fewer.specs()))]);
+    call.conductor.retool(fewer);
+    assert_eq!(call.acts(), []);
+    let acts = call.tool("look_up", r#"{"id":1}"#);
+    assert!(
+        !acts.iter().any(|act| matches!(act, Act::Tool(_))),
+        "it is gone: {acts:?}"
+    );
+}
+
+#[test]
 fn arguments_that_do_not_fit_are_explained_and_nothing_is_begun() {
     let mut call = equipped(false);
     let acts = call.tool("look_up", r#"{"id":"one"}"#);

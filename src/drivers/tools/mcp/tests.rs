@@ -72,5 +72,5 @@ fn server(way: McpWay) -> Server {
         manners: ToolManners::default(),
     };
     let client = super::super::http::client(&Tls::new(None).unwrap()).unwrap();
-    Server::start(&settings, &client)
+    Server::start(&settings, &client, watch::Sender::new(0))
 }

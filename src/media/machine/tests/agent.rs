@@ -56,7 +56,18 @@ fn words_leave_with_a_marker_and_their_beginning_and_end_are_told() {
         .filter(|&index| line.sent[index].header.marker)
         .collect();
     assert_eq!(marked, [0, 5]);
-    assert_eq!(line.events(), [Event::Started(ONE), Event::Finished(ONE)]);
+    assert_eq!(
+        line.events(),
+        [
+            Event::Started(ONE),
+            Event::Finished(Heard {
+                utterance: ONE,
+                sent_ms: 100,
+                received_ms: 100,
+                complete: true
+            })
+        ]
+    );
     assert!(line.machine.is_quiet());
 }
 
@@ -91,6 +102,34 @@ fn a_flush_lets_one_more_packet_leave_and_tells_exactly_what_did() {
         assert_eq!(heard.len(), 1);
         assert_eq!(heard[0].sent_ms as usize, loud / 8);
         assert_eq!((heard[0].received_ms, heard[0].complete), (5_000, false));
+    }
+}
+
+#[test]
+fn words_that_the_far_end_says_never_came_were_not_heard() {
+    // The line goes dead for our packets after two seconds, and nobody notices for three more.
+    let mut line = Line::new();
+    line.say(ONE, 10_000);
+    line.run(1_900);
+    line.report_until(line.sent.len() - 1);
+    line.run(3_100);
+    line.report_until(99);
+    line.run(20);
+    let heard = line.machine.flush(line.now);
+    assert_eq!((heard[0].sent_ms, heard[0].received_ms), (2_000, 10_000));
+}
+
+#[test]
+fn a_report_that_only_lags_behind_takes_nothing_away() {
+    for behind in [1, 40] {
+        let mut line = Line::new();
+        line.say(ONE, 10_000);
+        line.run(1_900);
+        line.report_until(line.sent.len() - 1);
+        line.run(3_100);
+        line.report_until(line.sent.len() - behind);
+        line.run(20);
+        assert_eq!(line.machine.flush(line.now)[0].sent_ms, 5_025);
     }
 }
 

@@ -9,7 +9,11 @@ use super::super::Machine;
 use crate::{
     audio::{SampleRate, Tone, Utterance},
     media::{Channel, Event, Settings},
-    rtp::{Header, Packet},
+    rtp::{
+        Header, Packet,
+        reception::Block,
+        rtcp::{EXTENDED_MAX, Feedback, Outgoing},
+    },
     sdp::{Codec, Direction, EventFormat, Format, Negotiated, Profile, Security},
 };
 
@@ -78,6 +82,34 @@ impl Line {
     /// The far end sends its next packet of tone.
     pub(super) fn speak(&mut self) {
         self.speak_from(SIGNALLED);
+    }
+
+    /// The far end reports that the packet of this index was the last that came.
+    pub(super) fn report_until(&mut self, index: usize) {
+        let header = &self.sent[index].header;
+        let outgoing = Outgoing {
+            ssrc: 77,
+            name: "far",
+            sent: None,
+            received: Some(Feedback {
+                block: Block {
+                    ssrc: header.ssrc,
+                    fraction_lost: 0,
+                    lost: 0,
+                    highest: header.sequence.into(),
+                    jitter: 0,
+                },
+                last_report: 0,
+                delay: 0,
+            }),
+            extended: [None; EXTENDED_MAX],
+            goodbye: false,
+        };
+        let mut datagram = Vec::new();
+        outgoing.write(&mut datagram);
+        let from = SocketAddr::new(SIGNALLED.ip(), SIGNALLED.port() + 1);
+        self.machine.handle_rtcp(self.now, from, &mut datagram);
+        self.drain();
     }
 
     /// The same from elsewhere.
