@@ -97,6 +97,14 @@ impl ScriptedSession {
         let _ = self.socket.close(None).await;
     }
 
+    /// Waits until the other side has closed the connection.
+    pub async fn until_closed(&mut self) {
+        let closing = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        tokio::time::timeout(PATIENCE, closing)
+            .await
+            .expect("the session is closed");
+    }
+
     /// The next event whatever it is.
     pub async fn hear_any(&mut self) -> Value {
         self.hear_where(|_| true).await
