@@ -149,6 +149,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sessions_that_are_lost_young_turn_the_breaker() {
+        let (metrics, mut now) = (Metrics::new(), Instant::now());
+        let settings = Settings {
+            failures: 2,
+            window: Duration::from_secs(30),
+            open: Duration::from_secs(600),
+        };
+        let backends = Backends::of(["a".to_owned()].iter(), settings, metrics.clone());
+        for state in ["closed", "open"] {
+            assert!(backends.admit(now, "a"));
+            backends.connected(now, "a");
+            let ready_at = now;
+            now += Duration::from_millis(500);
+            backends.lost(now, Some(ready_at), "a", "closed");
+            assert_eq!(metrics.backends().snapshot()[0].state, state);
+        }
+    }
+
+    #[test]
     fn what_all_calls_see_of_a_backend_is_one_thing_and_is_shown() {
         let (metrics, now) = (Metrics::new(), Instant::now());
         let settings = Settings {

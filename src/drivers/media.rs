@@ -319,6 +319,8 @@ impl Driver {
     }
 
     fn session_lost(&mut self, now: Instant, loss: &Loss) {
+        // What it said last is told before its end: a session that was ready for a moment was ready.
+        self.tell_reports();
         self.session_gone(now, loss.classify());
     }
 
@@ -353,6 +355,10 @@ impl Driver {
         }
         self.metrics
             .queue_drops(Queue::SessionAudio, self.socket.take_audio_dropped());
+        self.tell_reports();
+    }
+
+    fn tell_reports(&mut self) {
         while let Some(report) = self.bridge.poll_report() {
             self.report(report);
         }

@@ -89,6 +89,8 @@ enum Entry {
     Known(HistoryItem),
     /// The caller's turn of this item, whose words have not come.
     Turn { item: String },
+    /// One that was answered in a session the call has left, which may still say its words.
+    Late { item: String },
     /// What the agent says.
     Speech(Speech),
 }
@@ -151,7 +153,7 @@ impl History {
         let asked = self.entries.iter().rev().find(|entry| match entry {
             Entry::Turn { .. } | Entry::Known(HistoryItem::Said { .. } | HistoryItem::Called { .. }) => true,
             Entry::Speech(speech) => speech.is_heard(),
-            Entry::Known(HistoryItem::Answered { .. }) => false,
+            Entry::Known(HistoryItem::Answered { .. }) | Entry::Late { .. } => false,
         });
         matches!(asked, Some(Entry::Turn { .. }))
     }
@@ -222,9 +224,36 @@ impl History {
     }
 
     /// Nothing more becomes known: what is not known to have been heard was not.
+    ///
+    /// But for the words of turns that were answered: those may still come, see [`Self::caller_said_late`]. A turn without an
+    /// answer is told to the next session by its sound, which then has its words.
     pub fn settle(&mut self) {
-        let entries = std::mem::take(&mut self.entries);
-        self.entries = entries.iter().filter_map(Entry::item).map(Entry::Known).collect();
+        let answered = self.entries.iter().rposition(Entry::is_answer).unwrap_or_default();
+        let entries = std::mem::take(&mut self.entries).into_iter().enumerate();
+        let settled = entries.filter_map(|(index, entry)| match entry {
+            Entry::Turn { item } if index < answered => Some(Entry::Late { item }),
+            entry => entry.item().map(Entry::Known),
+        });
+        self.entries = settled.collect();
+    }
+
+    /// The turns of the session that was left whose words have not come.
+    pub fn late_items(&self) -> Vec<String> {
+        let late = |entry: &Entry| match entry {
+            Entry::Late { item } => Some(item.clone()),
+            _ => None,
+        };
+        self.entries.iter().filter_map(late).collect()
+    }
+
+    /// Words of such a turn have come.
+    pub fn caller_said_late(&mut self, item: &str, text: &str) {
+        let late = |entry: &Entry| matches!(entry, Entry::Late { item: late } if late == item);
+        let place = self.entries.iter_mut().find(|entry| late(entry));
+        if let (Some(place), Some(said)) = (place, said(Speaker::Caller, text)) {
+            *place = Entry::Known(said);
+            self.forget();
+        }
     }
 
     /// The conversation as it was heard so far. An answer whose call is forgotten is left out, for no server takes it.
@@ -286,7 +315,9 @@ impl History {
         });
         match &mut self.entries[index] {
             Entry::Speech(speech) => speech,
-            Entry::Known(_) | Entry::Turn { .. } => unreachable!("positions are those of speeches"),
+            Entry::Known(_) | Entry::Turn { .. } | Entry::Late { .. } => {
+                unreachable!("positions are those of speeches")
+            }
         }
     }
 }
@@ -295,7 +326,7 @@ impl Entry {
     fn bytes(&self) -> usize {
         match self {
             Self::Known(item) => item.bytes(),
-            Self::Turn { item } => item.len(),
+            Self::Turn { item } | Self::Late { item } => item.len(),
             Self::Speech(speech) => speech.text.len() + speech.item.len(),
         }
     }
@@ -303,7 +334,16 @@ impl Entry {
     fn speech(&mut self) -> Option<&mut Speech> {
         match self {
             Self::Speech(speech) => Some(speech),
-            Self::Known(_) | Self::Turn { .. } => None,
+            Self::Known(_) | Self::Turn { .. } | Self::Late { .. } => None,
+        }
+    }
+
+    /// Whether the turns before it were answered by it.
+    fn is_answer(&self) -> bool {
+        match self {
+            Self::Speech(speech) => speech.is_heard(),
+            Self::Known(item) => matches!(item, HistoryItem::Called { .. }),
+            Self::Turn { .. } | Self::Late { .. } => false,
         }
     }
 
@@ -311,7 +351,7 @@ impl Entry {
     fn item(&self) -> Option<HistoryItem> {
         match self {
             Self::Known(item) => Some(item.clone()),
-            Self::Turn { .. } => None,
+            Self::Turn { .. } | Self::Late { .. } => None,
             Self::Speech(speech) => said(Speaker::Agent, &speech.heard()),
         }
     }
@@ -478,6 +518,27 @@ mod tests {
             &items[..],
             [HistoryItem::Called { .. }, HistoryItem::Answered { output, .. }] if output == "7"
         ));
+    }
+
+    #[test]
+    fn words_that_come_after_their_session_find_the_place_of_their_turn() {
+        let mut history = History::default();
+        history.caller_took_turn("u");
+        history.agent_speaks("a", 0, Utterance(0));
+        history.agent_said("a", 0, "Yes.");
+        history.heard_whole(Utterance(0));
+        history.caller_took_turn("unanswered");
+        history.settle();
+        assert_eq!(history.late_items(), ["u"]);
+        history.caller_took_turn("u");
+        history.caller_said("u", "And now?");
+        history.caller_said_late("u", "Is it?");
+        history.caller_said_late("u", "Is it?");
+        history.caller_said_late("unanswered", "no");
+        assert_eq!(texts(&history), ["Is it?", "Yes.", "And now?"]);
+        history.caller_took_turn("v");
+        history.settle();
+        assert_eq!(history.late_items(), [""; 0]);
     }
 
     #[test]

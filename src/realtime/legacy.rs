@@ -27,6 +27,11 @@ impl Legacy {
         self.owe(Wish::new(None));
     }
 
+    /// The words of a turn of the session before the last have come.
+    pub fn caller_said_late(&mut self, item: &str, text: &str) {
+        self.history.caller_said_late(item, text);
+    }
+
     /// A tool answered while there was no session. False when it had answered before.
     pub fn answered(&mut self, call: &str, output: &str, respond: bool) -> bool {
         let first = self.calls.answer(call);

@@ -430,6 +430,58 @@ async fn a_backend_that_is_not_there_is_passed_over_by_all_calls_and_shown() {
 }
 
 #[tokio::test]
+async fn words_that_come_after_the_call_has_left_their_session_are_told_to_the_next_at_their_place() {
+    let mut backend = ScriptedBackend::start().await;
+    let gateway = TestGateway::start_with(&format!(
+        "[session]\nrenew_after_s = 0\n[agents.operator]\nbackends = [\"test\"]\n\
+         [backends.test]\nkind = \"realtime\"\nurl = \"ws://{}/v1/realtime\"\naudio = \"pcm16\"\n",
+        backend.address
+    ))
+    .await;
+    let mut phone = Phone::new(gateway.sip()).await;
+    let (_, mut first) = tokio::join!(phone.dial("operator", Offer::Pcmu), backend.session());
+    first
+        .say(json!({ "type": "input_audio_buffer.committed", "item_id": "u" }))
+        .await;
+    first.speak("one", 200).await;
+    first
+        .say(json!({
+            "type": "response.output_audio_transcript.done", "response_id": "one", "item_id": "item_one",
+            "output_index": 0, "content_index": 0, "transcript": "Yes.",
+        }))
+        .await;
+    first.end("one", "completed").await;
+    let spoke = phone.hear_voice(Instant::now()).await;
+    phone.hear_silence(spoke, Duration::from_millis(200)).await;
+    let (_, list) = crate::control::ask(&gateway, "GET", "/v1/calls", "").await;
+    let path = format!("/v1/calls/{}/session", list["calls"][0]["id"].as_str().unwrap());
+    crate::control::ask(&gateway, "POST", &path, "{}").await;
+    let mut second = backend.session().await;
+    assert_eq!(words(&second.hear("conversation.item.create").await), "assistant: Yes.");
+    first
+        .say(json!({
+            "type": "conversation.item.input_audio_transcription.completed", "item_id": "u", "content_index": 0,
+            "transcript": "Are you there?",
+        }))
+        .await;
+    // Its connection is closed once it has said them.
+    first.closed().await;
+    second.close().await;
+    let mut third = backend.session().await;
+    for told in ["user: Are you there?", "assistant: Yes."] {
+        assert_eq!(words(&third.hear("conversation.item.create").await), told);
+    }
+    phone.hang_up().await;
+    gateway.settled().await;
+}
+
+fn words(event: &serde_json::Value) -> String {
+    let item = &event["item"];
+    let text = item["content"][0]["text"].as_str().unwrap_or_default();
+    format!("{}: {text}", item["role"].as_str().unwrap_or_default())
+}
+
+#[tokio::test]
 async fn a_backend_that_takes_every_session_and_drops_it_is_passed_over_as_well() {
     let (mut first, second) = (ScriptedBackend::start().await, TestBackend::start("").await);
     let gateway = TestGateway::start_with(&format!(

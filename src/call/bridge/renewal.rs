@@ -13,9 +13,16 @@ use crate::realtime::{self, FaultClass};
 /// How long a second session that is ready waits for a moment between two turns; then the call goes over as it is.
 const REST_MAX: Duration = Duration::from_secs(60);
 
+/// How long a session that the call has left may still say the words of turns it has answered.
+const LATE_WORDS_MAX: Duration = Duration::from_secs(3);
+
 /// The second session of a call.
 #[derive(Debug, Default)]
 pub(super) struct Renewal {
+    /// What the session before may still say, and until when.
+    late: Option<(Box<realtime::Late>, Instant)>,
+    /// It has nothing more to say.
+    heard_out: bool,
     standby: Option<Box<Standby>>,
     /// The call has gone over, and its socket has not.
     switched: bool,
@@ -80,8 +87,42 @@ impl Bridge {
         std::mem::take(&mut self.renewal.switched)
     }
 
+    /// Whether the session that the call left has nothing more to say, since the last look: its socket may be closed.
+    pub fn take_heard_out(&mut self) -> bool {
+        std::mem::take(&mut self.renewal.heard_out)
+    }
+
+    /// One text frame of the session that the call left.
+    pub fn handle_retired(&mut self, now: Instant, text: &str) {
+        let Some((late, _)) = &mut self.renewal.late else {
+            return;
+        };
+        let said = late.hear(now, text);
+        if late.is_over() {
+            self.retire();
+        }
+        if let Some((transcript, used)) = said {
+            self.summary.usage += used.usage;
+            if !used.usage.is_nothing() {
+                self.reports.push_back(Report::Used(Box::new(used)));
+            }
+            match &mut self.session {
+                Some(session) => session.caller_said_late(&transcript.item, &transcript.text),
+                None => self.legacy.caller_said_late(&transcript.item, &transcript.text),
+            }
+            self.reports.push_back(Report::Transcript(transcript));
+        }
+    }
+
+    fn retire(&mut self) {
+        self.renewal.late = None;
+        self.renewal.heard_out = true;
+    }
+
     /// The session was lost; the second takes over at once, if it is ready.
     pub fn promote(&mut self, now: Instant) -> bool {
+        // What was left has no socket any more.
+        self.retire();
         let ready = self
             .renewal
             .standby
@@ -98,12 +139,17 @@ impl Bridge {
         if let Some(standby) = &mut self.renewal.standby {
             standby.session.handle_timeout(now);
         }
+        if self.renewal.late.as_ref().is_some_and(|(_, until)| now >= *until) {
+            self.retire();
+        }
     }
 
     pub(super) fn poll_standby_timeout(&self) -> Option<Instant> {
-        let standby = self.renewal.standby.as_ref()?;
-        let forced = standby.ready_at.map(|ready_at| ready_at + REST_MAX);
-        [forced, standby.session.poll_timeout()].into_iter().flatten().min()
+        let standby = self.renewal.standby.as_ref();
+        let forced = standby.and_then(|standby| standby.ready_at.map(|ready_at| ready_at + REST_MAX));
+        let session = standby.and_then(|standby| standby.session.poll_timeout());
+        let late = self.renewal.late.as_ref().map(|(_, until)| *until);
+        [forced, session, late].into_iter().flatten().min()
     }
 
     /// A frame of the caller went to the session as it was said.
@@ -169,7 +215,10 @@ impl Bridge {
         }
         if let Some(old) = self.session.take() {
             self.summary.usage += old.usage();
-            self.legacy = old.into_legacy(&heard);
+            let (legacy, late) = old.leave(&heard);
+            self.legacy = legacy;
+            self.renewal.heard_out = late.is_none();
+            self.renewal.late = late.map(|late| (Box::new(late), now + LATE_WORDS_MAX));
         }
         self.take_on(now, *standby);
         if !rests {

@@ -50,7 +50,7 @@ impl Driver {
         }
         let mut context = woken.context(Source::Standby);
         self.hear_standby(now, &mut context, read);
-        self.serve_retired(&mut context, read);
+        self.serve_retired(now, &mut context, read);
         if self.socket.wants_polling() {
             // The call has gone over: what it says first is to be written.
             self.serve_session(now, &mut woken.context(Source::Session), read);
@@ -90,15 +90,15 @@ impl Driver {
             }
         }
         if !self.bridge.take_switched() {
-            return;
+            return self.close_retired();
         }
         if let Some(mut standby) = self.standby.take() {
             standby.socket.hand_over();
-            let mut before = std::mem::replace(&mut self.socket, standby.socket);
-            before.retire();
+            let before = std::mem::replace(&mut self.socket, standby.socket);
             self.retired = Some(Box::new(before));
             self.post_session(SessionReport::Renewed);
         }
+        self.close_retired();
     }
 
     pub(super) fn standby_fault(&mut self, fault: &realtime::Fault) {
@@ -110,12 +110,27 @@ impl Driver {
         self.post_session(SessionReport::NotRenewed { word, detail });
     }
 
-    /// Reads what still comes of a session that is being closed, until it is.
-    fn serve_retired(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) {
+    /// Begins to close the session that the call left, once it has nothing more to say.
+    fn close_retired(&mut self) {
+        if self.bridge.take_heard_out()
+            && let Some(socket) = &mut self.retired
+        {
+            socket.retire();
+        }
+    }
+
+    /// Reads what still comes of a session that the call has left, until it is closed.
+    fn serve_retired(&mut self, now: Instant, context: &mut Context<'_>, scratch: &mut [u8]) {
         for _ in 0..SOCKET_EVENTS_MAX {
-            let Some(socket) = &mut self.retired else { return };
-            match socket.poll(context, scratch, &mut |_| {}) {
-                Poll::Pending => return,
+            let Self { retired, bridge, .. } = self;
+            let Some(socket) = retired else { return };
+            match socket.poll(context, scratch, &mut |text| bridge.handle_retired(now, text)) {
+                Poll::Pending => {
+                    self.perform();
+                    if !self.retired.as_deref().is_some_and(SessionSocket::wants_polling) {
+                        return;
+                    }
+                }
                 Poll::Ready(Event::Heard | Event::Opened) => {}
                 Poll::Ready(Event::Lost(_)) => self.retired = None,
             }

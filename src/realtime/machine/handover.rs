@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{ClientEvent, Heard, Legacy, Machine, Output, Unheard, Wish};
+use super::{ClientEvent, Heard, Interpreter, Legacy, Machine, Output, Unheard, Wish};
+use crate::realtime::Late;
 
 impl Machine {
     /// Takes over what another session left. One that is not ready yet tells its server as soon as it is.
@@ -39,6 +40,21 @@ impl Machine {
             calls: self.tool_calls,
             owed,
         }
+    }
+
+    /// The call goes on in another session, and this one may still say the words of turns it has answered.
+    pub fn leave(mut self, heard: &[Heard]) -> (Legacy, Option<Late>) {
+        let other = Interpreter::new(self.settings.dialect, self.settings.quirks);
+        let interpreter = std::mem::replace(&mut self.interpreter, other);
+        let backend = std::mem::take(&mut self.settings.backend);
+        let legacy = self.into_legacy(heard);
+        let late = Late::new(interpreter, legacy.history.late_items(), &backend);
+        (legacy, late)
+    }
+
+    /// The words of a turn of the session before this have come.
+    pub fn caller_said_late(&mut self, item: &str, text: &str) {
+        self.history.caller_said_late(item, text);
     }
 
     /// Whether the conversation rests: the agent has been heard to its end, nothing is asked for, no tool is at work and
