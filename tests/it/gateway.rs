@@ -139,6 +139,7 @@ impl Drop for TestGateway {
     fn drop(&mut self) {
         // Left over in the temporary directory it would only be litter.
         let _ = std::fs::remove_file(&self.records);
+        let _ = std::fs::remove_file(journal_of(&self.records));
         let _ = std::fs::remove_dir_all(state_of(&self.records));
     }
 }
@@ -221,11 +222,12 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
     };
     let text = format!(
         "{sip}{http}[media]\nports = \"{}\"\nworkers = 1\n{media}[records]\npath = \"{}\"\nstate = \"{}\"\n\
-         [session]\nreconnect_first_ms = 50\nreconnect_ms_max = 200\n{budget}{session}\
+         [journal]\npath = \"{}\"\n[session]\nreconnect_first_ms = 50\nreconnect_ms_max = 200\n{budget}{session}\
          [backends.operator]\nkind = \"operator\"\n{limits}{trunk}{route}{agent}{extra}",
         ports(),
         records.display(),
-        state_of(records).display()
+        state_of(records).display(),
+        journal_of(records).display()
     );
     let env = [
         ("TOKEN", TOKEN),
@@ -236,6 +238,10 @@ fn config_with(extra: &str, records: &std::path::Path) -> config::Config {
     let env: BTreeMap<String, String> = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     config::load("test.toml", &text, &env, &|path| std::fs::read_to_string(path))
         .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn journal_of(records: &std::path::Path) -> PathBuf {
+    records.with_extension("journal")
 }
 
 fn state_of(records: &std::path::Path) -> PathBuf {
