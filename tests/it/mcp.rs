@@ -27,7 +27,7 @@ async fn a_running_session_learns_of_tools_that_come_and_may_call_them() {
     let gateway = TestGateway::start_with(&format!(
         "[agents.operator]\nbackends = [\"test\"]\ntools = [\"hang_up\", \"mcp:lab\"]\n\
          [backends.test]\nkind = \"realtime\"\nurl = \"ws://{}/v1/realtime\"\naudio = \"pcm16\"\n\
-         [mcp.lab]\nurl = \"http://{}/mcp\"\nrefresh_s = 5\n",
+         [mcp.lab]\nurl = \"http://{}/mcp\"\nrefresh_s = 5\n[journal]\npath = \"\"\n",
         backend.address, server.address
     ))
     .await;
