@@ -6,7 +6,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::sync::mpsc;
 
 use super::{
-    bind, service,
+    bind, sip_settings,
     watch::{Watched, watch},
 };
 use crate::{
@@ -66,13 +66,13 @@ impl Actor for SipEndpoint {
 
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let sockets = bind::patiently(|| Sockets::bind(&args.config.sip)).await?;
-        let (orders, inbox) = sip::orders(service::legs_max(&args.config));
+        let (orders, inbox) = sip::orders(sip_settings::legs_max(&args.config));
         let access = Access {
             orders: orders.clone(),
             listening: sockets.listeners.iter().map(|one| (one.transport, one.bound)).collect(),
         };
-        let endpoint = service::sip_endpoint(&args.config, sockets.listeners.clone());
-        let peers = service::peers(&args.config);
+        let endpoint = sip_settings::sip_endpoint(&args.config, sockets.listeners.clone());
+        let peers = sip_settings::peers(&args.config);
         let registrar = args.config.registrar.clone();
         let admits = move |origin: Origin| {
             peers.iter().any(|peer| peer.may_connect(origin))

@@ -24,8 +24,9 @@ pub mod plane;
 mod refusals;
 mod service;
 mod session;
+mod sip_settings;
 pub mod tree;
 mod warm;
 mod watch;
 
-pub use service::peers;
+pub use sip_settings::peers;
