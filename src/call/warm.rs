@@ -1,8 +1,8 @@
 //! How many sessions each agent should have waiting, connected and configured, before anybody calls.
 //!
 //! An agent that is called keeps as many as callers are likely to come while one more is being made, never more than its
-//! configuration allows; one that has not been called for [`BUSY`] keeps none. A session that has waited for
-//! [`AGE_MAX`] gives way to a new one, so that none comes near the age at which backends end it. Who makes them, and
+//! configuration allows; one that has not been called for ten minutes keeps none. A session that has waited for
+//! as long gives way to a new one, so that none comes near the age at which backends end it. Who makes them, and
 //! where they wait, is not known here.
 
 use std::{
