@@ -87,10 +87,10 @@ pub struct State {
 #[derive(Default)]
 struct Renewal {
     alarm: Alarm,
-    /// The backend it is on, by its place among the agent's.
-    backend: Option<usize>,
-    /// The backend it is to be on, once the session that is being dialled is there.
-    due: Option<String>,
+    /// The backend that the control API, or a budget, wants the call on.
+    wanted: Option<String>,
+    /// Something was changed since the session that is being dialled was told what to be.
+    changed: bool,
     failures: u32,
 }
 
@@ -156,8 +156,10 @@ impl State {
         while let Posted::Item(report) = self.reports.take() {
             match report {
                 SessionReport::Ready { warm } => self.ready(myself, warm),
-                SessionReport::Renewed => self.renewed(myself),
-                SessionReport::NotRenewed { word, detail } => self.not_renewed(myself, word, &detail),
+                SessionReport::Renewed { backend, lost } => self.renewed(myself, backend, lost),
+                SessionReport::NotRenewed { backend, word, detail } => {
+                    self.not_renewed(myself, &backend, word, &detail);
+                }
                 SessionReport::Lost { class, word, detail } => self.lost(myself, class, word, &detail),
             }
         }
@@ -178,6 +180,7 @@ impl State {
     fn dial(&mut self, myself: &ActorRef<Msg>) {
         self.dials += 1;
         self.stage = Stage::Dialling;
+        self.renewal.changed = false;
         let backend = self.backend().to_owned();
         if !self.args.service.backends.admit(Instant::now(), &backend) {
             return self.passed_over(myself, &backend);
@@ -199,10 +202,12 @@ impl State {
         } = &self.args;
         let (dial, mut settings) = service.dial(agent, facts, backend, &self.changes())?;
         settings.leg_law = self.args.leg_law;
+        // What waits speaks with the model of the configuration, and cannot change that.
+        let warm = agent.warm_sessions_max > 0 && !self.changes().model_of(backend);
         Some(Dialling {
             dial,
             settings: Box::new(settings),
-            agent: (agent.warm_sessions_max > 0).then(|| agent.name.clone()),
+            agent: Some(&agent.name).filter(|_| warm).cloned(),
         })
     }
 
@@ -228,6 +233,7 @@ impl State {
         match self.stage {
             Stage::Ready => self.renew(myself, onto(name)),
             Stage::Dialling => {
+                self.renewal.wanted = None;
                 self.outage.moved(next);
                 self.alarm.disarm();
                 self.dial(myself);
@@ -238,6 +244,7 @@ impl State {
     fn ready(&mut self, myself: &ActorRef<Msg>, warm: Option<Duration>) {
         self.stage = Stage::Ready;
         let now = Instant::now();
+        let backend = self.backend().to_owned();
         self.ready_at = Some(now);
         self.outage.ready(now);
         self.args.service.metrics.session_connect(self.backend(), "ok");
@@ -259,8 +266,9 @@ impl State {
         let renew_after = self.args.service.config.session.renew_after;
         let renew_in = renew_after.map(|after| after.saturating_sub(warm.unwrap_or_default()));
         self.renew_later(myself, renew_in);
-        if let Some(name) = self.renewal.due.take() {
-            self.renew(myself, onto(name));
+        self.renewal.wanted.take_if(|wanted| *wanted == backend);
+        if self.renewal.wanted.is_some() || std::mem::take(&mut self.renewal.changed) {
+            self.renew(myself, SessionChange::default());
         }
     }
 
@@ -274,57 +282,61 @@ impl State {
     /// Has the next session made behind the one that serves the call; without one there is nothing to renew.
     fn renew(&mut self, myself: &ActorRef<Msg>, mut change: SessionChange) {
         self.renewal.alarm.disarm();
-        let name = change.backend.take().unwrap_or(self.backend().to_owned());
-        self.changes().add(change, &name);
+        self.renewal.wanted = change.backend.take().or(self.renewal.wanted.take());
+        let name = self.renewal.wanted.clone().unwrap_or(self.backend().to_owned());
         if self.stage != Stage::Ready {
             // The one being dialled is as it was to be; this one follows it.
-            self.renewal.due = Some(name);
-            return;
+            self.renewal.changed |= change != SessionChange::default();
+            return self.changes().add(change, &name);
         }
-        let place = self.args.agent.backends.iter().position(|backend| *backend == name);
-        let (Some(place), Some(dialling)) = (place, self.dialling(&name)) else {
+        self.changes().add(change, &name);
+        let known = self.args.agent.backends.contains(&name);
+        let (true, Some(dialling)) = (known, self.dialling(&name)) else {
             return tracing::warn!(backend = name, "the agent has no such backend to renew its session on");
         };
         if !self.args.service.backends.admit(Instant::now(), &name) {
-            return self.not_renewed(myself, "passed_over", "its circuit breaker is open");
+            return self.not_renewed(myself, &name, "passed_over", "its circuit breaker is open");
         }
-        self.renewal.backend = Some(place);
         tracing::info!(backend = name, "the next session is being made");
         if !self.args.media.order(Order::Renew(dialling)) {
             self.tell(Input::PartFailed);
         }
     }
 
-    fn renewed(&mut self, myself: &ActorRef<Msg>) {
-        if let Some(place) = self.renewal.backend.take() {
+    fn renewed(&mut self, myself: &ActorRef<Msg>, backend: String, lost: Option<&'static str>) {
+        let now = Instant::now();
+        let ready_at = self.ready_at.replace(now);
+        if let Some(word) = lost {
+            self.args.service.backends.lost(now, ready_at, self.backend(), word);
+        }
+        if let Some(place) = self.args.agent.backends.iter().position(|name| *name == backend) {
             self.outage.moved(place);
         }
-        let now = Instant::now();
-        self.ready_at = Some(now);
         self.renewal.failures = 0;
-        let backend = self.backend().to_owned();
+        self.renewal.wanted.take_if(|wanted| *wanted == backend);
         self.args.service.backends.connected(now, &backend);
         self.args.service.metrics.session_renewal(&backend, "ok");
         self.tell_backend(backend);
         self.renew_later(myself, self.args.service.config.session.renew_after);
     }
 
-    fn not_renewed(&mut self, myself: &ActorRef<Msg>, word: &'static str, detail: &str) {
-        let place = self.renewal.backend.take().unwrap_or(self.outage.backend());
-        let backend = self.args.agent.backends.get(place).map_or("", String::as_str);
+    fn not_renewed(&mut self, myself: &ActorRef<Msg>, backend: &str, word: &'static str, detail: &str) {
         tracing::warn!(backend, word, detail, "the next session could not be made");
         self.args.service.metrics.session_renewal(backend, word);
-        if word != "passed_over" {
+        if !matches!(word, "passed_over" | "away") {
             self.args.service.backends.failed(Instant::now(), backend, word);
         }
         self.renewal.failures += 1;
         if self.renewal.failures < RENEWALS_FAILED_MAX {
             self.renew_later(myself, Some(RENEW_AGAIN));
+        } else {
+            self.renewal.wanted = None;
         }
     }
 
     fn lost(&mut self, myself: &ActorRef<Msg>, class: FaultClass, word: &'static str, detail: &str) {
-        self.renewal = Renewal::default();
+        self.renewal.alarm.disarm();
+        self.renewal.failures = 0;
         let ready_at = self.ready_at.take();
         self.args
             .service

@@ -21,9 +21,9 @@ use crate::{
     audio::Law,
     call::{
         Facts,
-        warm::{End, Step, Warmth},
+        warm::{AGE_MAX, End, Step, Warmth},
     },
-    config::{Agent, Config},
+    config::{Agent, Backend, Config, Dialect},
     drivers::{
         post::{Post, PostBox, Posted, post},
         warm::{self, Gone, Told},
@@ -299,8 +299,22 @@ impl State {
 }
 
 fn warmth(config: &Config) -> Warmth {
-    let agents = config.agents.values();
-    Warmth::new(agents.map(|agent| (agent.name.clone(), agent.warm_sessions_max)))
+    let kept = |agent: &Arc<Agent>| match fits_any_call(config, agent) {
+        true => (agent.name.clone(), agent.warm_sessions_max),
+        false => (agent.name.clone(), 0),
+    };
+    // None is so old when its call takes it that it would be renewed soon.
+    let renewed = config.session.renew_after.map_or(AGE_MAX, |after| after / 2);
+    Warmth::new(config.agents.values().map(kept), renewed.min(AGE_MAX))
+}
+
+/// Whether a session that waits can be told what only its call knows, where there is such a thing.
+fn fits_any_call(config: &Config, agent: &Agent) -> bool {
+    let backend = agent.backends.first().and_then(|name| config.backends.get(name));
+    let once = backend
+        .and_then(Backend::realtime)
+        .is_some_and(|realtime| realtime.dialect == Dialect::Live);
+    !once || !agent.instructions.contains("{{")
 }
 
 fn word(gone: &Gone) -> &'static str {

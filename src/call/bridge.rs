@@ -18,6 +18,7 @@ use crate::{
     tools::Concealed,
 };
 
+use self::hush::Hush;
 pub use self::report::{Report, Summary};
 pub use super::messages::Message;
 use super::{
@@ -32,11 +33,13 @@ use super::{
 };
 
 pub mod away;
+mod hush;
 mod presses;
 mod prompt;
 mod renewal;
 mod report;
 pub mod second_leg;
+mod taking;
 mod turns;
 
 /// The utterance that stands for our own prompts; sessions count theirs from zero.
@@ -75,6 +78,8 @@ pub struct Bridge {
     /// The rate of its line.
     line: SampleRate,
     second_leg: Option<Box<second_leg::SecondLeg>>,
+    /// How long the agent had spoken when the legs were joined, in milliseconds; what left later is somebody else's.
+    spoken_before: Option<u64>,
     session: Option<realtime::Machine>,
     /// How many there have been.
     sessions: u32,
@@ -102,7 +107,7 @@ pub struct Bridge {
     /// Listens for keys in the sound, where that was asked for.
     tones: Option<Box<DtmfDetector>>,
     /// The session hears this in place of the caller.
-    hush: Option<Vec<i16>>,
+    hush: Hush,
     /// Keys go to the vault.
     diverted: bool,
     /// What the last session left to the next; while there is none, what happens goes here.
@@ -124,6 +129,7 @@ impl Bridge {
             leg_law: None,
             line: SampleRate::Hz8000,
             second_leg: None,
+            spoken_before: None,
             session: None,
             sessions: 0,
             rate: SampleRate::Hz24000,
@@ -141,7 +147,7 @@ impl Bridge {
             key_settings: keys::Settings::default(),
             keys: Keys::default(),
             tones: None,
-            hush: None,
+            hush: Hush::default(),
             diverted: false,
             legacy: realtime::Legacy::default(),
             replay: Replay::default(),
@@ -184,7 +190,7 @@ impl Bridge {
             Order::Say(words) => self.session_does(|session| session.say_words(now, &words)),
             Order::Hold(on) => self.hold(on),
             Order::SecondLeg(order) => self.obey_second_leg(now, order),
-            Order::Hush(on) => self.hush = on.then(Vec::new),
+            Order::Hush(on) => self.hush.type_in(on),
             Order::Divert(on) => self.diverted = on,
         }
         self.carry(now);
@@ -212,40 +218,6 @@ impl Bridge {
         self.media.handle_unsent();
     }
 
-    pub(super) fn serve_with(&mut self, session: realtime::Machine) {
-        self.sessions = self.sessions.wrapping_add(1);
-        self.session = Some(session);
-    }
-
-    /// The WebSocket of a new session is open.
-    pub fn session_opened(&mut self, now: Instant, mut settings: realtime::Settings) {
-        self.complete(&mut settings);
-        let mut session = realtime::Machine::new(settings);
-        session.inherit(now, std::mem::take(&mut self.legacy));
-        session.handle_open(now);
-        self.serve_with(session);
-        self.carry(now);
-    }
-
-    /// A session that was configured before the call was there takes it on.
-    pub fn session_taken(&mut self, now: Instant, mut session: realtime::Machine, settings: realtime::Settings) {
-        session.adopt(now, settings);
-        session.inherit(now, std::mem::take(&mut self.legacy));
-        self.serve_with(session);
-        self.carry(now);
-    }
-
-    /// Adds what only the call knows of a session that is to begin now.
-    pub fn complete(&self, settings: &mut realtime::Settings) {
-        // A call that is not answered yet knows only what its descriptions say.
-        settings.leg_law = self.leg_law.or(settings.leg_law);
-        settings.history = self.legacy.items();
-        settings.disclosure.take_if(|_| self.disclosed);
-        if let Some(tools) = &self.tools {
-            settings.tools.clone_from(tools);
-        }
-    }
-
     /// Lends the session a scratch to work in, or takes it back.
     pub fn swap_scratch(&mut self, scratch: &mut realtime::Scratch) {
         self.session_does(|session| session.swap_scratch(scratch));
@@ -256,24 +228,6 @@ impl Bridge {
         let Some(session) = &mut self.session else { return };
         if let Some(delta) = session.handle_text(now, text) {
             self.media.play(now, delta.utterance, delta.pcm);
-        }
-        self.carry(now);
-    }
-
-    /// The session is over; the agent's unheard words go with it.
-    pub fn session_lost(&mut self, now: Instant) {
-        if self.session.is_some() {
-            let heard = self.media.flush(now);
-            // What was heard to its end before that is told before the session goes.
-            self.hear_all_media(now);
-            if let Some(session) = self.session.take() {
-                self.summary.usage += session.usage();
-                self.legacy = session.into_legacy(&heard);
-            }
-            self.disclose_again(now);
-            // Whoever ordered it hears of the next session, and orders it again.
-            self.prompt = None;
-            self.session_left(now);
         }
         self.carry(now);
     }
@@ -326,7 +280,7 @@ impl Bridge {
         let mut summary = self.summary.clone();
         summary.media = self.media.statistics();
         (summary.replayed, summary.replay_lost) = self.replay.figures();
-        let spoken_ms = self.spoken_before().unwrap_or(summary.media.spoken_ms);
+        let spoken_ms = self.spoken_before.unwrap_or(summary.media.spoken_ms);
         summary.agent_talk = Duration::from_millis(spoken_ms);
         if let Some(session) = &self.session {
             summary.usage += session.usage();
@@ -419,14 +373,8 @@ impl Bridge {
                 self.monologue = None;
                 self.reports.extend(likely.then_some(Report::MachineLikely));
             }
-            let hushed = self.hush.is_some();
-            let heard = match &mut self.hush {
-                Some(silence) => {
-                    silence.resize(pcm.len(), 0);
-                    silence.as_slice()
-                }
-                None => pcm,
-            };
+            let hushed = self.hush.is_on();
+            let heard = self.hush.over(pcm);
             let heard_live = self.replay.hear(heard, self.rate, voiced && !hushed);
             if heard_live
                 && let Some(session) = &mut self.session

@@ -1,9 +1,9 @@
 //! How many sessions each agent should have waiting, connected and configured, before anybody calls.
 //!
 //! An agent that is called keeps as many as callers are likely to come while one more is being made, never more than its
-//! configuration allows; one that has not been called for ten minutes keeps none. A session that has waited for
-//! as long gives way to a new one, so that none comes near the age at which backends end it. Who makes them, and
-//! where they wait, is not known here.
+//! configuration allows; one that has not been called for ten minutes keeps none. A session that has waited too long
+//! gives way to a new one, so that none comes near the age at which it is renewed, or its backend ends it. Who makes
+//! them, and where they wait, is not known here.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,8 +16,8 @@ const BUSY: Duration = Duration::from_secs(600);
 /// How long a call counts for how often an agent is called.
 const MEMORY: Duration = Duration::from_secs(60);
 
-/// How old a warm session may get.
-const AGE_MAX: Duration = Duration::from_secs(600);
+/// How old a warm session may get at most.
+pub const AGE_MAX: Duration = Duration::from_secs(600);
 
 /// How often it is looked whether there are too many.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -62,6 +62,7 @@ pub struct Warmth {
 #[derive(Debug)]
 struct Demand {
     max: usize,
+    age_max: Duration,
     /// Calls a second, as of the last call.
     rate: f64,
     called: Option<Instant>,
@@ -79,11 +80,11 @@ enum Kept {
 }
 
 impl Warmth {
-    /// These agents, and how many sessions each may keep.
-    pub fn new(agents: impl Iterator<Item = (String, usize)>) -> Self {
+    /// These agents, how many sessions each may keep, and how old these may get.
+    pub fn new(agents: impl Iterator<Item = (String, usize)>, age_max: Duration) -> Self {
         let agents = agents.filter(|(_, max)| *max > 0);
         Self {
-            agents: agents.map(|(name, max)| (name, Demand::new(max))).collect(),
+            agents: agents.map(|(name, max)| (name, Demand::new(max, age_max))).collect(),
             ..Self::default()
         }
     }
@@ -112,6 +113,7 @@ impl Warmth {
                 *kept = Kept::Ready(now);
             }
         }
+        self.plan(now);
     }
 
     /// A session has ended. `random` spreads out what is tried again.
@@ -163,9 +165,10 @@ impl Warmth {
 }
 
 impl Demand {
-    fn new(max: usize) -> Self {
+    fn new(max: usize, age_max: Duration) -> Self {
         Self {
             max,
+            age_max,
             rate: 0.0,
             called: None,
             making: MAKING_FIRST,
@@ -198,7 +201,7 @@ impl Demand {
             Kept::Making(_) | Kept::Retiring => None,
         });
         let (since, id) = ready.min()?;
-        (kept > wanted || now.saturating_duration_since(since) >= AGE_MAX).then_some(id)
+        (kept > wanted || now.saturating_duration_since(since) >= self.age_max).then_some(id)
     }
 
     fn may_make(&self, now: Instant) -> bool {
@@ -270,12 +273,18 @@ mod tests {
     fn when_calls_become_rare_what_is_too_much_is_closed_and_at_last_all() {
         let (mut warmth, start) = (warmth(64), Instant::now());
         let mut now = start;
+        let mut making = VecDeque::new();
         for _ in 0..1_200 {
             now += SECOND / 20;
             warmth.called(now, "busy");
+            while let Some((_, id)) = making.pop_front_if(|(at, _)| *at <= now) {
+                warmth.ready(now, id);
+            }
             for step in steps(&mut warmth) {
-                let Step::Make(id, _) = step else { panic!("{step:?}") };
-                warmth.ready(now + SECOND / 2, id);
+                match step {
+                    Step::Make(id, _) => making.push_back((now + SECOND / 2, id)),
+                    Step::Retire(id) => warmth.ended(now, id, End::Retired, 0),
+                }
             }
         }
         let mut left = warmth.agents["busy"].sessions.len();
@@ -335,15 +344,19 @@ mod tests {
         warmth.called(now, "busy");
         warmth.ready(now, 1);
         steps(&mut warmth);
+        warmth.ended(now, 1, End::Taken, 0);
         warmth.close(now);
         warmth.called(now, "busy");
-        assert_eq!(steps(&mut warmth), [Step::Retire(1)]);
+        // The one that is being made is let go as soon as it is there.
+        assert_eq!(steps(&mut warmth), [make(2)]);
+        warmth.ready(now, 2);
+        assert_eq!(steps(&mut warmth), [Step::Retire(2)]);
         assert_eq!(warmth.poll_timeout(now), None);
     }
 
     fn warmth(max: usize) -> Warmth {
         let agents = [("busy".to_owned(), max), ("other".to_owned(), 0)];
-        Warmth::new(agents.into_iter())
+        Warmth::new(agents.into_iter(), AGE_MAX)
     }
 
     fn make(id: u64) -> Step {

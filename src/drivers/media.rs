@@ -117,9 +117,16 @@ pub enum SessionReport {
         detail: String,
     },
     /// The call has gone over to the second session.
-    Renewed,
+    Renewed {
+        /// The backend that it is on.
+        backend: String,
+        /// A fixed word for how the first was lost, if it was.
+        lost: Option<&'static str>,
+    },
     /// There is no second session, or no longer.
     NotRenewed {
+        /// The backend that it was to be on.
+        backend: String,
         /// A fixed word for metrics and logs.
         word: &'static str,
         /// What the backend or the network said.
@@ -461,6 +468,8 @@ impl Driver {
                 detail = loss.2,
                 "the session was lost and the next one was ready"
             );
+            self.bridge.take_switched();
+            self.go_over(Some(loss.1));
             return self.perform_standby();
         }
         self.drop_standby();

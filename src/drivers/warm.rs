@@ -84,7 +84,7 @@ pub struct Warm {
 }
 
 thread_local! {
-    /// What waits on this thread, oldest first.
+    /// What waits on this thread, and what is being made there: what was begun first comes first.
     static SHELF: RefCell<Vec<Rc<Slot>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -114,7 +114,7 @@ pub fn start(workers: &Workers, start: Start) -> Result<usize, Overloaded> {
 }
 
 /// Takes a session of this agent off the shelf of the calling thread that can become one with these settings: the one
-/// that has waited longest.
+/// that was begun first.
 pub fn take(agent: &str, settings: &Settings) -> Option<Warm> {
     SHELF.with_borrow(|shelf| {
         let mut fitting = shelf.iter().filter(|slot| slot.agent == agent);
@@ -134,12 +134,17 @@ async fn keep(start: Start) {
     let mut ending = Ending { id, told, gone: None };
     let shelved = Shelved::new(agent, Kept::new(dial(), *settings));
     let gone = std::future::poll_fn(|context| {
-        if Pin::new(&mut retire).poll(context).is_ready() {
+        let gone = shelved.0.poll(context, &mut || ending.ready());
+        if gone.is_pending() && Pin::new(&mut retire).poll(context).is_ready() {
             return Poll::Ready(Gone::Retired);
         }
-        shelved.0.poll(context, &mut || ending.ready())
+        gone
     })
     .await;
+    let left = shelved.0.held.borrow_mut().kept.take();
+    if let Some(mut kept) = left {
+        kept.socket.close().await;
+    }
     ending.gone = Some(gone);
 }
 
@@ -231,10 +236,18 @@ impl Kept {
                 self.session.handle_timeout(now);
             }
             let Self { socket, session, .. } = self;
+            let mut spoke = false;
             let polled = socket.poll(context, read, &mut |text| {
-                // It was asked nothing, so whatever it says besides the protocol is for nobody.
-                let _ = session.handle_text(now, text);
+                spoke |= session.handle_text(now, text).is_some()
             });
+            if spoke {
+                // Nobody hears it, so that no call could go on from it.
+                let detail = "it spoke although it was asked nothing".to_owned();
+                return Poll::Ready(Gone::Lost {
+                    word: "unasked",
+                    detail,
+                });
+            }
             match polled {
                 Poll::Ready(Event::Lost(loss)) => {
                     let (_, word, detail) = loss.classify();

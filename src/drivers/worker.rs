@@ -131,7 +131,7 @@ impl Workers {
         F: Future<Output = ()> + 'static,
     {
         let least = self.least_loaded()?;
-        let load_max = self.load(least) + NEAR_LOAD;
+        let load_max = self.load(least).saturating_add(NEAR_LOAD);
         let near = near.iter().copied().filter(|index| self.load(*index) <= load_max);
         let worker = &self.workers[near.min_by_key(|index| self.load(*index)).unwrap_or(least)];
         let counted = Counted::new(worker.tasks.clone(), &self.metrics);

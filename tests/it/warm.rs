@@ -67,6 +67,33 @@ async fn what_only_the_call_knows_is_told_to_the_session_that_waited() {
 }
 
 #[tokio::test]
+async fn a_call_with_a_model_of_its_own_takes_none_that_waits() {
+    let (mut backend, gateway) = keeping_one("").await;
+    let (mut phone, mut session) = first_call(&mut backend, &gateway).await;
+    session.hear("response.create").await;
+    for kind in ["response.created", "response.done"] {
+        session.say(json!({ "type": kind, "response": { "id": "r" } })).await;
+    }
+    let _waiting = backend.session().await;
+    becomes(&gateway, 1.0).await;
+    let (_, list) = crate::control::ask(&gateway, "GET", "/v1/calls", "").await;
+    let path = format!("/v1/calls/{}/session", list["calls"][0]["id"].as_str().unwrap());
+    assert_eq!(
+        crate::control::ask(&gateway, "POST", &path, r#"{"model":"mini"}"#)
+            .await
+            .0,
+        202
+    );
+    let mut changed = backend.session().await;
+    session.closed().await;
+    changed.close().await;
+    let after = backend.session().await;
+    assert!(after.asked.ends_with("model=mini"), "{}", after.asked);
+    assert_eq!((gateway.sample(WAITING), gateway.sample(TAKEN)), (1.0, 0.0));
+    phone.hang_up().await;
+}
+
+#[tokio::test]
 async fn one_that_is_lost_while_it_waits_is_replaced_and_no_call_hears_of_it() {
     let (mut backend, gateway) = keeping_one("").await;
     let (mut phone, _session) = first_call(&mut backend, &gateway).await;

@@ -26,6 +26,11 @@ impl Changes {
         }
     }
 
+    /// Whether this backend is to speak with another model.
+    pub fn model_of(&self, backend: &str) -> bool {
+        self.models.contains_key(backend)
+    }
+
     /// The agent's voice.
     pub fn voice<'a>(&'a self, agent: &'a Agent) -> &'a str {
         self.voice.as_deref().unwrap_or(&agent.voice)

@@ -57,7 +57,7 @@ impl Bridge {
 
     /// Has the caller wait, or no more: a tone behind the words, and silence for the session.
     pub(super) fn hold(&mut self, on: bool) {
-        self.hush = on.then(Vec::new);
+        self.hush.hold(on);
         self.set_held(on);
     }
 

@@ -121,14 +121,14 @@ impl Bridge {
 
     /// The session was lost; the second takes over at once, if it is ready.
     pub fn promote(&mut self, now: Instant) -> bool {
-        // What was left has no socket any more.
-        self.retire();
         let ready = self
             .renewal
             .standby
             .take()
             .filter(|standby| self.session.is_none() && standby.ready_at.is_some());
         let Some(standby) = ready else { return false };
+        // The socket of what was left before goes now.
+        self.retire();
         self.take_on(now, *standby);
         self.session_came(now);
         self.carry(now);
@@ -146,7 +146,10 @@ impl Bridge {
 
     pub(super) fn poll_standby_timeout(&self) -> Option<Instant> {
         let standby = self.renewal.standby.as_ref();
-        let forced = standby.and_then(|standby| standby.ready_at.map(|ready_at| ready_at + REST_MAX));
+        let ready_at = standby
+            .and_then(|standby| standby.ready_at)
+            .filter(|_| self.is_served());
+        let forced = ready_at.map(|ready_at| ready_at + REST_MAX);
         let session = standby.and_then(|standby| standby.session.poll_timeout());
         let late = self.renewal.late.as_ref().map(|(_, until)| *until);
         [forced, session, late].into_iter().flatten().min()

@@ -25,8 +25,8 @@ pub const BETWEEN_MS_MAX: u32 = 240;
 pub(super) struct SecondLeg {
     media: media::Machine,
     line: SampleRate,
-    /// Since the two hear each other: how long the agent had spoken until then.
-    joined: Option<u64>,
+    /// The two hear each other.
+    joined: bool,
 }
 
 impl Bridge {
@@ -35,7 +35,7 @@ impl Bridge {
         self.second_leg = Some(Box::new(SecondLeg {
             media: media::Machine::new(now, settings),
             line: SampleRate::Hz8000,
-            joined: None,
+            joined: false,
         }));
     }
 
@@ -58,9 +58,9 @@ impl Bridge {
         self.set_waiting(false);
         self.end_filler(now);
         self.media.duck(false);
-        let spoken_ms = self.media.statistics().spoken_ms;
+        self.spoken_before = Some(self.media.statistics().spoken_ms);
         if let Some(second) = &mut self.second_leg {
-            second.joined = Some(spoken_ms);
+            second.joined = true;
         }
         self.follow_lines();
         self.carry(now);
@@ -68,7 +68,7 @@ impl Bridge {
 
     /// Whether the two legs hear each other.
     pub fn is_joined(&self) -> bool {
-        self.spoken_before().is_some()
+        self.second_leg.as_ref().is_some_and(|second| second.joined)
     }
 
     /// A datagram on a port of the second leg.
@@ -121,7 +121,7 @@ impl Bridge {
 
     /// What neither line carries is not worth a resampler.
     pub(super) fn follow_lines(&mut self) {
-        let Some(second) = self.second_leg.as_mut().filter(|second| second.joined.is_some()) else {
+        let Some(second) = self.second_leg.as_mut().filter(|second| second.joined) else {
             return;
         };
         self.rate = narrower(self.line, second.line);
@@ -139,11 +139,6 @@ impl Bridge {
         self.second_leg.as_ref()?.media.poll_timeout()
     }
 
-    /// How long the agent had spoken when the legs were joined, in milliseconds; what leaves later is somebody else's.
-    pub(super) fn spoken_before(&self) -> Option<u64> {
-        self.second_leg.as_ref()?.joined
-    }
-
     /// Carries what either leg has to the other. False when they do not hear each other.
     pub(super) fn carry_between(&mut self, now: Instant) -> bool {
         let Self {
@@ -153,7 +148,7 @@ impl Bridge {
             ..
         } = self;
         let Some(second) = second_leg else { return false };
-        let joined = second.joined.is_some();
+        let joined = second.joined;
         if joined {
             while let Some(pcm) = media.poll_caller() {
                 pass(now, &mut second.media, pcm);

@@ -29,7 +29,7 @@ impl Bridge {
             };
         }
         let frame = Frame {
-            voiced: voiced && self.hush.is_none(),
+            voiced: voiced && !self.hush.is_on(),
             length,
             agent_speaks: self.agent_speaks(),
         };
@@ -48,7 +48,7 @@ impl Bridge {
     pub(super) fn observe_silence(&mut self, now: Instant) {
         let idle = self.session.as_ref().is_some_and(|session| session.is_at_rest());
         // Nobody asks a caller who waits on hold, or types, whether anybody is there.
-        let quiet = idle && self.media.is_quiet() && self.hush.is_none();
+        let quiet = idle && self.media.is_quiet() && !self.hush.is_on();
         self.turns.observe(now, quiet);
     }
 

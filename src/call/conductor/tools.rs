@@ -150,7 +150,10 @@ impl Conductor {
         self.perform_tools(now);
         self.hold = None;
         // What was typed so far is not wanted by anybody.
-        let _ = self.vault.close();
+        if self.vault.close().is_some() {
+            self.order(Order::Divert(false));
+            self.order(Order::Hush(false));
+        }
         for own in std::mem::take(&mut self.own) {
             self.finished(now, own, Ended::Cancelled);
         }

@@ -17,6 +17,7 @@ use crate::{
 /// A second session being connected, or waiting.
 pub(super) struct Standby {
     socket: SessionSocket,
+    backend: String,
     /// What it is to be, until it is connected.
     settings: Option<Box<realtime::Settings>>,
 }
@@ -26,10 +27,17 @@ impl Driver {
     pub(super) fn renew(&mut self, dialling: Dialling) {
         let Dialling { dial, settings, .. } = dialling;
         self.drop_standby();
+        let backend = settings.backend.clone();
+        if !self.bridge.is_served() {
+            // The loss of the first is on its way to whoever ordered this.
+            let (word, detail) = ("away", "there is no session to take the place of".to_owned());
+            return self.post_session(SessionReport::NotRenewed { backend, word, detail });
+        }
         let mut socket = SessionSocket::default();
         socket.dial(dial());
         self.standby = Some(Box::new(Standby {
             socket,
+            backend,
             settings: Some(settings),
         }));
     }
@@ -82,23 +90,32 @@ impl Driver {
         context.waker().wake_by_ref();
     }
 
-    /// Sends what the second session is told, and lets its socket be the one that counts once the call has gone over.
+    /// Sends what the second session is told, and goes over once the bridge has.
     pub(super) fn perform_standby(&mut self) {
         if let Some(standby) = &mut self.standby {
             while let Some(message) = self.bridge.poll_standby_message() {
                 standby.socket.send(message.text, message.audio);
             }
         }
-        if !self.bridge.take_switched() {
-            return self.close_retired();
-        }
-        if let Some(mut standby) = self.standby.take() {
-            standby.socket.hand_over();
-            let before = std::mem::replace(&mut self.socket, standby.socket);
-            self.retired = Some(Box::new(before));
-            self.post_session(SessionReport::Renewed);
+        if self.bridge.take_switched() {
+            self.go_over(None);
         }
         self.close_retired();
+    }
+
+    /// Lets the second session's socket be the one that counts, because the first was lost if there is a word for that.
+    pub(super) fn go_over(&mut self, lost: Option<&'static str>) {
+        let Some(Standby {
+            mut socket, backend, ..
+        }) = self.standby.take().map(|standby| *standby)
+        else {
+            return;
+        };
+        socket.hand_over();
+        let before = std::mem::replace(&mut self.socket, socket);
+        self.retired = Some(Box::new(before));
+        self.backend.clone_from(&backend);
+        self.post_session(SessionReport::Renewed { backend, lost });
     }
 
     pub(super) fn standby_fault(&mut self, fault: &realtime::Fault) {
@@ -106,8 +123,11 @@ impl Driver {
     }
 
     fn not_renewed(&mut self, word: &'static str, detail: String) {
+        let backend = self.standby.as_ref().map(|standby| standby.backend.clone());
         self.drop_standby();
-        self.post_session(SessionReport::NotRenewed { word, detail });
+        if let Some(backend) = backend {
+            self.post_session(SessionReport::NotRenewed { backend, word, detail });
+        }
     }
 
     /// Begins to close the session that the call left, once it has nothing more to say.

@@ -9,6 +9,8 @@ impl Machine {
     /// be told anything else.
     pub fn can_adopt(&self, settings: &Settings) -> bool {
         let alike = self.settings.dialect == settings.dialect && self.settings.backend == settings.backend;
+        // Turns that it was told to leave to us might stay ours.
+        let alike = alike && self.settings.disclosure.is_some() == settings.disclosure.is_some();
         self.is_ready() && alike && (self.interpreter.can_reconfigure() || self.knows(settings.clone()))
     }
 

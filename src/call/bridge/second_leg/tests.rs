@@ -95,8 +95,12 @@ fn a_second_leg_that_falls_silent_is_told_as_lost_once() {
 fn what_the_second_leg_says_is_not_the_agents_talk() {
     let mut legs = Legs::joined("0");
     legs.run(100, 700.0, 1_000.0);
-    assert_eq!(legs.bridge.summary().agent_talk, Duration::ZERO);
-    assert!(legs.bridge.summary().media.spoken_ms > 1_000);
+    for joined in [true, false] {
+        assert_eq!(legs.bridge.is_joined(), joined);
+        assert_eq!(legs.bridge.summary().agent_talk, Duration::ZERO);
+        assert!(legs.bridge.summary().media.spoken_ms > 1_000);
+        legs.bridge.end_second_leg();
+    }
 }
 
 #[test]

@@ -130,6 +130,16 @@ fn what_is_collected_is_seen_by_the_tool_alone() {
 }
 
 #[test]
+fn whoever_takes_the_call_over_from_the_agent_gets_the_callers_keys() {
+    let mut call = equipped(false);
+    call.tool("collect_digits", "{}");
+    call.conductor.close_tools(call.now);
+    let acts = call.acts();
+    let given_back = [Act::Media(Order::Divert(false)), Act::Media(Order::Hush(false))];
+    assert!(acts.starts_with(&given_back), "{acts:?}");
+}
+
+#[test]
 fn a_caller_who_types_nothing_is_not_waited_for_without_end() {
     let mut call = equipped(false);
     call.tool("collect_digits", "{}");
