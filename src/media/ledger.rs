@@ -3,14 +3,11 @@
 //! Runs are counted in samples of the ring, accounts in 1/48000 s, so that neither the rate of the line nor that of the
 //! session matters to what was heard.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Instant};
 
 use super::{
     event::Event,
-    reach::Reach,
+    reach::{Reach, Reported},
     ticks::{self, TICKS_PER_MS, Ticks},
 };
 use crate::audio::{Heard, SampleRate, Utterance};
@@ -64,17 +61,13 @@ impl Ledger {
         self.reach.follow(now);
     }
 
-    /// The far end reports, see [`Reach::hear`]; a number no packet of ours had is none at all.
-    pub(super) fn hear_report(
-        &mut self,
-        now: Instant,
-        highest: Option<Option<u64>>,
-        sent: u64,
-        round_trip: Option<Duration>,
-    ) {
-        match highest {
-            Some(None) => self.reach.disbelieve(),
-            highest => self.reach.hear(now, highest.flatten(), sent, round_trip),
+    /// The far end reports; nothing stands for what cannot be.
+    pub(super) fn hear_report(&mut self, now: Instant, reported: Option<Reported>) {
+        match reported {
+            Some(reported) => self
+                .reach
+                .hear(now, reported.highest, reported.sent, reported.round_trip),
+            None => self.reach.disbelieve(),
         }
     }
 

@@ -13,6 +13,7 @@ use super::{
     pacer::{Pacer, Tick},
     playout::{Leaving, Playout},
     quality::{Meter, Received},
+    reach::Reported,
     secure::{Datagram, Refused, Secure},
     sender::Sender,
     statistics::Statistics,
@@ -177,9 +178,14 @@ impl Machine {
             let feedback = incoming.feedback.map(|feedback| feedback.block.highest);
             // A report without a block tells only from a sender: then it heard nothing since its last.
             if feedback.is_some() || incoming.report.is_some() {
-                let highest = feedback.map(|highest| self.sender.number_of(highest as u16));
-                self.playout
-                    .hear_report(now, highest, self.sender.packets(), round_trip);
+                let number = |highest| self.sender.number_of(highest as u16);
+                let highest = feedback.map_or(Some(None), |highest| number(highest).map(Some));
+                let reported = highest.map(|highest| Reported {
+                    highest,
+                    sent: self.sender.packets(),
+                    round_trip,
+                });
+                self.playout.hear_report(now, reported);
             }
         } else {
             self.counts.malformed += 1;

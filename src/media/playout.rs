@@ -22,6 +22,7 @@ use super::{
     drift::Depth,
     event::{Event, Events},
     ledger::Ledger,
+    reach::Reported,
     settings::Silence,
     statistics::Statistics,
     stretch::{self, STRETCH_MS_MAX},
@@ -214,14 +215,8 @@ impl Playout {
     }
 
     /// The far end reports which packet it has had last, see the ledger.
-    pub(super) fn hear_report(
-        &mut self,
-        now: Instant,
-        highest: Option<Option<u64>>,
-        sent: u64,
-        round_trip: Option<Duration>,
-    ) {
-        self.ledger.hear_report(now, highest, sent, round_trip);
+    pub(super) fn hear_report(&mut self, now: Instant, reported: Option<Reported>) {
+        self.ledger.hear_report(now, reported);
     }
 
     /// Makes words quieter, or as loud as before.

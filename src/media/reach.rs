@@ -42,6 +42,17 @@ pub(super) struct Reach {
     told: Option<(Instant, Instant)>,
 }
 
+/// What the far end reports of our packets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reported {
+    /// The last one it has; none if it has had no more since it last reported.
+    pub highest: Option<u64>,
+    /// How many had left.
+    pub sent: u64,
+    /// The way there and back, where somebody has measured it.
+    pub round_trip: Option<Duration>,
+}
+
 /// Packets one behind the other, each with as many words of one utterance.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {

@@ -10,6 +10,7 @@ mod mcp;
 mod phone;
 mod recording;
 mod refusals;
+mod request;
 mod script;
 mod spend;
 mod survival;

@@ -10,7 +10,6 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::AbortHandle,
 };
@@ -18,6 +17,7 @@ use tokio::{
 use crate::{
     gateway::TestGateway,
     phone::{Offer, Phone},
+    request::Request,
     script::ScriptedBackend,
 };
 
@@ -98,8 +98,9 @@ impl Drop for McpServer {
 }
 
 /// Answers one request; whether it asked for the list.
-async fn serve(mut stream: TcpStream, grown: bool) -> bool {
-    let request = read(&mut stream).await;
+async fn serve(stream: TcpStream, grown: bool) -> bool {
+    let mut asked = Request::read(stream).await;
+    let request: Value = serde_json::from_str(&asked.body).unwrap_or_default();
     let id = request["id"].clone();
     let tool = |name: &str| json!({ "name": name, "description": "Counts.", "inputSchema": { "type": "object" } });
     let method = request["method"].as_str().unwrap_or_default();
@@ -112,39 +113,16 @@ async fn serve(mut stream: TcpStream, grown: bool) -> bool {
         "tools/list" => json!({ "tools": [tool("add")] }),
         "tools/call" => json!({ "content": [{ "type": "text", "text": "42" }] }),
         // There is no stream to listen to; a notification wants no answer.
-        "" => return answer(&mut stream, "405 Method Not Allowed", "").await,
-        _ => return answer(&mut stream, "202 Accepted", "").await,
+        "" => {
+            asked.answer("405 Method Not Allowed", "").await;
+            return false;
+        }
+        _ => {
+            asked.answer("202 Accepted", "").await;
+            return false;
+        }
     };
     let body = json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string();
-    answer(&mut stream, "200 OK", &body).await;
+    asked.answer("200 OK", &body).await;
     method == "tools/list"
-}
-
-async fn read(stream: &mut TcpStream) -> Value {
-    let mut text = String::new();
-    loop {
-        let mut buffer = [0; 4096];
-        let read = stream.read(&mut buffer).await.unwrap_or(0);
-        text.push_str(&String::from_utf8_lossy(&buffer[..read]));
-        let length = text
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-        match text.split_once("\r\n\r\n") {
-            Some((_, body)) if body.len() >= length.unwrap_or(0) => {
-                return serde_json::from_str(body).unwrap_or_default();
-            }
-            _ if read == 0 => return Value::Null,
-            _ => {}
-        }
-    }
-}
-
-async fn answer(stream: &mut TcpStream, status: &str, body: &str) -> bool {
-    let head = format!(
-        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    // Whoever asked may be gone.
-    let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
-    false
 }

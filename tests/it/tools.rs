@@ -4,17 +4,13 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-    task::AbortHandle,
-};
+use tokio::{net::TcpListener, sync::mpsc, task::AbortHandle};
 
 use crate::{
     control::{ask, events_until},
     gateway::TestGateway,
     phone::{Offer, PATIENCE, Phone},
+    request::Request,
     script::{ScriptedBackend, ScriptedSession},
 };
 
@@ -260,14 +256,8 @@ impl Scene {
 /// Does what the tool asks for, when the test says so.
 struct ToolServer {
     address: SocketAddr,
-    requests: mpsc::Receiver<Asked>,
+    requests: mpsc::Receiver<Request>,
     task: AbortHandle,
-}
-
-/// A request that waits for its answer.
-struct Asked {
-    body: String,
-    stream: TcpStream,
 }
 
 impl ToolServer {
@@ -277,7 +267,7 @@ impl ToolServer {
         let (sender, requests) = mpsc::channel(8);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                if sender.send(Asked::read(stream).await).await.is_err() {
+                if sender.send(Request::read(stream).await).await.is_err() {
                     return;
                 }
             }
@@ -289,7 +279,7 @@ impl ToolServer {
         }
     }
 
-    async fn asked(&mut self) -> Asked {
+    async fn asked(&mut self) -> Request {
         let waiting = tokio::time::timeout(PATIENCE, self.requests.recv());
         waiting.await.expect("a request in time").expect("a request")
     }
@@ -298,43 +288,5 @@ impl ToolServer {
 impl Drop for ToolServer {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-impl Asked {
-    async fn read(mut stream: TcpStream) -> Self {
-        let mut text = String::new();
-        loop {
-            let mut buffer = [0; 4096];
-            let read = stream.read(&mut buffer).await.unwrap_or(0);
-            text.push_str(&String::from_utf8_lossy(&buffer[..read]));
-            let length = text
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-            if let Some((_, body)) = text.split_once("\r\n\r\n")
-                && (body.len() >= length.unwrap_or(0) || read == 0)
-            {
-                let body = body.to_owned();
-                return Self { body, stream };
-            }
-        }
-    }
-
-    async fn answer(&mut self, status: &str, body: &str) {
-        let head = format!(
-            "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        self.stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    }
-
-    /// Waits until whoever asked has hung up.
-    async fn gone(&mut self) {
-        let mut buffer = [0; 1];
-        let reading = self.stream.read(&mut buffer);
-        let read = tokio::time::timeout(PATIENCE, reading)
-            .await
-            .expect("the connection is closed");
-        assert_eq!(read.unwrap_or(0), 0);
     }
 }

@@ -3,11 +3,26 @@
 //!
 //! Only what a gateway needs is understood: one client, whole text messages or fragments of one, pings, a close.
 
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
 /// The longest message taken; a longer one ends the session.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes already read that are kept in front of others, so that these need not be moved each time.
 const UNREAD_BYTES_MAX: usize = 64 << 10;
+
+/// The answer to a client's upgrade; nothing when it asks for none.
+pub fn upgraded(request: &str) -> Option<String> {
+    let key = request.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
+    })?;
+    let accept = derive_accept_key(key.as_bytes());
+    Some(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    ))
+}
 
 /// What a client sent.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,7 +6,6 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     clock::{self, MS},
@@ -188,18 +187,8 @@ impl Session {
     }
 
     fn welcome(&mut self, request: &str) -> Result<(), Over> {
-        let key = request.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
-        });
-        let accept = derive_accept_key(key.ok_or(Over)?.as_bytes());
-        self.outbox.extend_from_slice(
-            format!(
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Accept: {accept}\r\n\r\n"
-            )
-            .as_bytes(),
-        );
+        let answer = frames::upgraded(request).ok_or(Over)?;
+        self.outbox.extend_from_slice(answer.as_bytes());
         self.open = true;
         self.event(&json!({"type": "session.created", "session": {"type": "realtime"}}));
         Ok(())

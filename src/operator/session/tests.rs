@@ -42,77 +42,30 @@ fn null_switches_off_and_emptiness_clears() {
 
 #[test]
 fn each_refusal_has_the_official_code_and_path() {
-    let tool = json!({"type": "function", "name": "f", "meta": 1});
-    for (update, code, param) in [
-        (json!({}), "missing_required_parameter", "session.type"),
-        (json!({"type": "transcription"}), "invalid_value", "session.type"),
-        (
-            json!({"type": "realtime", "voice": "alloy"}),
-            "unknown_parameter",
-            "session.voice",
-        ),
-        (
-            json!({"type": "realtime", "input_audio_format": "pcm16"}),
-            "unknown_parameter",
-            "session.input_audio_format",
-        ),
-        (
-            json!({"type": "realtime", "turn_detection": null}),
-            "unknown_parameter",
-            "session.turn_detection",
-        ),
-        (
-            json!({"type": "realtime", "output_modalities": ["audio", "text"]}),
-            "invalid_value",
-            "session.output_modalities",
-        ),
-        (
-            json!({"type": "realtime", "audio": {"input": {"format": "pcm16"}}}),
-            "invalid_type",
-            "session.audio.input.format",
-        ),
-        (
-            json!({"type": "realtime", "audio": {"output": {"format": {"type": "audio/pcm"}}}}),
-            "missing_required_parameter",
-            "session.audio.output.format.rate",
-        ),
-        (
-            json!({"type": "realtime", "audio": {"input": {"format": {"type": "audio/pcm", "rate": 8000}}}}),
-            "invalid_value",
-            "session.audio.input.format.rate",
-        ),
-        (
-            json!({"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad", "create_response": null}}}}),
-            "invalid_type",
-            "session.audio.input.turn_detection.create_response",
-        ),
-        (
-            json!({"type": "realtime", "tools": [tool]}),
-            "unknown_parameter",
-            "session.tools[0].meta",
-        ),
-        (
-            json!({"type": "realtime", "tool_choice": "maybe"}),
-            "invalid_value",
-            "session.tool_choice",
-        ),
-        (
-            json!({"type": "realtime", "max_output_tokens": 0}),
-            "invalid_value",
-            "session.max_output_tokens",
-        ),
-        (
-            json!({"type": "realtime", "audio": {"output": {"speed": 2}}}),
-            "invalid_value",
-            "session.audio.output.speed",
-        ),
-        (json!("realtime"), "invalid_type", "session"),
+    for case in [
+        r#"missing_required_parameter session.type {}"#,
+        r#"invalid_value session.type {"type": "transcription"}"#,
+        r#"unknown_parameter session.voice {"type": "realtime", "voice": "alloy"}"#,
+        r#"unknown_parameter session.input_audio_format {"type": "realtime", "input_audio_format": "pcm16"}"#,
+        r#"unknown_parameter session.turn_detection {"type": "realtime", "turn_detection": null}"#,
+        r#"invalid_value session.output_modalities {"type": "realtime", "output_modalities": ["audio", "text"]}"#,
+        r#"invalid_type session.audio.input.format {"type": "realtime", "audio": {"input": {"format": "pcm16"}}}"#,
+        r#"missing_required_parameter session.audio.output.format.rate {"type": "realtime", "audio": {"output": {"format": {"type": "audio/pcm"}}}}"#,
+        r#"invalid_value session.audio.input.format.rate {"type": "realtime", "audio": {"input": {"format": {"type": "audio/pcm", "rate": 8000}}}}"#,
+        r#"invalid_type session.audio.input.turn_detection.create_response {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad", "create_response": null}}}}"#,
+        r#"unknown_parameter session.tools[0].meta {"type": "realtime", "tools": [{"type": "function", "name": "f", "meta": 1}]}"#,
+        r#"invalid_value session.tool_choice {"type": "realtime", "tool_choice": "maybe"}"#,
+        r#"invalid_value session.max_output_tokens {"type": "realtime", "max_output_tokens": 0}"#,
+        r#"invalid_value session.audio.output.speed {"type": "realtime", "audio": {"output": {"speed": 2}}}"#,
+        r#"invalid_type session "realtime""#,
     ] {
-        let refusal = updated(update.clone()).expect_err(&update.to_string());
+        let (told, update) = case.split_at(case.find(['{', '"']).unwrap());
+        let (code, param) = told.trim().split_once(' ').unwrap();
+        let refusal = updated(serde_json::from_str(update).unwrap()).expect_err(case);
         assert_eq!(
             (refusal.code.as_ref(), refusal.param.as_deref()),
             (code, Some(param)),
-            "{update}"
+            "{case}"
         );
     }
 }

@@ -44,20 +44,19 @@ pub fn away(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
 
 /// It is there again at once.
 pub fn redialled(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
-    begin(lane)?;
-    let lost = die(lane, tally)?;
-    let back = recovered(lane, 0, lost)?;
-    tally.add(Figure::Redialled, back - lost);
-    hole(lane, tally, lost, back)?;
-    lane.hang_up()
+    served_again(lane, tally, 0, Figure::Redialled)
 }
 
 /// The call moves on to the agent's next backend at once.
 pub fn moved_on(lane: &mut Lane, tally: &mut Tally) -> anyhow::Result<()> {
+    served_again(lane, tally, 1, Figure::MovedOn)
+}
+
+fn served_again(lane: &mut Lane, tally: &mut Tally, host: usize, figure: Figure) -> anyhow::Result<()> {
     begin(lane)?;
     let lost = die(lane, tally)?;
-    let back = recovered(lane, 1, lost)?;
-    tally.add(Figure::MovedOn, back - lost);
+    let back = recovered(lane, host, lost)?;
+    tally.add(figure, back - lost);
     hole(lane, tally, lost, back)?;
     lane.hang_up()
 }

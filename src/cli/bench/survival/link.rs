@@ -3,7 +3,6 @@
 use std::{io, net::TcpStream};
 
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     super::{
@@ -130,18 +129,8 @@ impl Link {
     }
 
     fn welcome(&mut self, request: &str) -> io::Result<()> {
-        let key = request.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
-        });
-        let accept = derive_accept_key(key.ok_or(io::ErrorKind::InvalidData)?.as_bytes());
-        self.outbox.extend_from_slice(
-            format!(
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Accept: {accept}\r\n\r\n"
-            )
-            .as_bytes(),
-        );
+        let answer = frames::upgraded(request).ok_or(io::ErrorKind::InvalidData)?;
+        self.outbox.extend_from_slice(answer.as_bytes());
         self.open = true;
         self.say(&json!({"type": "session.created", "session": {"type": "realtime"}}));
         Ok(())
